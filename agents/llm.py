@@ -1,0 +1,117 @@
+"""A language model as the rest of the project sees it: one async method, typed requests and replies.
+
+Two requests exist. `Chat` is a conversation. `Readout` is teacher-forced: a text in pieces, and the log-probabilities of some
+options right after some of the pieces, which is what the all-at-once simulator needs. A provider says in `capabilities` which it can do.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from analyzers.errors import Failed
+
+Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(_Frozen):
+    """One turn; a last turn by the assistant is to be continued (capability `prefill`)."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Chat(_Frozen):
+    """A conversation to be answered."""
+
+    kind: Literal["chat"] = "chat"
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    """Tells apart several samples of the same conversation, for the provider and for the cache."""
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+    json_schema: Mapping[str, Any] | None = None
+
+
+class Readout(_Frozen):
+    """A fixed text, prefix + head + pieces, and where to read the next-token log-probabilities of some options."""
+
+    kind: Literal["readout"] = "readout"
+    prefix: str
+    """Shared by many requests: computed once."""
+    head: str
+    """Shared by the excerpts of one explanation."""
+    pieces: tuple[str, ...]
+    """Tokenised one by one, so that positions are exact."""
+    after: tuple[int, ...]
+    """Indices of the pieces right after which the options are read."""
+    options: tuple[str, ...]
+    """Each a single token."""
+
+
+Request = Annotated[Chat | Readout, Field(discriminator="kind")]
+
+
+class Usage(_Frozen):
+    """What one call took; a reply from the cache took nothing."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+
+class TokenLogprob(_Frozen):
+    """A generated token with the likeliest alternatives at its place."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+class ChatReply(_Frozen):
+    kind: Literal["chat"] = "chat"
+    text: str
+    """The continuation alone, without a prefill."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """None: the provider returned none, whatever was asked."""
+    finish: str = "stop"
+    usage: Usage = Usage()
+
+
+class ReadoutReply(_Frozen):
+    kind: Literal["readout"] = "readout"
+    logprobs: tuple[tuple[float | None, ...], ...]
+    """[position, option] natural logarithms; None where the provider did not return that option."""
+    usage: Usage = Usage()
+
+
+Reply = Annotated[ChatReply | ReadoutReply, Field(discriminator="kind")]
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """Anything that answers requests. Wrappers (cache, budget, retries) are LLMs around an LLM."""
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it: `local:qwen2.5-coder-0.5b`."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What must be equal for two replies to be interchangeable: provider, model, revision or weights hash, dtype, base URL."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+        """One outcome a request, in order.
+
+        A failure of one request is a Failed in its place; what makes all further calls pointless is raised: ProviderError (wrong key,
+        unreachable, unable) or LimitReached.
+        """

@@ -1,0 +1,122 @@
+"""The documented contract of results.json (docs/results.md): additive, so that a reader of an older one reads a newer one."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Value(_Model):
+    """A measured number with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Units behind it (tokens for a score of one site, sites for a mean over sites)."""
+
+
+class Failure(_Model):
+    """What could not be measured, and why. Stands where a Value would, or in a list."""
+
+    failed: Literal[True] = True
+    stage: str
+    reason: str
+
+
+Scores = dict[str, Value | Failure]
+"""By score name: pearson, pearson_null_contrast, r2_uncentred, r2_centred, absolute_deviation_explained; the last three need a
+calibration and carry its name: r2_uncentred_linear, r2_uncentred_percentile."""
+
+
+class Lift(Value):
+    """Score minus the best control that used no language model, on the same excerpts."""
+
+    over: str
+    """Name of that control."""
+    score: str
+    """Name of the score that is compared."""
+
+
+class Candidate(_Model):
+    explanation: str
+    select_score: Value | Failure
+
+
+class SiteResult(_Model):
+    """One side of one neuron."""
+
+    site: str
+    """`L7.mlp.1306`, without the polarity."""
+    polarity: Literal["+", "-"]
+    explanation: str | None
+    """None where no explanation could be had; `failures` says why."""
+    explainer: str
+    simulator: str
+    scores: Scores
+    by_stratum: dict[str, Scores] = Field(default_factory=dict)
+    """Scores on excerpts of one kind: top, q95, q75, random."""
+    controls: dict[str, Scores] = Field(default_factory=dict)
+    """null, shuffled, token_lookup, bigram_lookup, lexical."""
+    lift: Lift | Failure
+    p_value: float | None = None
+    """One-sided permutation test, (1+#)/(1+M): excerpts' simulations exchanged among excerpts."""
+    q_value: float | None = None
+    """p_value after Benjamini-Hochberg over the sites of the run."""
+    candidates: list[Candidate] = Field(default_factory=list)
+    failures: list[Failure] = Field(default_factory=list)
+
+
+class Calls(_Model):
+    made: int
+    cached: int
+
+
+class Tokens(_Model):
+    prompt: int
+    completion: int
+
+
+class LeakAudit(_Model):
+    passed: bool
+    checked: int
+    """Pairs of a scored or selecting excerpt with a text that the explainer saw."""
+    leaks: list[dict[str, str]] = Field(default_factory=list)
+    largest_overlap: float
+    """Largest share of an excerpt's word 5-grams found in one text that the explainer saw."""
+
+
+class Instrument(_Model):
+    """How the simulator did on planted neurons (`explicate selftest`)."""
+
+    simulator: str
+    auroc: Value | Failure
+    within: Value | Failure
+    kinds: dict[str, Value | Failure]
+    """`within` by kind of planted neuron."""
+    cannot_judge: list[str]
+    """Kinds whose interval reaches down to chance."""
+
+
+class RunResults(_Model):
+    """results.json"""
+
+    schema_version: int = SCHEMA
+    sites: list[SiteResult]
+    n_scored: int
+    n_failed: int
+    void: bool = False
+    """True where more than the allowed share of sites failed: the run's means are then not to be used."""
+    calls: Calls
+    tokens: Tokens
+    usd: float
+    leak_audit: LeakAudit
+    instrument: Instrument | None
+    means: dict[str, Value | Failure] = Field(default_factory=dict)
+    """Over sites, by score name."""
+    manifest: dict[str, Any]
