@@ -68,6 +68,10 @@ class SiteResult(_Model):
     """One-sided permutation test, (1+#)/(1+M): excerpts' simulations exchanged among excerpts."""
     q_value: float | None = None
     """p_value after Benjamini-Hochberg over the sites of the run."""
+    firing: float | None = None
+    """Share of sampled tokens on which this side fires (beyond 3 standard deviations)."""
+    warning: str | None = None
+    """What to mind when reading the score."""
     candidates: list[Candidate] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)
 
@@ -100,7 +104,12 @@ class Instrument(_Model):
     kinds: dict[str, Value | Failure]
     """`within` by kind of planted neuron."""
     cannot_judge: list[str]
-    """Kinds whose interval reaches down to chance."""
+    """Kinds whose interval reaches down to chance, or that were too few or too often without a score to tell."""
+    raw: dict[str, Value | Failure] = Field(default_factory=dict)
+    """`auroc` and `within` of the scores without null contrast."""
+    n_explanations: int = 0
+    n_failed: int = 0
+    """Explanations without a score; their pairs count as not ranked."""
 
 
 class RunResults(_Model):
