@@ -70,7 +70,7 @@ class Pairs:
 
 
 class Sums(NamedTuple):
-    """Sums over present tokens, each [...]; t and p are measured from their means over all, in multiples of their largest size."""
+    """Sums over present tokens, each [...]: the first six of t and p from their means over all, in multiples of their largest size."""
 
     n: Floats
     t: Floats
@@ -79,10 +79,7 @@ class Sums(NamedTuple):
     pp: Floats
     tp: Floats
     squares: Floats
-    """Of the truth, raw units, like the following."""
-    centred_squares: Floats
-    """Of the truth from its mean over all."""
-    centred: Floats
+    """Of the truth itself, in multiples of its largest size, like the following."""
     sizes: Floats
     squared_errors: Floats
     errors: Floats
@@ -157,11 +154,11 @@ def statistic(name: ScoreName, pairs: Pairs) -> Statistic:
     """The score as a function of how often each document counts, [draw, document] -> [draw], from sums over documents."""
     t, p = pairs.truth[pairs.present], pairs.prediction[pairs.present]
     unit = pairs.document[pairs.excerpt[pairs.present]]
-    centred, error = t - t.mean(), t - p
-    tn, pn = centred / (np.abs(t).max() or 1.0), (p - p.mean()) / (np.abs(p).max() or 1.0)
-    terms = (np.ones_like(t), tn, pn, tn * tn, pn * pn, tn * pn)
-    raw = (t * t, centred * centred, centred, np.abs(t), error * error, np.abs(error))
-    by_document = np.stack([np.bincount(unit, term, pairs.documents) for term in (*terms, *raw)], axis=1)
+    size = np.abs(t).max() or 1.0
+    truth, error = t / size, (t - p) / size
+    t, p = (t - t.mean()) / size, (p - p.mean()) / (np.abs(p).max() or 1.0)
+    terms = (np.ones_like(t), t, p, t * t, p * p, t * p, truth * truth, np.abs(truth), error * error, np.abs(error))
+    by_document = np.stack([np.bincount(unit, term, pairs.documents) for term in terms], axis=1)
     return lambda weights: _FORMULAS[name](Sums(*(weights @ by_document).T))
 
 
@@ -175,13 +172,13 @@ def correlation(sums: Sequence[Floats] | Floats) -> Masked:
 
 
 def _explained(unexplained: Floats, total: Floats) -> Masked:
-    defined = total > 0
+    defined = total > 0  # not only approximately: a sum of squares or sizes is 0 only where all are
     return np.ma.masked_array(1 - unexplained / np.where(defined, total, 1.0), ~defined)
 
 
 def _r2_centred(s: Sums) -> Masked:
-    total = s.centred_squares - s.centred**2 / np.maximum(s.n, 1)
-    return _explained(s.squared_errors, np.where(total > CONSTANT**2 * s.squares, total, 0.0))
+    total = s.tt - s.t**2 / np.maximum(s.n, 1)
+    return _explained(s.squared_errors, np.where(total > s.n * CONSTANT**2, total, 0.0))
 
 
 _FORMULAS: dict[ScoreName, Callable[[Sums], Masked]] = {

@@ -23,7 +23,7 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _STOP = """
     a about after all also an and any are as at be been before being but by can do does especially find finds fire fires followed for
     from has have in including into is it its like mainly means mention mentions more neuron of often on or other phrase phrases refer
-    referring related relating representing represents some specific such term terms text that the their them these they this those to
+    referring related relating representing represents some specific such term terms text than that the their them these they this those to
     token tokens used using was were when where which while with within word words"""
 STOP_WORDS = frozenset(_STOP.split())
 
