@@ -1,0 +1,210 @@
+"""What calls took, what they may take at most, and what a run is expected to take."""
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+
+from agents.llm import Request, Usage
+from agents.prices import Price
+from analyzers.errors import ExplicateError, LimitReached, ProviderError
+
+
+@dataclass
+class Spent:
+    """What was taken so far. A reply from the cache counts under `cached` and nowhere else."""
+
+    made: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    """Of the models whose price is known."""
+    seconds: float = 0.0
+    """Waited for replies, added up over calls in parallel."""
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An upper estimate of one call, held against the limits until the call has ended."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return Estimate(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.usd + other.usd,
+        )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What calls to come are expected to take; None for what is not known."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = 0.0
+    seconds: float | None = 0.0
+
+    def __add__(self, other: "Forecast") -> "Forecast":
+        return Forecast(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            None if self.usd is None or other.usd is None else self.usd + other.usd,
+            None if self.seconds is None or other.seconds is None else self.seconds + other.seconds,
+        )
+
+
+def _tokens_at_most(text: str) -> int:
+    # Two bytes a token: English has four or five, dense tables of numbers and most other scripts still more than two.
+    return math.ceil(len(text.encode("utf-8", "replace")) / 2)
+
+
+def estimate(request: Request, price: Price | None, *, hidden_tokens: int = 0) -> Estimate:
+    """Upper estimate of one call: two bytes a prompt token, and every completion token that the request allows.
+
+    hidden_tokens: what a reasoning model may write beside its answer.
+    """
+    if request.kind == "chat":
+        prompt = sum(_tokens_at_most(message.content) + 8 for message in request.messages) + 8
+        prompt += 0 if request.json_schema is None else _tokens_at_most(str(request.json_schema))
+        completion = request.max_tokens + hidden_tokens
+    else:
+        prompt = _tokens_at_most(request.prefix) + _tokens_at_most(request.head) + sum(map(_tokens_at_most, request.pieces)) + 1
+        completion = 1
+    return Estimate(1, prompt, completion, 0.0 if price is None else price.usd(prompt, completion))
+
+
+@dataclass
+class _Model:
+    price: Price | None
+    lanes: int
+    spent: Spent = field(default_factory=Spent)
+
+
+class Budget:
+    """Accounts and limits of one run, shared by all its language models.
+
+    Each call is held against the limits beforehand at its upper estimate and booked afterwards at what it took. Where an estimate does
+    not fit only because of calls still under way, it waits for them. Once a limit is reached it stays reached.
+    """
+
+    def __init__(self, *, max_calls: int | None = None, max_tokens: int | None = None, max_usd: float | None = None) -> None:
+        for name, limit in (("max_calls", max_calls), ("max_tokens", max_tokens), ("max_usd", max_usd)):
+            if limit is not None and not (math.isfinite(limit) and limit >= 0):
+                raise ExplicateError(f"{name} is {limit!r}; give a number of 0 or more, or leave it out for no limit")
+        self.max_calls = max_calls
+        self.max_tokens = max_tokens
+        self.max_usd = max_usd
+        self.spent = Spent()
+        self._models: dict[str, _Model] = {}
+        self._held: list[Estimate] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._reached: str | None = None
+
+    def admit(self, name: str, price: Price | None, *, lanes: int = 1) -> None:
+        """Make a model known; raises ProviderError where money is limited and the model's price is not known.
+
+        lanes: calls that go on at the same time.
+        """
+        if price is None and self.max_usd is not None:
+            raise ProviderError(
+                f"the price of {name!r} is not known, so a limit in USD cannot hold: "
+                "give --price IN,OUT (USD per million tokens; 0,0 for a server of your own), or limit --max-calls or --max-tokens"
+            )
+        known = self._models.get(name)
+        self._models[name] = _Model(price, lanes, known.spent if known else Spent())
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Models that were asked and whose price is not known: `spent.usd` leaves them out."""
+        return tuple(name for name, model in self._models.items() if model.price is None and model.spent.made)
+
+    def by_model(self) -> dict[str, Spent]:
+        return {name: model.spent for name, model in self._models.items()}
+
+    def _beyond(self, spent: Estimate) -> str | None:
+        for what, unit, value, limit in (
+            ("--max-calls", "calls", spent.calls, self.max_calls),
+            ("--max-tokens", "tokens", spent.tokens, self.max_tokens),
+            ("--max-usd", "USD", spent.usd, self.max_usd),
+        ):
+            # A hair's breadth for sums of small amounts of money.
+            if limit is not None and value > limit + 1e-12:
+                so_far = f"{self.spent.made} calls, {self.spent.tokens} tokens, {self.spent.usd:.4g} USD"
+                return (
+                    f"{what} {limit:g} is reached: taken so far {so_far}; with the next call it could be {value:.6g} {unit}. "
+                    "What was answered is kept: raise the limit and run the same command again"
+                )
+        return None
+
+    def _total(self) -> Estimate:
+        return Estimate(self.spent.made, self.spent.prompt_tokens, self.spent.completion_tokens, self.spent.usd)
+
+    def fits(self, expected: Estimate) -> bool:
+        """Whether a call fits now, beside those under way."""
+        return self._reached is None and self._beyond(sum(self._held, self._total()) + expected) is None
+
+    async def reserve(self, expected: Estimate) -> None:
+        """Hold an estimate against the limits before a call; `book` or `release` ends it. Raises LimitReached."""
+        while not self.fits(expected):
+            if self._reached is None and not self._held:
+                self._reached = self._beyond(self._total() + expected)
+            if self._reached is not None:
+                raise LimitReached(self._reached)
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self._held.append(expected)
+
+    def release(self, expected: Estimate) -> None:
+        """End the hold of a call that took nothing."""
+        self._held.remove(expected)
+        waiting, self._waiting = self._waiting, []
+        for turn in waiting:
+            if not turn.done():
+                turn.set_result(None)
+
+    def book(self, name: str, expected: Estimate, usage: Usage, seconds: float) -> None:
+        """End the hold of a call at what it took."""
+        for spent in (self.spent, self._models[name].spent):
+            spent.made += 1
+            spent.prompt_tokens += usage.prompt_tokens
+            spent.completion_tokens += usage.completion_tokens
+            spent.usd += usage.usd
+            spent.seconds += seconds
+        self.release(expected)
+
+    def book_cached(self, name: str) -> None:
+        self.spent.cached += 1
+        self._models[name].spent.cached += 1
+
+    def check(self) -> None:
+        """Raise LimitReached where calls took more than a limit, although their estimates had fitted."""
+        self._reached = self._reached or self._beyond(self._total())
+        if self._reached is not None:
+            raise LimitReached(self._reached)
+
+    def forecast(self, name: str, *, calls: int, prompt_tokens: int, completion_tokens: int) -> Forecast:
+        """Turn expected calls and tokens (totals, not per call) of a model into money and time.
+
+        usd is None for a model without a known price; seconds are None until a call of this model has been timed.
+        """
+        model = self._models[name]
+        usd = None if model.price is None else model.price.usd(prompt_tokens, completion_tokens)
+        seconds = model.spent.seconds / model.spent.made * calls / model.lanes if model.spent.made else None
+        return Forecast(calls, prompt_tokens, completion_tokens, usd, seconds)

@@ -1,0 +1,190 @@
+"""From what the user wrote to a language model that can be asked: the provider, and everything that stands around its calls."""
+
+import difflib
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agents.budget import Budget
+from agents.cache import ReplyCache
+from agents.llm import Chat, ChatReply, Message
+from agents.metered import Metered
+from agents.prices import FREE, Price, listed_price
+from agents.providers.faults import OPENAI_URL, REJECTED, Endpoint, checked_url
+from agents.transcript import OnCall
+from analyzers.errors import Failed, ProviderError
+
+if TYPE_CHECKING:
+    from agents.providers.chat import ChatLLM
+
+FORMS = "local:NAME, openai:MODEL (or any provider of langchain, such as anthropic:MODEL), echo:MODEL, scripted:FILE"
+OPENAI_KEY = "OPENAI_API_KEY"
+NO_KEY = "none"
+"""Sent to a server of the user's own where the environment holds no key."""
+
+LOCAL_BATCH = 16
+"""Requests that the local model is handed at once: enough to share a prefix, few enough to lose little when killed."""
+
+_KNOWN = ("local", "echo", "scripted", "openai", "azure_openai", "anthropic", "google_genai", "mistralai", "groq", "deepseek", "xai")
+PROBED_LOGPROBS = 20
+"""Alternatives a token that `top_logprobs` promises: OpenAI's most."""
+
+
+async def connect(
+    spec: str,
+    *,
+    base_url: str | None = None,
+    budget: Budget,
+    cache: ReplyCache | None,
+    concurrency: int = 8,
+    timeout: float = 60.0,
+    on_call: OnCall | None = None,
+    price: Price | None = None,
+) -> Metered:
+    """Connect to the language model that `spec` names, find out what it can do, and return it with everything around its calls.
+
+    spec: `local:NAME`, `echo:MODEL`, `scripted:FILE` or `PROVIDER:MODEL`. base_url: an OpenAI-compatible server, for `openai:` and
+    `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of one call. price: in place of the listed one.
+    Raises ProviderError for what the user can mend (unknown form, no key, wrong key, unreachable, unable), LimitReached where the
+    budget does not even allow to ask what the model can do. Close what it returns.
+    """
+    provider, _, model = spec.partition(":")
+    if not provider or not model:
+        close = difflib.get_close_matches(provider, _KNOWN, n=1)
+        guess = f"{close[0]}:MODEL" if close else f"openai:{spec or 'MODEL'}"
+        raise ProviderError(f"{spec!r} is not a language model; write {FORMS}. Did you mean {guess!r}?")
+    if base_url is not None and provider not in ("openai", "echo", "local", "scripted"):
+        raise ProviderError(
+            f"{spec!r} has no base URL ({base_url!r}); for an OpenAI-compatible server write openai:{model} or echo:{model}"
+        )
+    if provider == "local":
+        from agents.providers.local import LocalLLM
+
+        return Metered(LocalLLM(spec), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, on_call=on_call)
+    if provider == "scripted":
+        from agents.providers.scripted import ScriptedLLM
+
+        # One at a time, so that the answers of a list are given in order.
+        return Metered(ScriptedLLM.load(Path(model)), budget=budget, cache=cache, price=price or FREE, on_call=on_call)
+    endpoint, key = _endpoint(spec, provider, base_url)
+    if price is None and endpoint.url in ("", OPENAI_URL):
+        price = listed_price("openai" if provider == "echo" else provider, model)
+    if provider == "echo":
+        from agents.providers.echo import EchoLLM, check_alignment
+
+        reader = EchoLLM(model, key=key or NO_KEY, endpoint=endpoint, timeout=timeout)
+        echo = Metered(
+            reader,
+            budget=budget,
+            cache=cache,
+            price=price,
+            lanes=concurrency,
+            timeout=timeout,
+            redact=endpoint.redact,
+            on_call=on_call,
+        )
+        async with _closed_on_error(echo):
+            await check_alignment(echo, endpoint)
+        return echo
+    chat = _chat(provider, model, key, endpoint, timeout)
+    asked = Metered(
+        chat,
+        budget=budget,
+        cache=cache,
+        price=price,
+        lanes=concurrency,
+        timeout=timeout,
+        hidden_tokens=chat.hidden_tokens,
+        redact=chat.endpoint.redact,
+        on_call=on_call,
+    )
+    async with _closed_on_error(asked):
+        await _probe(asked, declares_schema=chat.declares_schema)
+    return asked
+
+
+@asynccontextmanager
+async def _closed_on_error(llm: Metered) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(llm.close)
+        yield
+        stack.pop_all()
+
+
+def _endpoint(spec: str, provider: str, base_url: str | None) -> tuple[Endpoint, str | None]:
+    """Where a remote model is asked, and its key where the environment holds one."""
+    if provider not in ("openai", "echo"):
+        # langchain's package for the provider finds key and URL itself; what it may find is not to be shown.
+        variable = f"{provider.upper()}_API_KEY"
+        return Endpoint(spec, "", variable, tuple(value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN")))), None
+    given = base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or OPENAI_URL
+    url = checked_url(given)
+    key = os.environ.get(OPENAI_KEY, "").strip() or None
+    if key is None and url == OPENAI_URL:
+        raise ProviderError(
+            f"{spec!r} needs a key: put it into the environment as {OPENAI_KEY}, or name a server of your own with --base-url, "
+            "or a model that needs no key: local:qwen2.5-coder-0.5b"
+        )
+    return Endpoint(spec, url, OPENAI_KEY, () if key is None else (key,)), key
+
+
+def _chat(provider: str, model: str, key: str | None, endpoint: Endpoint, timeout: float) -> "ChatLLM":
+    from openai import OpenAIError
+
+    from agents.providers.chat import ChatLLM
+
+    if provider == "openai" and key is None:
+        key = NO_KEY
+    try:
+        return ChatLLM(provider, model, key=key, endpoint=endpoint, timeout=timeout)
+    except ImportError as error:
+        raise ProviderError(f"{endpoint} needs a package that is not installed: {endpoint.quote(str(error))}") from None
+    except (ValueError, TypeError, OpenAIError) as error:
+        close = difflib.get_close_matches(provider, _KNOWN, n=1)
+        guess = f". Did you mean '{close[0]}:{model}'?" if close and close[0] != provider else ""
+        raise ProviderError(
+            f"{endpoint} cannot be set up ({endpoint.quote(str(error))}); write {FORMS}, with the key in {endpoint.variable}{guess}"
+        ) from None
+
+
+def _question(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+async def _probe(llm: Metered, *, declares_schema: bool | None) -> None:
+    """Withdraw what the model does not do after all: two tiny calls at most, in the cache like others, none where all is declared."""
+    if "top_logprobs" in llm.capabilities:
+        digit = Chat(messages=_question("Answer with the digit 7 and nothing else."), max_tokens=16, top_logprobs=PROBED_LOGPROBS)
+        if isinstance(await _tried(llm, digit), Failed):
+            llm.capabilities -= {"top_logprobs"}
+    if "json_schema" in llm.capabilities and declares_schema is None:
+        # Asked for something else than the schema allows: only a model that is held to the schema answers with it.
+        schema = {
+            "type": "object",
+            "properties": {"animal": {"type": "string", "enum": ["zebra"]}},
+            "required": ["animal"],
+            "additionalProperties": False,
+        }
+        request = Chat(messages=_question("Name a colour, in one word."), max_tokens=32, json_schema=schema)
+        outcome = await _tried(llm, request)
+        if isinstance(outcome, Failed) or not _is_json(outcome.text, {"animal": "zebra"}):
+            llm.capabilities -= {"json_schema"}
+
+
+async def _tried(llm: Metered, request: Chat) -> ChatReply | Failed:
+    outcome = (await llm.answer([request]))[0]
+    if isinstance(outcome, Failed) and outcome.reason.startswith(REJECTED):
+        # Remembered, so that a repeated run asks nothing. Other rejections are not: they cost nothing and may be mended.
+        llm.remember(request, ChatReply(text="", finish=REJECTED))
+    assert isinstance(outcome, Failed) or outcome.kind == "chat"
+    return outcome
+
+
+def _is_json(text: str, expected: object) -> bool:
+    try:
+        return bool(json.loads(text) == expected)
+    except ValueError:
+        return False

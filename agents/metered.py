@@ -1,0 +1,275 @@
+"""What stands around every call: the reply cache, the budget, retries, a deadline, bounded concurrency, and the transcript."""
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from agents.budget import Budget, Estimate, estimate
+from agents.cache import ReplyCache, request_key
+from agents.llm import LLM, Capability, Reply, Request, Usage
+from agents.prices import Price
+from agents.providers.faults import REJECTED
+from agents.retry import ATTEMPTS, Sleep, Transient, retrying
+from agents.transcript import CallRecord, OnCall
+from analyzers.errors import Failed, ProviderError
+
+PATIENCE = 3
+"""Requests in a row, none answered between them, that may fail for good before the endpoint itself is held to be out of order."""
+
+Outcome = Reply | Failed
+_log = logging.getLogger(__name__)
+
+
+def judge(request: Request, reply: Reply) -> Outcome:
+    """A reply that does not hold what was asked for is a failure, whatever the status it came with."""
+    if reply.kind == "readout":
+        if request.kind == "readout" and request.after and not any(value is not None for row in reply.logprobs for value in row):
+            return Failed("ask", "missing logprobs: the endpoint returned none of the options at any position")
+        return reply
+    if reply.finish == "refusal":
+        return Failed("ask", f"refused: {' '.join(reply.text.split())[:200]}")
+    if reply.finish == "content_filter":
+        return Failed("ask", "stopped by the provider's content filter")
+    if reply.finish == REJECTED:
+        return Failed("ask", f"{REJECTED} before")
+    if reply.finish == "length" and not reply.text:
+        return Failed("ask", "the reply broke off before any text: the model needs more max_tokens")
+    if request.kind == "chat" and request.top_logprobs and not reply.logprobs:
+        return Failed("ask", "missing logprobs: the endpoint returned none")
+    return reply
+
+
+def needs(request: Request) -> set[Capability]:
+    """What a language model must be able to do to answer."""
+    if request.kind == "readout":
+        return {"readout"}
+    needed: set[Capability] = {"chat"}
+    if request.messages and request.messages[-1].role == "assistant":
+        needed.add("prefill")
+    if request.top_logprobs:
+        needed.add("top_logprobs")
+    if request.json_schema is not None:
+        needed.add("json_schema")
+    return needed
+
+
+class Metered:
+    """A language model with cache, budget, retries, deadline, bounded concurrency and transcript around it.
+
+    Equal requests, in one batch or under way at the same time, are asked once. A reply is in the cache before anyone sees it, so that
+    nothing that was answered is asked again, whatever happens next. It belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        base: LLM,
+        *,
+        budget: Budget,
+        cache: ReplyCache | None,
+        price: Price | None,
+        lanes: int = 1,
+        batch: int = 1,
+        timeout: float | None = None,
+        hidden_tokens: int = 0,
+        redact: Callable[[str], str] = str,
+        on_call: OnCall | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """lanes: calls at the same time; batch: requests handed to `base` in one call; timeout: seconds for one try of one call."""
+        budget.admit(base.name, price, lanes=lanes)
+        self.name = base.name
+        self.identity: Mapping[str, str] = base.identity
+        self.capabilities: frozenset[Capability] = base.capabilities
+        self.base = base
+        self._budget = budget
+        self._cache = cache
+        self._price = price
+        self._lanes = asyncio.Semaphore(lanes)
+        self._batch = batch
+        self._timeout = timeout
+        self._hidden_tokens = hidden_tokens
+        self._redact = redact
+        self._on_call = on_call
+        self._sleep = sleep
+        self._under_way: dict[str, asyncio.Task[dict[str, Outcome]]] = {}
+        self._failures = 0
+        """Requests in a row that failed for good."""
+        self._stopped: ProviderError | None = None
+        self._told_of_usage = False
+
+    async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+        """One outcome a request, in order; a reply from the cache, or given twice, took nothing.
+
+        Raises LimitReached where a limit is met and ProviderError where further calls are pointless, once everything under way has
+        ended and what was answered is in the cache.
+        """
+        keys = [request_key(self.identity, request) for request in requests]
+        known: dict[str, Outcome] = {}
+        fresh: dict[str, Request] = {}
+        tasks: dict[asyncio.Task[dict[str, Outcome]], None] = {}
+        for key, request in zip(keys, requests, strict=True):
+            if key in known or key in fresh:
+                continue
+            if key in self._under_way:
+                tasks[self._under_way[key]] = None
+                continue
+            kept = None if self._cache is None else self._cache.get(key)
+            if kept is not None:
+                known[key] = _free(judge(request, kept))
+                continue
+            self._check(request)
+            fresh[key] = request
+        first = set(fresh)
+        for chunk in self._chunks(fresh):
+            tasks[self._start(chunk)] = None
+        if tasks:
+            await asyncio.wait(tasks)
+            for task in tasks:
+                known.update(task.result())
+        outcomes: list[Reply | Failed] = []
+        for key, request in zip(keys, requests, strict=True):
+            outcome = known[key]
+            if key in first:
+                first.remove(key)
+            else:
+                outcome = _free(outcome)
+                self._budget.book_cached(self.name)
+                self._report(request, outcome, cached=True, usage=Usage(), seconds=0.0)
+            outcomes.append(outcome)
+        return outcomes
+
+    def remember(self, request: Request, reply: Reply) -> None:
+        """Put a reply into the cache as if it had been given."""
+        if self._cache is not None:
+            self._cache.put(request_key(self.identity, request), reply)
+
+    def _check(self, request: Request) -> None:
+        lacking = needs(request) - self.capabilities
+        if lacking:
+            lacks, offers = ", ".join(sorted(lacking)), ", ".join(sorted(self.capabilities))
+            raise ProviderError(f"{self.name!r} cannot do what is asked of it ({lacks}); it offers {offers}: name another model")
+
+    def _chunks(self, fresh: Mapping[str, Request]) -> list[dict[str, Request]]:
+        items = list(fresh.items())
+        return [dict(items[start : start + self._batch]) for start in range(0, len(items), self._batch)]
+
+    def _start(self, chunk: Mapping[str, Request]) -> asyncio.Task[dict[str, Outcome]]:
+        task = asyncio.create_task(self._ask(chunk))
+        for key in chunk:
+            self._under_way[key] = task
+
+        def ended(task: asyncio.Task[dict[str, Outcome]]) -> None:
+            for key in chunk:
+                self._under_way.pop(key, None)
+            # Whoever waits for it raises it; with nobody left to wait there is nobody to tell.
+            if not task.cancelled():
+                task.exception()
+
+        task.add_done_callback(ended)
+        return task
+
+    async def _ask(self, chunk: Mapping[str, Request]) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        waiting = list(chunk.items())
+        async with self._lanes:
+            while waiting:
+                if self._stopped is not None:
+                    raise self._stopped
+                held: list[Estimate] = []
+                for _, request in waiting:
+                    expected = estimate(request, self._price, hidden_tokens=self._hidden_tokens)
+                    # Only the first may wait for calls under way to end: the others would wait for their own.
+                    if held and not self._budget.fits(expected):
+                        break
+                    await self._budget.reserve(expected)
+                    held.append(expected)
+                outcomes.update(await self._call(waiting[: len(held)], held))
+                waiting = waiting[len(held) :]
+                self._budget.check()
+        return outcomes
+
+    async def _call(self, chunk: Sequence[tuple[str, Request]], held: Sequence[Estimate]) -> dict[str, Outcome]:
+        requests = [request for _, request in chunk]
+        unbooked = list(held)
+        started = time.perf_counter()
+        try:
+            answers = await self._tries(requests)
+            seconds = (time.perf_counter() - started) / len(chunk)
+            outcomes: dict[str, Outcome] = {}
+            for (key, request), answer in zip(chunk, answers, strict=True):
+                outcome, usage = self._keep(key, request, answer, unbooked[0])
+                self._budget.book(self.name, unbooked.pop(0), usage, seconds)
+                self._report(request, outcome, cached=False, usage=usage, seconds=seconds)
+                outcomes[key] = outcome
+            return outcomes
+        except ProviderError as error:
+            self._stopped = error
+            raise
+        finally:
+            for expected in unbooked:
+                self._budget.release(expected)
+
+    async def _tries(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+        async def once() -> list[Reply | Failed]:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await self.base.answer(requests)
+            except TimeoutError:
+                raise Transient(f"{self.name!r} did not answer in {self._timeout:g} s", about="request") from None
+
+        try:
+            answers = await retrying(once, sleep=self._sleep)
+        except Transient as error:
+            self._failures += 1
+            reason = self._redact(error.reason)
+            if error.about == "endpoint" or self._failures >= PATIENCE:
+                raise ProviderError(
+                    f"{reason}; given up after {ATTEMPTS} tries. What was answered is kept: run the same command again when it is back"
+                ) from None
+            return [Failed("ask", f"{reason}; given up after {ATTEMPTS} tries")] * len(requests)
+        self._failures = 0
+        return answers
+
+    def _keep(self, key: str, request: Request, answer: Reply | Failed, expected: Estimate) -> tuple[Outcome, Usage]:
+        if isinstance(answer, Failed):
+            return Failed(answer.stage, self._redact(answer.reason)), Usage()
+        usage = answer.usage
+        if usage.prompt_tokens == 0:
+            if not self._told_of_usage:
+                _log.warning("%s does not say how many tokens it takes; they are counted at their upper estimate", self.name)
+                self._told_of_usage = True
+            usage = Usage(prompt_tokens=expected.prompt_tokens, completion_tokens=expected.completion_tokens)
+        if self._price is not None:
+            usage = usage.model_copy(update={"usd": self._price.usd(usage.prompt_tokens, usage.completion_tokens)})
+        reply = answer.model_copy(update={"usage": usage})
+        if reply.kind == "chat" and self._redact(reply.text) != reply.text:
+            reply = reply.model_copy(update={"text": self._redact(reply.text), "logprobs": None})
+        if self._cache is not None:
+            reply = self._cache.put(key, reply)
+        return judge(request, reply), usage
+
+    def _report(self, request: Request, outcome: Outcome, *, cached: bool, usage: Usage, seconds: float) -> None:
+        if self._on_call is not None:
+            self._on_call(CallRecord(self.name, request, outcome, cached, usage, seconds))
+
+    async def close(self) -> None:
+        """Let go of the model: its memory, or its connections."""
+        close = getattr(self.base, "close", None)
+        if close is not None:
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+
+def _free(outcome: Outcome) -> Outcome:
+    return outcome if isinstance(outcome, Failed) else outcome.model_copy(update={"usage": Usage()})
