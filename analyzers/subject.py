@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from analyzers.errors import SubjectError
+from analyzers.loading import choose_device, choose_dtype, dtype_name, load_pretrained
 from analyzers.mlps import down_projections, linear_shape
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from analyzers.tokens import Tokens
 
 
 class Subject:
@@ -22,7 +21,7 @@ class Subject:
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, identity: dict[str, str]) -> None:
         """Take a loaded model; SubjectError where its MLPs cannot be read."""
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
         self.base: nn.Module = model.base_model
@@ -37,9 +36,7 @@ class Subject:
         special = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         self.prefix: tuple[int, ...] = () if special is None else (special,)
         """Token ids that every block starts with: the tokenizer's BOS or else its EOS."""
-        self._token_text = lru_cache(maxsize=None)(self._decode_one)
-        self._plain = tokenizer.encode("a", add_special_tokens=False)[-1]
-        self._anchor = self._find_anchor()
+        self._tokens = Tokens(tokenizer)
         self._check_capture()
 
     @classmethod
@@ -72,13 +69,7 @@ class Subject:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens and without the space that some tokenizers put before a text."""
-        if not self._anchor or not text:
-            return self._encode(text)
-        anchor = self._encode(self._anchor)
-        ids = self._encode(self._anchor + text)
-        if ids[: len(anchor)] == anchor:
-            return ids[len(anchor) :]
-        return self._encode(text)
+        return self._tokens.encode(text)
 
     def token_text(self, token_id: int) -> str:
         """Exact text of a token, with its leading space.
@@ -86,7 +77,7 @@ class Subject:
         The texts of an encoded text's tokens, joined, are that text, but for characters that are split over several tokens:
         each part of such a character reads U+FFFD.
         """
-        return self._token_text(token_id)
+        return self._tokens.text(token_id)
 
     @contextmanager
     def capture(self, fn: Callable[[int, Tensor], None]) -> Iterator[None]:
@@ -103,7 +94,7 @@ class Subject:
 
         def reader(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             # Some families flatten [batch, pos] before the MLP.
-            return lambda _module, args: fn(layer, args[0].view(*shape, args[0].shape[-1]))
+            return lambda _module, args: fn(layer, args[0].reshape(*shape, args[0].shape[-1]))
 
         handles = [self.base.register_forward_pre_hook(note_shape, with_kwargs=True)]
         try:
@@ -141,83 +132,11 @@ class Subject:
             self.forward(ids)
         return out
 
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
-        return ids
-
-    def _decode_one(self, token_id: int) -> str:
-        # Decoders strip a space at the very start of a text, so the token is decoded behind another one.
-        before: str = self.tokenizer.decode([self._plain], clean_up_tokenization_spaces=False)
-        both: str = self.tokenizer.decode([self._plain, token_id], clean_up_tokenization_spaces=False)
-        return both[len(before) :]
-
-    def _find_anchor(self) -> str:
-        """A text to encode in front of others, and cut off again, where the tokenizer puts a space before every text; else empty."""
-        if self.token_text(self._encode("a")[0]).startswith("a"):
-            return ""
-        for anchor in ("\n", "|", "."):
-            alone = self._encode(anchor)
-            if self._encode(anchor + "a")[: len(alone)] == alone:
-                return anchor
-        return ""
-
     def _check_capture(self) -> None:
         """Run two tokens: a model that does not pass its neurons through its down-projections cannot be read."""
         seen: list[tuple[int, tuple[int, ...]]] = []
         with self.capture(lambda layer, activations: seen.append((layer, tuple(activations.shape)))):
-            self.forward(torch.tensor([[self._plain, self._plain]]))
+            self.forward(torch.tensor([[0, 1]]))
         expected = [(layer, (1, 2, width)) for layer, width in enumerate(self.neurons)]
         if seen != expected:
             raise SubjectError(f"{self.name!r} has no readable MLP: its down-projections are not called once a block; choose another model")
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """float32, bfloat16, ..."""
-    return str(dtype).removeprefix("torch.")
-
-
-def choose_device(device: str) -> torch.device:
-    """The device by that name; auto: cuda, mps or cpu, the first there is. Raises SubjectError for one that is not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    there = ["cpu"]
-    there += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
-    there += ["mps"] if torch.backends.mps.is_available() else []
-    if device not in there:
-        raise SubjectError(f"device {device!r} is not there; choose auto, {', '.join(there)}")
-    return torch.device(device)
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The number format by that name; auto: bfloat16 where the device computes it fast, else float32. SubjectError for another name."""
-    if dtype == "auto":
-        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
-    if dtype not in DTYPES:
-        raise SubjectError(f"dtype {dtype!r} is unknown; choose auto, {', '.join(DTYPES)}")
-    return DTYPES[dtype]
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
-
-    A CPU without them still computes in bfloat16, several times slower.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return False
-
-
-def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
-    """(model, tokenizer) from a folder in Hugging Face's layout; SubjectError, naming `name`, for what is no causal language model."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise SubjectError(f"{name!r} cannot be loaded as a causal language model: {why}") from error
-    return model.to(device), tokenizer

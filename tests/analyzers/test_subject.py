@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzers.errors import SubjectError
+from analyzers.loading import choose_device, choose_dtype, has_fast_bfloat16
 from analyzers.sites import Site
-from analyzers.subject import Subject, choose_device, choose_dtype, has_fast_bfloat16
+from analyzers.subject import Subject
 
 Checkpoint = Callable[[str], Path]
 

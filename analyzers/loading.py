@@ -1,0 +1,61 @@
+"""Loads causal language models with a number format and a device that suit each other."""
+
+from typing import Any
+
+import torch
+
+from analyzers.errors import SubjectError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """float32, bfloat16, ..."""
+    return str(dtype).removeprefix("torch.")
+
+
+def choose_device(device: str) -> torch.device:
+    """The device by that name; auto: cuda, mps or cpu, the first there is. Raises SubjectError for one that is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    there = ["cpu"]
+    there += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    if device not in there:
+        raise SubjectError(f"device {device!r} is not there; choose auto, {', '.join(there)}")
+    return torch.device(device)
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The number format by that name; auto: bfloat16 where the device computes it fast, else float32. SubjectError for another name."""
+    if dtype == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if dtype not in DTYPES:
+        raise SubjectError(f"dtype {dtype!r} is unknown; choose auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32: GPUs since Ampere, CPUs with AVX512-BF16 or AMX.
+
+    A CPU without them still computes in bfloat16, several times slower.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
+    """(model, tokenizer) from a folder in Hugging Face's layout; SubjectError, naming `name`, for what is no causal language model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise SubjectError(f"{name!r} cannot be loaded as a causal language model: {why}") from error
+    return model.to(device).eval().requires_grad_(False), tokenizer
