@@ -174,9 +174,12 @@ def _document(record: Mapping[str, Any], column: str, where: str, prefix: str, n
     name = record.get("id")
     name = str(name) if isinstance(name, str | int) and name != "" else str(number)
     title = record.get("title")
-    parts = (f"{prefix}{name}", title if isinstance(title, str) else name, text)
+    return Document(_clean(f"{prefix}{name}"), _clean(title) if isinstance(title, str) else _clean(name), _clean(text))
+
+
+def _clean(text: str) -> str:
     # JSON can spell half a surrogate pair, which is no text: it becomes a question mark.
-    return Document(*(part.encode(errors="replace").decode() for part in parts))
+    return text.encode(errors="replace").decode()
 
 
 def _dataset(source: str) -> Iterator[Document]:
