@@ -5,6 +5,7 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -40,11 +41,11 @@ def words(text: str) -> list[str]:
 def covered(shorter: Sequence[str], longer: Sequence[str], run: int = SHINGLE) -> float:
     """Share of the words of `shorter` that lie in a run of `run` words which also occurs in `longer`."""
     grams = {tuple(longer[i : i + run]) for i in range(len(longer) - run + 1)}
-    inside = np.zeros(len(shorter), dtype=bool)
+    inside: set[int] = set()
     for i in range(len(shorter) - run + 1):
         if tuple(shorter[i : i + run]) in grams:
-            inside[i : i + run] = True
-    return float(inside.mean())
+            inside.update(range(i, i + run))
+    return len(inside) / len(shorter)
 
 
 def overlap(a: str, b: str) -> float:
@@ -55,13 +56,23 @@ def overlap(a: str, b: str) -> float:
     is sought as a whole; one without any word (rules, punctuation) as a string without its white space. Symmetric, in [0, 1]; 0 if a text
     is blank.
     """
-    shorter, longer = sorted((words(a), words(b)), key=len)
+    (words_a, runs_a), (words_b, runs_b) = _runs(a), _runs(b)
+    if runs_a and runs_b and runs_a.isdisjoint(runs_b):  # by far the most frequent case
+        return 0.0
+    shorter, longer = sorted((words_a, words_b), key=len)
     if not shorter:
         bare = sorted(("".join(normalise(text).split()) for text in (a, b)), key=len)
         return float(bare[0] != "" and bare[0] in bare[1])
     run = min(SHINGLE, len(shorter))
     share = covered(shorter, longer, run)
     return max(share, covered(longer, shorter, run)) if len(shorter) == len(longer) else share
+
+
+@lru_cache(maxsize=1024)
+def _runs(text: str) -> tuple[tuple[str, ...], frozenset[int]]:
+    """Words, and hashes of all runs of five of them."""
+    found = tuple(words(text))
+    return found, frozenset(hash(found[i : i + SHINGLE]) for i in range(len(found) - SHINGLE + 1))
 
 
 def shingles(text: str) -> npt.NDArray[np.uint64]:
