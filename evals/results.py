@@ -45,7 +45,7 @@ class Lift(Value):
 
 class Candidate(_Model):
     explanation: str
-    select_score: Value | Failure
+    select_score: float | Failure
 
 
 class SiteResult(_Model):
@@ -72,6 +72,8 @@ class SiteResult(_Model):
     """Share of sampled tokens on which this side fires (beyond 3 standard deviations)."""
     warning: str | None = None
     """What to mind when reading the score."""
+    shuffled_explanation: str | None = None
+    """The other site's explanation that the shuffled control was simulated from."""
     candidates: list[Candidate] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)
 
@@ -89,10 +91,12 @@ class Tokens(_Model):
 class LeakAudit(_Model):
     passed: bool
     checked: int
-    """Pairs of a scored or selecting excerpt with a text that the explainer saw."""
+    """Pairs of a scored or selecting excerpt with a text that an explainer saw: a prompt, or an explain excerpt."""
+    prompts: int = 0
+    """Explain calls whose prompts were read; 0 where no explanation was asked of a language model."""
     leaks: list[dict[str, str]] = Field(default_factory=list)
     largest_overlap: float
-    """Largest share of an excerpt's word 5-grams found in one text that the explainer saw."""
+    """Largest share of a scored or selecting excerpt's words that lie in runs of five words found in one text that an explainer saw."""
 
 
 class Instrument(_Model):
