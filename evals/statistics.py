@@ -2,7 +2,9 @@
 
 Intervals are percentile intervals of the cluster bootstrap: whole units (documents, sites, planted neurons) are drawn with replacement,
 because tokens of one document are not independent. The same seed and number of units give the same draws, and what is compared is
-computed on the same draws, so the interval of a difference is paired. With some 30 units the 95 % interval covers about 92 %.
+computed on the same draws, so the interval of a difference is paired. They are somewhat narrow when units are few: in simulations the
+95 % interval of a correlation covered 90 to 93 % with 5 to 60 documents, that of a skewed mean 78, 87, 91 and 95 % with 5, 10, 30 and
+60 items.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.explanation import Scale
@@ -67,6 +67,7 @@ def test_a_reversed_simulation_keeps_its_negative_slope() -> None:
     assert (linear.slope, linear.intercept) == pytest.approx((-1 / 3, 3))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 9)), min_size=3, max_size=60))
 def test_percentile_matching_is_monotone_and_stays_in_the_range_of_the_truth(rows: list[tuple[int, int]]) -> None:
     truth, simulated = np.array(rows, float).T
@@ -80,6 +81,7 @@ def test_percentile_matching_is_monotone_and_stays_in_the_range_of_the_truth(row
     assert out[-1] == truth.max()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 9)), min_size=3, max_size=60))
 def test_no_other_line_is_closer(rows: list[tuple[int, int]]) -> None:
     truth, simulated = np.array(rows, float).T

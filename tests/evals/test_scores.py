@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.explanation import Scale, Simulation
@@ -109,6 +109,7 @@ def test_only_correlation_exists_without_the_unit_of_the_truth(scale: Scale) -> 
 numbers = st.lists(st.tuples(st.integers(0, 50), st.integers(-50, 50)), min_size=2, max_size=40)
 
 
+@settings(deadline=None)
 @given(numbers, st.floats(0.01, 100), st.floats(-100, 100))
 def test_properties(rows: list[tuple[int, int]], factor: float, offset: float) -> None:
     t, p = np.array(rows, float).T

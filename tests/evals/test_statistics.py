@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyzers.errors import Failed
@@ -182,6 +182,7 @@ def test_mean_of_too_little_is_failed(values: list[float]) -> None:
     assert isinstance(mean(values), Failed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
 def test_auroc_equals_scikit_learn(rows: list[tuple[int, bool]]) -> None:
     from sklearn.metrics import roc_auc_score
@@ -274,6 +275,7 @@ def test_exchange_p_of_excerpts_of_unequal_length_and_of_nothing() -> None:
     assert isinstance(exchange_p(Pairs(truth, 0 * truth, right.present, excerpt, np.arange(7), "level")), Failed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=30))
 def test_benjamini_hochberg_equals_its_definition(p_values: list[float | None]) -> None:
     known = sorted(p for p in p_values if p is not None)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.explanation import Simulation
@@ -77,6 +77,7 @@ async def test_one_simulation_an_excerpt_and_nothing_for_the_null_explanation() 
     assert await Lexical().simulate("x", []) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=4), min_size=1, max_size=12), st.text(max_size=30))
 async def test_never_fails_and_is_deterministic(tokens: list[str], explanation: str) -> None:
     first, second = [await Lexical().simulate(explanation, [excerpt(*tokens)]) for _ in range(2)]
@@ -86,6 +87,7 @@ async def test_never_fails_and_is_deterministic(tokens: list[str], explanation: 
     assert (first[0].values == second[0].values).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["alpha", "Beta", "gam'ma", "d4"]), min_size=1, max_size=8), st.data())
 async def test_how_words_are_split_into_tokens_does_not_matter(sentence: list[str], data: st.DataObject) -> None:
     text = " ".join(sentence)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.explanation import Simulation
@@ -56,6 +56,7 @@ async def test_the_explanation_is_ignored_and_nothing_seen_predicts_zero() -> No
     assert await table.simulate("", []) == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(["a", " A", "b", " c"]), st.integers(0, 9)), min_size=1, max_size=6), min_size=1, max_size=6
