@@ -24,6 +24,8 @@ class Subject:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
+        self.path: Path | None = None
+        """Folder it was loaded from."""
         self.base: nn.Module = model.base_model
         self.hidden: int = model.config.get_text_config().hidden_size
         self.projections = down_projections(self.base, self.hidden)
@@ -47,15 +49,19 @@ class Subject:
 
         dtype: float32, bfloat16, float16, or auto: bfloat16 where the device computes it fast, else float32.
         device: cpu, cuda, cuda:1, mps, or auto: the fastest that is there.
-        Raises SubjectError for a model, dtype or device that does not exist and for a model whose MLPs cannot be read.
+        Raises AssetError for a model that does not exist, SubjectError for a dtype or device that does not and for a model whose
+        MLPs cannot be read.
         """
+        from analyzers.assets import model_source
+
         place = choose_device(device)
         number = choose_dtype(dtype, place)
-        if not Path(name_or_path).is_dir():
-            raise SubjectError(f"{name_or_path!r} is not a folder")
-        report(f"loading {name_or_path}", 0, 0)
-        model, tokenizer = load_pretrained(name_or_path, name_or_path, number, place, trust_remote_code)
-        return cls(model, tokenizer, name=Path(name_or_path).name, identity={"source": "path", "revision": "unknown"})
+        source = model_source(name_or_path, report=report)
+        report(f"loading {source.name}", 0, 0)
+        model, tokenizer = load_pretrained(str(source.path), name_or_path, number, place, trust_remote_code)
+        subject = cls(model, tokenizer, name=source.name, identity={"source": source.source, "revision": source.revision})
+        subject.path = source.path
+        return subject
 
     def check(self, site: Site) -> None:
         """Raise SubjectError, naming the range, for a site this model does not have."""

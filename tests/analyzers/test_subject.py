@@ -10,8 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
-from analyzers.errors import SubjectError
+from analyzers.errors import ExplicateError, SubjectError
 from analyzers.loading import choose_device, choose_dtype, has_fast_bfloat16
 from analyzers.sites import Site
 from analyzers.subject import Subject
@@ -185,12 +186,18 @@ def test_an_unknown_dtype_or_device_is_named_with_the_choices(tiny_checkpoint: C
         Subject.load(folder, device="tpu")
 
 
-def test_a_folder_that_holds_no_causal_model_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_model_that_is_not_causal_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    save_file({"weight": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(SubjectError) as raised:
         Subject.load(str(tmp_path))
     assert repr(str(tmp_path)) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_folder_that_is_not_there_is_named() -> None:
+    with pytest.raises(ExplicateError, match="no-such-folder"):
+        Subject.load("./no-such-folder")
 
 
 def test_dtype_auto_is_bfloat16_exactly_where_the_cpu_says_so() -> None:
