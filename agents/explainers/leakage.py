@@ -4,14 +4,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 _WORD = re.compile(r"\w+(?:'\w+)?")
-_FUNCTION_WORDS = frozenset(
+_COMMON = frozenset(
     _WORD.findall(
         "a an the of to in on at by for from with as and or nor but that which who this these those it its is are was were be been "
-        "when where word words token tokens before after follow follows following"
+        "when where word words token tokens before after follow follows following right noun nouns verb verbs adjective adjectives "
+        "name names beginning ending"
     )
 )
 NGRAM = 4
-"""Shared runs of this many words, two of which are not function words, are copies."""
+"""Shared runs of this many words, two of which say more than how explanations are put, are copies."""
 
 
 def words(text: str) -> list[str]:
@@ -35,6 +36,6 @@ def leak(explanation: str, *, answers: Sequence[str], few_shots: Iterable[str], 
             return f"repeats the answer of an example, {answer!r}"
     known = {gram for text in (*answers, *few_shots) for gram in _ngrams(text)} - {gram for text in excerpts for gram in _ngrams(text)}
     for gram in sorted(_ngrams(explanation) & known):
-        if sum(word not in _FUNCTION_WORDS for word in gram) >= 2:
+        if sum(word not in _COMMON for word in gram) >= 2:
             return f"shares {' '.join(gram)!r} with an example"
     return None

@@ -1,0 +1,31 @@
+import pytest
+
+from agents.explainers.leakage import leak
+
+ANSWERS = ['the word "meanwhile"', 'the noun right after "kind of"', "talk of a wedding"]
+FEW_SHOTS = ["She bought a second-hand cello and a music stand"]
+EXCERPTS = ["He sold a music stand and an amplifier at noon."]
+
+
+@pytest.mark.parametrize(
+    ("explanation", "leaks"),
+    [
+        ('the word "meanwhile"', True),
+        ('The word "Meanwhile".', True),
+        ("any talk of a wedding in the text", True),
+        ("someone bought a second-hand cello", True),
+        ('nouns right after "kind of"', False),
+        ("the noun right after a comma", False),
+        ('the word "such"', False),
+        ("sold a music stand and more", False),
+        ("the word that comes right after the noun", False),
+    ],
+)
+def test_copies_leak_and_common_phrases_do_not(explanation: str, leaks: bool) -> None:
+    assert (leak(explanation, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=EXCERPTS) is not None) == leaks
+
+
+def test_what_the_excerpts_say_too_is_no_leak() -> None:
+    copied = "someone bought a second hand cello"
+    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=[]) is not None
+    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=["They bought a second-hand cello once."]) is None
