@@ -1,0 +1,208 @@
+"""Re-checks from the artefacts of a run that nothing the run is scored on was shown to an explainer.
+
+An explanation of a site is made from what its explainer was sent, so what must hold is that no select or test excerpt of a site, nor a
+near-duplicate, is in that site's explain prompts. Splits are by document over the whole corpus, so the same must hold between any two
+sites; that is checked, being stronger: it also finds prompts that were filed under the wrong site, and a corpus that repeats itself.
+
+What an explainer saw is read from the prompts as they were sent (transcript.jsonl), and from the explain excerpts (excerpts.parquet) for
+explainers that send none. Nothing that chose the excerpts is relied on. Marks like <<token>> and lists of a token and its level a line
+tear words apart; so prompts are searched as streams of letters and digits, as they are, and with all that looks like a level removed.
+"""
+
+import json
+import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from analyzers.duplicates import SHINGLE, normalise, words
+from analyzers.errors import RunFolderError
+from evals.results import LeakAudit
+
+NEAR_DUPLICATE = 0.5
+"""From this overlap on an excerpt counts as shown."""
+LETTERS = 12
+"""Fewest letters and digits of a run that is sought: in a stream without blanks, less could be chance."""
+
+_COLUMNS = ["site", "polarity", "split", "document", "start", "tokens"]
+# What prompts and JSON write for line breaks, tabs, control and other characters.
+_ESCAPE = re.compile(r"\\(?:[nrt]|u([0-9a-fA-F]{4}))")
+# Blanks, a colon, comma, bracket or the like, then one or two digits or a decimal number, at the end of a line or before a closing bracket.
+_LEVEL = re.compile(r"[\s:;,|=(\[]+\d{1,2}(?:\.\d+)?\s*(?:[)\]}]+,?|$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Excerpt:
+    """A select or test excerpt of a site."""
+
+    site: str
+    split: str
+    key: str
+
+
+@dataclass
+class _Seen:
+    """A text that an explainer saw, and for which sites."""
+
+    text: str
+    where: str
+    sites: set[str] = field(default_factory=set)
+
+
+def audit(run: Path) -> LeakAudit:
+    """Compare all select and test excerpts of a run folder with all that its explainers saw.
+
+    An excerpt is leaked if at least half of its words lie in runs of five or more words that stand in one prompt or explain excerpt of
+    any site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), if an explain call lists a window of its document
+    as shown, or if its document is in two splits. An excerpt of fewer words is sought as a whole, one of fewer than 12 letters and digits
+    by its other characters. Raises RunFolderError for missing or damaged artefacts.
+    """
+    rows = _rows(run / "excerpts.parquet")
+    calls = list(_explain_calls(run / "transcript.jsonl"))
+    splits: dict[str, set[str]] = defaultdict(set)
+    scored: dict[str, list[_Excerpt]] = defaultdict(list)
+    seen: dict[str, _Seen] = {}
+    for row in rows:
+        text, site = "".join(row["tokens"]), row["site"] + ("-" if row["polarity"] == "-" else "")
+        splits[row["document"]].add(row["split"])
+        if row["split"] in ("select", "test"):
+            scored[text].append(_Excerpt(site, row["split"], f"{row['document']}:{row['start']}"))
+        elif row["split"] == "explain":
+            seen.setdefault(text, _Seen(text, "explain excerpt")).sites.add(site)
+    for call in calls:
+        prompt = call["prompt"] if isinstance(call["prompt"], str) else "\n".join(call["prompt"])
+        seen.setdefault(prompt, _Seen(prompt, "prompt")).sites.add(call["site"])
+    leaks = [*_divided(splits), *_listed(calls, splits)]
+    largest = 0.0
+    texts = list(scored)
+    search = _Search(texts)
+    for shown in seen.values():
+        for number, overlap in sorted(search.overlaps(shown.text).items()):
+            largest = max(largest, overlap)
+            if overlap >= NEAR_DUPLICATE:
+                leaks.append(_leak(scored[texts[number]], shown, overlap))
+    pairs = sum(len(excerpts) for excerpts in scored.values()) * len(seen)
+    return LeakAudit(passed=not leaks, checked=pairs, prompts=len(calls), leaks=leaks, largest_overlap=largest)
+
+
+def _divided(splits: dict[str, set[str]]) -> Iterator[dict[str, str]]:
+    for document, names in sorted(splits.items()):
+        if len(names) > 1:
+            yield {"kind": "document in two splits", "document": document, "splits": ", ".join(sorted(names))}
+
+
+def _listed(calls: Iterable[dict[str, Any]], splits: dict[str, set[str]]) -> Iterator[dict[str, str]]:
+    for call in calls:
+        for key in call.get("shown", ()):
+            others = splits.get(key.rpartition(":")[0], set()) - {"explain"}
+            if others:
+                yield {"kind": "listed as shown", "excerpt": key, "split": ", ".join(sorted(others)), "seen_by": call["site"]}
+
+
+def _leak(excerpts: Sequence[_Excerpt], shown: _Seen, overlap: float) -> dict[str, str]:
+    """One leak, however many sites share the excerpt: of its sites, one whose own explainer saw it, if there is one."""
+    excerpt = min(excerpts, key=lambda one: (one.site not in shown.sites, one.site, one.split, one.key))
+    by = excerpt.site if excerpt.site in shown.sites else min(shown.sites)
+    return {
+        "kind": f"text in {shown.where}",
+        "excerpt": excerpt.key,
+        "split": excerpt.split,
+        "site": excerpt.site,
+        "seen_by": by,
+        "overlap": f"{overlap:.3f}",
+    }
+
+
+class _Search:
+    """Finds the runs of words of many excerpts in streams of letters and digits, by their first 12 characters."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._runs: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
+        self._sizes: list[int] = []
+        self._bare: dict[int, str] = {}
+        for number, text in enumerate(texts):
+            found = words(_unescaped(text))
+            self._sizes.append(len(found))
+            for start, stop in _spans(found):
+                run = "".join(found[start:stop])
+                self._runs[run[:LETTERS]].append((run[LETTERS:], number, start, stop))
+            if len("".join(found)) < LETTERS:
+                self._bare[number] = _without_space(text)
+
+    def overlaps(self, text: str) -> dict[int, float]:
+        """By number of an excerpt, the share of its words that stand in the text; those with none left out."""
+        plain = _unescaped(text)
+        best: dict[int, float] = {}
+        for stream in {_stream(plain), _stream(_LEVEL.sub("", plain))}:
+            places: dict[int, set[int]] = defaultdict(set)
+            for at in range(len(stream) - LETTERS + 1):
+                for rest, number, start, stop in self._runs.get(stream[at : at + LETTERS], ()):
+                    if stream.startswith(rest, at + LETTERS):
+                        places[number].update(range(start, stop))
+            for number, covered in places.items():
+                best[number] = max(best.get(number, 0.0), len(covered) / self._sizes[number])
+        if self._bare:
+            whole = _without_space(text)
+            best |= {number: 1.0 for number, bare in self._bare.items() if len(bare) >= LETTERS and bare in whole}
+        return best
+
+
+def _spans(found: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield the shortest runs of at least five words (or all, if fewer) with 12 letters and digits: from every start, and to the end."""
+    fewest = min(SHINGLE, len(found))
+    ends = list(accumulate(map(len, found), initial=0))
+    for start in range(len(found) - fewest + 1):
+        stop = max(start + fewest, bisect_left(ends, ends[start] + LETTERS))
+        if stop <= len(found):
+            yield start, stop
+    start = min(len(found) - fewest, bisect_right(ends, ends[-1] - LETTERS) - 1)
+    if start >= 0:
+        yield start, len(found)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else " ", text)
+
+
+def _stream(text: str) -> str:
+    return "".join(words(text))
+
+
+def _without_space(text: str) -> str:
+    return "".join(normalise(text).split())
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=_COLUMNS).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise RunFolderError(f"{str(path)!r} cannot be read ({reason}); run the command that made the run again") from None
+    return rows
+
+
+def _explain_calls(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the calls by which explanations were asked for; none where no language model was called at all."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                call = json.loads(line)
+                if call["role"] != "explain":
+                    continue
+                whole = isinstance(call["site"], str) and isinstance(call["prompt"], str | list)
+            except (ValueError, KeyError, TypeError):
+                whole = False
+            if not whole:
+                raise RunFolderError(
+                    f"{str(path)!r} line {number} is no whole record of a call; run the command that made the run again"
+                ) from None
+            yield call
