@@ -39,7 +39,7 @@ class Tokens:
         return self.decode([token_id])
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)  # a corpus is longer than a context
         return ids
 
     def _find_anchor(self) -> str:
