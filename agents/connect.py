@@ -1,5 +1,6 @@
 """From what the user wrote to a language model that can be asked: the provider, and everything that stands around its calls."""
 
+import asyncio
 import difflib
 import json
 import os
@@ -14,8 +15,10 @@ from agents.llm import Chat, ChatReply, Message
 from agents.metered import Metered
 from agents.prices import FREE, Price, listed_price
 from agents.providers.faults import OPENAI_URL, REJECTED, Endpoint, checked_url
+from agents.retry import Sleep
 from agents.transcript import OnCall
 from analyzers.errors import Failed, ProviderError
+from analyzers.progress import Report, quiet
 
 if TYPE_CHECKING:
     from agents.providers.chat import ChatLLM
@@ -27,6 +30,9 @@ NO_KEY = "none"
 
 LOCAL_BATCH = 16
 """Requests that the local model is handed at once: enough to share a prefix, few enough to lose little when killed."""
+
+_KEY_LENGTH = 16
+"""Characters; a shorter value in the environment is taken for a setting rather than for a provider's key."""
 
 _KNOWN = ("local", "echo", "scripted", "openai", "azure_openai", "anthropic", "google_genai", "mistralai", "groq", "deepseek", "xai")
 PROBED_LOGPROBS = 20
@@ -43,11 +49,15 @@ async def connect(
     timeout: float = 60.0,
     on_call: OnCall | None = None,
     price: Price | None = None,
+    report: Report = quiet,
+    sleep: Sleep = asyncio.sleep,
 ) -> Metered:
     """Connect to the language model that `spec` names, find out what it can do, and return it with everything around its calls.
 
     spec: `local:NAME`, `echo:MODEL`, `scripted:FILE` or `PROVIDER:MODEL`. base_url: an OpenAI-compatible server, for `openai:` and
-    `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of one call. price: in place of the listed one.
+    `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of
+    one call. price: in place of the listed one. report: told how the fetching
+    and loading of a local model goes. sleep: waits between tries.
     Raises ProviderError for what the user can mend (unknown form, no key, wrong key, unreachable, unable), LimitReached where the
     budget does not even allow to ask what the model can do. Close what it returns.
     """
@@ -63,7 +73,7 @@ async def connect(
     if provider == "local":
         from agents.providers.local import LocalLLM
 
-        return Metered(LocalLLM(spec), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, on_call=on_call)
+        return Metered(LocalLLM(spec, report=report), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, on_call=on_call)
     if provider == "scripted":
         from agents.providers.scripted import ScriptedLLM
 
@@ -85,6 +95,7 @@ async def connect(
             timeout=timeout,
             redact=endpoint.redact,
             on_call=on_call,
+            sleep=sleep,
         )
         async with _closed_on_error(echo):
             await check_alignment(echo, endpoint)
@@ -98,8 +109,9 @@ async def connect(
         lanes=concurrency,
         timeout=timeout,
         hidden_tokens=chat.hidden_tokens,
-        redact=chat.endpoint.redact,
+        redact=endpoint.redact,
         on_call=on_call,
+        sleep=sleep,
     )
     async with _closed_on_error(asked):
         await _probe(asked, declares_schema=chat.declares_schema)
@@ -118,8 +130,8 @@ def _endpoint(spec: str, provider: str, base_url: str | None) -> tuple[Endpoint,
     """Where a remote model is asked, and its key where the environment holds one."""
     if provider not in ("openai", "echo"):
         # langchain's package for the provider finds key and URL itself; what it may find is not to be shown.
-        variable = f"{provider.upper()}_API_KEY"
-        return Endpoint(spec, "", variable, tuple(value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN")))), None
+        secrets = tuple(value for name, value in os.environ.items() if name.endswith(("_KEY", "_TOKEN")) and len(value) >= _KEY_LENGTH)
+        return Endpoint(spec, "", f"{provider.upper()}_API_KEY", secrets), None
     given = base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or OPENAI_URL
     url = checked_url(given)
     key = os.environ.get(OPENAI_KEY, "").strip() or None

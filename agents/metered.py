@@ -238,7 +238,7 @@ class Metered:
         if isinstance(answer, Failed):
             return Failed(answer.stage, self._redact(answer.reason)), Usage()
         usage = answer.usage
-        if usage.prompt_tokens == 0:
+        if usage == Usage():
             if not self._told_of_usage:
                 _log.warning("%s does not say how many tokens it takes; they are counted at their upper estimate", self.name)
                 self._told_of_usage = True

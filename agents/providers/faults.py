@@ -76,7 +76,8 @@ def checked_url(url: str) -> str:
 def _status(error: BaseException) -> int | None:
     for holder in (error, getattr(error, "response", None)):
         status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
+        # An answer with a status of success that could not be read is a malformed one.
+        if isinstance(status, int) and status >= 300:
             return status
     return None
 
@@ -112,7 +113,7 @@ def fault(error: BaseException, endpoint: Endpoint) -> Transient | Refused | Pro
         return None
     if status == 401:
         return ProviderError(f"{endpoint} refused the key (401): put a valid one into {endpoint.variable}")
-    if status in (402, 403) or (status == 429 and "insufficient_quota" in str(error)):
+    if status in (402, 403) or (status == 429 and "insufficient_quota" in f"{error} {getattr(error, 'body', '')}"):
         return ProviderError(f"{endpoint} does not allow this ({status}: {said}): check what the key in {endpoint.variable} may use")
     if status in (404, 405) or status < 400:
         return ProviderError(

@@ -1,0 +1,300 @@
+"""What stands around every call: nothing is asked twice, limits keep what was answered, failures are typed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.budget import Budget
+from agents.cache import ReplyCache
+from agents.llm import LLM, Capability, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
+from agents.metered import PATIENCE, Metered
+from agents.prices import Price
+from agents.providers.scripted import ScriptedLLM
+from agents.retry import ATTEMPTS, Transient
+from agents.transcript import CallRecord
+from analyzers.errors import Failed, LimitReached, ProviderError
+
+
+def chat(text: str, **changes: Any) -> Chat:
+    return Chat(messages=(Message(role="user", content=text),), max_tokens=5, **changes)
+
+
+def said(outcomes: Sequence[Reply | Failed]) -> list[str]:
+    return [
+        outcome.reason if isinstance(outcome, Failed) else outcome.text for outcome in outcomes if not isinstance(outcome, ReadoutReply)
+    ]
+
+
+def echo(request: Request) -> str:
+    return f"re {request.messages[-1].content}" if request.kind == "chat" else ""
+
+
+@pytest.fixture
+async def cache(tmp_path: Path) -> AsyncIterator[ReplyCache]:
+    with ReplyCache(tmp_path / "replies.sqlite") as made:
+        yield made
+
+
+class Waits:
+    """Stands for asyncio.sleep between tries."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        await asyncio.sleep(0)
+
+
+def metered(base: LLM, cache: ReplyCache | None = None, **changes: Any) -> Metered:
+    given: dict[str, Any] = {"budget": Budget(), "cache": cache, "price": Price(1.0, 2.0), "sleep": Waits()} | changes
+    return Metered(base, **given)
+
+
+@given(batches=st.lists(st.lists(st.integers(0, 6), max_size=8), max_size=4), lanes=st.integers(1, 4), batch=st.integers(1, 3))
+@settings(deadline=None, max_examples=50)
+def test_every_request_is_asked_once_and_answered_in_order(batches: list[list[int]], lanes: int, batch: int) -> None:
+    """Batches under way at the same time, with requests in common within and between them."""
+    base = ScriptedLLM(echo, seconds=0.0)
+    budget = Budget()
+    records: list[CallRecord] = []
+
+    async def main() -> list[list[Reply | Failed]]:
+        llm = metered(base, None, budget=budget, lanes=lanes, batch=batch, on_call=records.append)
+        return await asyncio.gather(*(llm.answer([chat(str(n)) for n in numbers]) for numbers in batches))
+
+    outcomes = asyncio.run(main())
+    assert [said(each) for each in outcomes] == [[f"re {n}" for n in numbers] for numbers in batches]
+    asked = [request.messages[-1].content for request in base.history if request.kind == "chat"]
+    different = {n for numbers in batches for n in numbers}
+    total = sum(map(len, batches))
+    assert sorted(asked) == sorted(map(str, different))
+    assert (budget.spent.made, budget.spent.cached) == (len(different), total - len(different))
+    assert len(records) == total
+    assert sum(record.cached for record in records) == budget.spent.cached
+    assert sum(record.usage.prompt_tokens for record in records) == budget.spent.prompt_tokens
+
+
+async def test_cached_equals_uncached_and_takes_nothing(cache: ReplyCache) -> None:
+    requests: list[Request] = [chat("a"), chat("b", seed=1), chat("b", seed=2)]
+    budget = Budget()
+    first = await metered(ScriptedLLM(echo), cache, budget=budget).answer(requests)
+    assert (budget.spent.made, budget.spent.cached) == (3, 0)
+    assert budget.spent.usd == pytest.approx((budget.spent.prompt_tokens * 1.0 + budget.spent.completion_tokens * 2.0) / 1e6)
+    silent = ScriptedLLM(echo)
+    again_budget = Budget(max_calls=0, max_tokens=0, max_usd=0)
+    again = await metered(silent, cache, budget=again_budget).answer(requests)
+    assert [reply.model_copy(update={"usage": Usage()}) for reply in first if isinstance(reply, ChatReply)] == again
+    assert silent.history == []
+    assert (again_budget.spent.made, again_budget.spent.cached, again_budget.spent.tokens, again_budget.spent.usd) == (0, 3, 0, 0.0)
+
+
+async def test_another_model_does_not_get_the_replies_of_this_one(cache: ReplyCache) -> None:
+    await metered(ScriptedLLM(lambda request: "one", identity={"model": "one"}), cache).answer([chat("a")])
+    other = metered(ScriptedLLM(lambda request: "two", identity={"model": "two"}), cache)
+    assert said(await other.answer([chat("a")])) == ["two"]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+async def test_a_limit_keeps_what_was_answered(cache: ReplyCache, batch: int) -> None:
+    requests = [chat(str(n)) for n in range(10)]
+    first = ScriptedLLM(echo)
+    with pytest.raises(LimitReached, match="--max-calls 4"):
+        await metered(first, cache, budget=Budget(max_calls=4), batch=batch).answer(requests)
+    assert len(first.history) == 4
+    second = ScriptedLLM(echo)
+    assert said(await metered(second, cache, batch=batch).answer(requests)) == [f"re {n}" for n in range(10)]
+    assert len(second.history) == 6
+
+
+async def test_a_budget_of_zero_asks_nothing() -> None:
+    base = ScriptedLLM(echo)
+    with pytest.raises(LimitReached):
+        await metered(base, budget=Budget(max_calls=0)).answer([chat("a")])
+    assert base.history == []
+
+
+async def test_an_answer_that_took_more_than_allowed_is_kept_and_stops_the_run(cache: ReplyCache) -> None:
+    long = ChatReply(text="long", usage=Usage(prompt_tokens=10_000))
+    with pytest.raises(LimitReached, match="10000 tokens"):
+        await metered(ScriptedLLM([long]), cache, budget=Budget(max_tokens=1000)).answer([chat("a")])
+    assert said(await metered(ScriptedLLM([]), cache).answer([chat("a")])) == ["long"]
+
+
+async def test_one_failure_leaves_the_others(cache: ReplyCache) -> None:
+    base = ScriptedLLM(["one", Failed("ask", "no"), "three"])
+    assert said(await metered(base, cache).answer([chat("1"), chat("2"), chat("3")])) == ["one", "no", "three"]
+    # What failed was not an answer: it is asked again, and nothing else is.
+    base = ScriptedLLM(["two"])
+    assert said(await metered(base, cache).answer([chat("1"), chat("2"), chat("3")])) == ["one", "two", "three"]
+
+
+async def test_a_stop_keeps_what_was_answered_and_asks_nothing_more(cache: ReplyCache) -> None:
+    base = ScriptedLLM(["one", "two", ProviderError("wrong key"), "never", "never"])
+    llm = metered(base, cache)
+    with pytest.raises(ProviderError, match="wrong key"):
+        await llm.answer([chat(str(n)) for n in range(5)])
+    assert (len(base.history), len(cache)) == (3, 2)
+    with pytest.raises(ProviderError, match="wrong key"):
+        await llm.answer([chat("other")])
+    assert len(base.history) == 3
+
+
+async def test_transient_failures_are_bridged_and_counted_once() -> None:
+    budget = Budget()
+    waits = Waits()
+    base = ScriptedLLM([Transient("429", retry_after=7.0), Transient("500"), "yes"])
+    assert said(await metered(base, budget=budget, sleep=waits).answer([chat("a")])) == ["yes"]
+    assert (budget.spent.made, len(base.history), waits.seconds[0]) == (1, 3, 7.0)
+
+
+async def test_an_endpoint_that_stays_away_stops_the_run() -> None:
+    base = ScriptedLLM(lambda request: Transient("'m' at http://x cannot be reached"))
+    with pytest.raises(ProviderError, match=rf"'m' at http://x cannot be reached; given up after {ATTEMPTS} tries"):
+        await metered(base).answer([chat("a"), chat("b")])
+    assert len(base.history) == ATTEMPTS
+
+
+async def test_a_request_that_never_succeeds_fails_alone_but_not_many_in_a_row() -> None:
+    poisoned = Transient("500", about="request")
+    base = ScriptedLLM(lambda request: poisoned if "bad" in echo(request) else echo(request))
+    llm = metered(base)
+    outcomes = await llm.answer([chat("a"), chat("bad"), chat("b")])
+    assert said(outcomes) == ["re a", f"500; given up after {ATTEMPTS} tries", "re b"]
+    with pytest.raises(ProviderError):
+        await llm.answer([chat(f"bad {n}") for n in range(PATIENCE)])
+
+
+async def test_a_call_that_hangs_ends_at_the_deadline() -> None:
+    base = ScriptedLLM(echo, seconds=60.0)
+    outcomes = await metered(base, timeout=0.01).answer([chat("a")])
+    assert "did not answer in 0.01 s" in said(outcomes)[0]
+    assert len(base.history) == ATTEMPTS
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+async def test_no_more_calls_at_once_than_lanes(lanes: int) -> None:
+    now, most = 0, 0
+
+    class Counting(ScriptedLLM):
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0)
+            try:
+                return await super().answer(requests)
+            finally:
+                now -= 1
+
+    llm = metered(Counting(echo), lanes=lanes)
+    await asyncio.gather(*(llm.answer([chat(f"{a} {b}") for a in range(5)]) for b in range(3)))
+    assert most == lanes
+
+
+TOKEN = TokenLogprob(token="a", logprob=-0.1)
+READOUT = Readout(prefix="", head="", pieces=("a", "b"), after=(0, 1), options=("0", "1"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply", "reason"),
+    [
+        (chat("a", top_logprobs=5), ChatReply(text="7"), "missing logprobs"),
+        (chat("a", top_logprobs=5), ChatReply(text="7", logprobs=()), "missing logprobs"),
+        (chat("a", top_logprobs=5), ChatReply(text="7", logprobs=(TOKEN,)), None),
+        (chat("a"), ChatReply(text="7"), None),
+        (chat("a"), ChatReply(text="I cannot\nhelp", finish="refusal"), "refused: I cannot help"),
+        (chat("a"), ChatReply(text="", finish="length"), "max_tokens"),
+        (chat("a"), ChatReply(text="cut", finish="length"), None),
+        (chat("a"), ChatReply(text="", finish="content_filter"), "content filter"),
+        (READOUT, ReadoutReply(logprobs=((None, None), (None, None))), "missing logprobs"),
+        (READOUT, ReadoutReply(logprobs=((None, None), (None, -1.0))), None),
+    ],
+)
+async def test_a_reply_without_what_was_asked_for_is_a_failure_cached_or_not(
+    cache: ReplyCache, request_: Request, reply: Reply, reason: str | None
+) -> None:
+    can: frozenset[Capability] = frozenset(["chat", "top_logprobs", "readout"])
+    budget = Budget()
+    for base in (ScriptedLLM([reply], capabilities=can), ScriptedLLM([], capabilities=can)):
+        (outcome,) = await metered(base, cache, budget=budget).answer([request_])
+        if reason is None:
+            assert not isinstance(outcome, Failed)
+        else:
+            assert isinstance(outcome, Failed)
+            assert reason in outcome.reason
+    # It was paid for, once.
+    assert (budget.spent.made, budget.spent.cached) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "lacking"),
+    [
+        (READOUT, "readout"),
+        (chat("a", top_logprobs=2), "top_logprobs"),
+        (chat("a", json_schema={}), "json_schema"),
+        (Chat(messages=(Message(role="assistant", content="The"),), max_tokens=5), "prefill"),
+    ],
+)
+async def test_what_a_model_cannot_do_is_said_before_it_is_asked(request_: Request, lacking: str) -> None:
+    base = ScriptedLLM([], capabilities=frozenset(["chat"]))
+    with pytest.raises(ProviderError, match=rf"cannot do what is asked of it \({lacking}\); it offers chat"):
+        await metered(base).answer([request_])
+
+
+async def test_usage_that_is_not_reported_is_counted_at_its_upper_estimate() -> None:
+    class Silent(ScriptedLLM):
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            return [ChatReply(text="yes") for _ in requests]
+
+    budget = Budget()
+    await metered(Silent([]), budget=budget).answer([chat("a " * 100)])
+    assert budget.spent.prompt_tokens >= 100
+    assert budget.spent.completion_tokens == 5
+
+
+async def test_a_cancelled_caller_leaves_no_hold_behind() -> None:
+    budget = Budget(max_calls=1)
+    llm = metered(ScriptedLLM(echo, seconds=0.01), budget=budget)
+    caller = asyncio.create_task(llm.answer([chat("a")]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    # The call under way goes on to its end; another caller gets its answer without a second call.
+    assert said(await llm.answer([chat("a")])) == ["re a"]
+    assert budget.spent.made == 1
+
+
+async def test_the_transcript_line_has_the_prompts_hash_and_no_prompt() -> None:
+    records: list[CallRecord] = []
+    await metered(ScriptedLLM(["yes", Failed("ask", "no")]), on_call=records.append).answer([chat("secret prompt"), chat("b")])
+    line, failure = (record.line() for record in records)
+    assert (line["reply"], line["failed"], line["cached"], line["kind"]) == ("yes", None, False, "chat")
+    assert (failure["reply"], failure["failed"]) == (None, "no")
+    assert line["prompt"] != failure["prompt"]
+    assert "secret" not in str(line)
+    assert line["usd"] == pytest.approx((line["prompt_tokens"] + 2 * line["completion_tokens"]) / 1e6)
+
+
+async def test_a_model_is_let_go_of() -> None:
+    closed: list[str] = []
+
+    class Sync(ScriptedLLM):
+        def close(self) -> None:
+            closed.append("sync")
+
+    class Async(ScriptedLLM):
+        async def close(self) -> None:
+            closed.append("async")
+
+    for base in (Sync([]), Async([]), ScriptedLLM([])):
+        async with metered(base):
+            pass
+    assert closed == ["sync", "async"]
