@@ -56,8 +56,9 @@ async def connect(
 
     spec: `local:NAME`, `echo:MODEL`, `scripted:FILE` or `PROVIDER:MODEL`. base_url: an OpenAI-compatible server, for `openai:` and
     `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of
-    one call. price: in place of the listed one. report: told how the fetching
-    and loading of a local model goes. sleep: waits between tries.
+    one call. price: in place of the listed one. report: told how the fetching and loading of a local model goes. sleep: waits between
+    tries.
+
     Raises ProviderError for what the user can mend (unknown form, no key, wrong key, unreachable, unable), LimitReached where the
     budget does not even allow to ask what the model can do. Close what it returns.
     """
