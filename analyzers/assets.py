@@ -79,8 +79,8 @@ def model_source(name_or_path: str, *, report: Report = quiet, doors: Doors = _D
         if cached is None:
             raise AssetError(f"{str(asset.path)!r} changed while it was read; try again")
         return ModelSource(cached.path, asset.name, cached.source, cached.revision)
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
+    folder = Path.home() / name_or_path[2:] if name_or_path.startswith("~/") else Path(name_or_path)
+    if name_or_path and folder.is_dir():
         return _local(folder)
     if name_or_path.startswith((".", "~", os.sep)) or name_or_path.count("/") > 1 or not name_or_path:
         raise AssetError(f"{name_or_path!r} is not a folder; give a model's folder, a Hugging Face name, or one of: {_names('model')}")
