@@ -108,7 +108,10 @@ class Instrument(_Model):
     kinds: dict[str, Value | Failure]
     """`within` by kind of planted neuron."""
     cannot_judge: list[str]
-    """Kinds whose interval reaches down to chance, or that were too few or too often without a score to tell."""
+    """Kinds whose interval of `within` reaches down to chance, whose true explanations do not come first more often than not, or that
+    have too few neurons or too few scores to tell."""
+    first: dict[str, Value | Failure] = Field(default_factory=dict)
+    """Share of neurons whose true explanation scores above all its false ones, ties half, by kind."""
     raw: dict[str, Value | Failure] = Field(default_factory=dict)
     """`auroc` and `within` of the scores without null contrast."""
     n_explanations: int = 0

@@ -1,13 +1,18 @@
 """The instrument is tested before it is used: can this simulator tell true explanations of planted neurons from false ones?
 
 Every explanation of a planted neuron is simulated on the neuron's sentences and scored by Pearson's correlation over all their tokens;
-a simulator that predicts levels is scored with null contrast, and without it beside ("raw"). Two figures say how the scores rank:
+a simulator that predicts levels is scored with null contrast, and without it beside ("raw"). Three figures say how the scores rank:
 
 within   share of false explanations that score below the true explanation of the same neuron
 auroc    the same over all pairs of a true and a false explanation, of whatever neurons: needs scores that compare across neurons
+first    share of neurons whose true explanation scores above all its false ones
 
 Ties count half. A pair with a member that has no score counts as not ranked: it stays in the denominator, so that failing can never
-look like judging well. Chance is .5 for both. Intervals are over planted neurons.
+look like judging well. Chance is .5 for `within` and `auroc`. Intervals are over planted neurons.
+
+A kind is judged where the interval of `within` stays above chance and true explanations come first more often than not. The second
+is for conditional rules: a simulator that takes "numbers, only of people" for "numbers" beats the unrelated explanations, and so
+chance, but it ties with the bare word.
 
 Results are kept beside the reply cache, one file for each instrument and set of planted neurons, for later runs to show.
 """
@@ -72,11 +77,14 @@ class Ranking(_Model):
     """Pairs among them with a member that has no score."""
     within: Value | Failure
     auroc: Value | Failure
+    first: Value | Failure
 
     @property
     def judges(self) -> bool:
-        """Whether the interval of `within` stays above chance, over enough neurons for an interval to mean something."""
-        return self.neurons >= FEWEST and isinstance(self.within, Value) and self.within.low > CHANCE
+        """Whether true explanations are told from false ones, over enough neurons for an interval to mean something."""
+        within = isinstance(self.within, Value) and self.within.low > CHANCE
+        first = isinstance(self.first, Value) and self.first.value > CHANCE
+        return self.neurons >= FEWEST and within and first
 
 
 class SelftestResult(_Model):
@@ -108,6 +116,7 @@ class SelftestResult(_Model):
             within=self.overall.within,
             kinds={kind: ranking.within for kind, ranking in self.kinds.items()},
             cannot_judge=[kind for kind, ranking in self.kinds.items() if not ranking.judges],
+            first={kind: ranking.first for kind, ranking in self.kinds.items()},
             raw={"auroc": self.raw_overall.auroc, "within": self.raw_overall.within},
             n_explanations=len(self.explanations),
             n_failed=self.n_failed,
@@ -140,7 +149,7 @@ async def selftest(simulator: Simulator, neurons: Sequence[Planted], *, seed: in
 
 
 def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Ranking:
-    """`within` and `auroc` of scored explanations, with bootstrap intervals over neurons; each neuron has exactly one true explanation."""
+    """`within`, `auroc` and `first` of scored explanations, one true one a neuron, with bootstrap intervals over neurons."""
     names = list(dict.fromkeys(row.neuron for row in rows))
     true: dict[str, float | None] = {}
     false: dict[str, list[float | None]] = {name: [] for name in names}
@@ -153,6 +162,7 @@ def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Rank
             false[row.neuron].append(value)
     # below[i, j]: false explanations of neuron j that score below the true one of neuron i
     below = np.array([[sum(_below(true[i], other) for other in false[j]) for j in names] for i in names])
+    best = np.array([min(_below(true[name], other) for other in false[name]) for name in names])
     count = np.array([len(false[name]) for name in names], np.float64)
     pairs = int(count.sum())
     unranked = sum(other is None or true[name] is None for name in names for other in false[name])
@@ -164,14 +174,18 @@ def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Rank
         above = np.einsum("di,ij,dj->d", weights, below, weights, optimize=True)
         return np.ma.masked_array(above / (weights.sum(axis=1) * (weights @ count)))
 
+    def first(weights: Floats) -> Masked:
+        return np.ma.masked_array((weights @ best) / weights.sum(axis=1))
+
     values: Mapping[str, Value | Failed]
     if unranked == pairs:
         reasons = sorted({got.reason for row in rows if isinstance(got := row.raw if raw else row.score, Failure)})
         failed = Failed("selftest", f"none of {pairs} pairs could be ranked: {'; '.join(reasons[:3])}")
-        values = {"within": failed, "auroc": failed}
+        values = dict.fromkeys(("within", "auroc", "first"), failed)
     else:
-        values = bootstrap({"within": within, "auroc": auroc}, len(names), n=len(names), seed=seed)
-    return Ranking(neurons=len(names), pairs=pairs, unranked=unranked, within=_outcome(values["within"]), auroc=_outcome(values["auroc"]))
+        values = bootstrap({"within": within, "auroc": auroc, "first": first}, len(names), n=len(names), seed=seed)
+    figures = {name: _outcome(value) for name, value in values.items()}
+    return Ranking(neurons=len(names), pairs=pairs, unranked=unranked, **figures)
 
 
 def identity(simulator: Simulator, llm: LLM | None = None) -> dict[str, str]:

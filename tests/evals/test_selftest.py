@@ -189,6 +189,26 @@ async def test_the_lexical_simulator_judges_words_but_no_conditions() -> None:
     assert figure(result.kinds["context"].within) == 0.5  # all meanings of one word look alike
 
 
+async def test_a_simulator_that_sees_only_bare_words_beats_chance_and_still_does_not_judge_conditions() -> None:
+    neurons = [neuron for neuron in NEURONS if neuron.kind == "conditional"]
+    bare = {neuron.name: neuron.false_explanations[0] for neuron in neurons}
+
+    def blind(explanation: str, excerpt: Excerpt) -> FloatArray:
+        """Fires alike for the true explanation and for the bare words, differently for any other."""
+        name = excerpt.document.split("/")[1]
+        if (name, explanation) in TRUE or explanation == bare[name]:
+            return excerpt.activations + noise(name, excerpt.key).random(len(excerpt.tokens), np.float32)
+        return oracle(explanation, excerpt)
+
+    result = await selftest(Fake(blind), neurons)
+    (ranking,) = result.kinds.values()
+    assert isinstance(ranking.within, Value)
+    assert ranking.within.low > 0.5
+    assert figure(ranking.first) == 0.5
+    assert result.instrument.cannot_judge == ["conditional"]
+    assert result.instrument.first == {"conditional": ranking.first}
+
+
 async def test_a_kind_with_too_few_neurons_is_not_judged() -> None:
     by_kind = {kind: [neuron for neuron in NEURONS if neuron.kind == kind] for kind in ("word", "next", "format")}
     result = await selftest(Fake(oracle), [*by_kind["word"][:1], *by_kind["next"][:2], *by_kind["format"][:3]])
@@ -238,6 +258,7 @@ def test_ranking_equals_counting_pairs(scores: list[list[float | None]]) -> None
 
     own = [points(values[0], other) for values in scores for other in values[1:]]
     every = [points(values[0], other) for values in scores for others in scores for other in others[1:]]
+    firsts = [min(points(values[0], other) for other in values[1:]) for values in scores]
     ranking = rank(explained(scores))
     assert (ranking.neurons, ranking.pairs) == (len(scores), len(own))
     assert ranking.unranked == sum(values[0] is None or other is None for values in scores for other in values[1:])
@@ -246,6 +267,7 @@ def test_ranking_equals_counting_pairs(scores: list[list[float | None]]) -> None
     else:
         assert figure(ranking.within) == pytest.approx(np.mean(own))
         assert figure(ranking.auroc) == pytest.approx(np.mean(every))
+        assert figure(ranking.first) == pytest.approx(np.mean(firsts))
         assert isinstance(ranking.within, Value)
         assert ranking.within.low <= ranking.within.value + 1e-12
         assert ranking.within.value <= ranking.within.high + 1e-12
@@ -255,14 +277,16 @@ def test_auroc_equals_that_of_scikit_learn_and_its_interval_that_of_drawing_neur
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(np.array([1, 0, 0, 0]), size=(25, 4)), 1)
     label = np.tile([True, False, False, False], (25, 1))
-
-    def of(rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> float:
-        return float(roc_auc_score(label[rows].ravel(), scores[rows].ravel()))
-
     ranking = rank(explained(scores.tolist()))
     assert isinstance(ranking.auroc, Value)
-    assert ranking.auroc.value == pytest.approx(of(np.arange(25)))
-    low, high = np.quantile([of(rng.integers(25, size=25)) for _ in range(1500)], [0.025, 0.975])
+    assert ranking.auroc.value == pytest.approx(roc_auc_score(label.ravel(), scores.ravel()))
+
+    def of_drawn() -> float:
+        drawn = scores[rng.integers(25, size=25)]
+        true, false = drawn[:, :1], drawn[:, 1:].ravel()
+        return float(((true > false) + 0.5 * (true == false)).mean())
+
+    low, high = np.quantile([of_drawn() for _ in range(1500)], [0.025, 0.975])
     assert ranking.auroc.low == pytest.approx(low, abs=0.03)
     assert ranking.auroc.high == pytest.approx(high, abs=0.03)
 
