@@ -4,48 +4,25 @@ The folder: `blocks.json` (settings, counts, what was dropped, fingerprint), `do
 split `<split>.ids.npy` int32 [block, pos] and `<split>.index.npy` int32 [block, 3]: length, row in documents.parquet, start in it.
 """
 
-import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from analyzers.corpus import Document, documents
-from analyzers.duplicates import Duplicates
+from analyzers.corpus import documents
+from analyzers.cutting import FORMAT, BlockSettings, IntArray, read_corpus, write_blocks
 from analyzers.errors import CorpusError
 from analyzers.evidence import SPLITS, Split
 from analyzers.progress import Report, quiet
-from analyzers.splits import SHARES, Splits
 
-FORMAT = 1
-IntArray = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class BlockSettings:
-    """How a corpus is cut."""
-
-    block_tokens: int = 128
-    excerpt_tokens: int = 32
-    """Documents and tails that are shorter are left out."""
-    tokens: int = 200_000
-    """Reading stops once the blocks hold so many."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise CorpusError(f"tokens is {self.tokens!r}; give 1 or more")
-        if not 1 <= self.excerpt_tokens <= self.block_tokens:
-            raise CorpusError(f"excerpt_tokens is {self.excerpt_tokens!r}; give 1 to block_tokens, {self.block_tokens!r}")
+__all__ = ["BlockSettings", "Blocks"]
 
 
 class Blocks:
@@ -81,7 +58,11 @@ class Blocks:
         settings = settings or BlockSettings()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _workplace(folder) as work:
-            info = _write(documents(source, report=report), encode, work, source, tokenizer_identity, settings, report)
+            most = max(1, settings.tokens // (settings.documents * settings.block_tokens))
+            read = read_corpus(documents(source, report=report), encode, work, source, settings, most, report)
+            while read.most < (most := read.enough(settings)):
+                read = read_corpus(documents(source, report=report), encode, work, source, settings, most, report)
+            info = write_blocks(read, work, source, tokenizer_identity, settings)
             if not folder.exists():
                 try:
                     work.replace(folder)
@@ -165,128 +146,3 @@ def _workplace(folder: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _cut(ids: IntArray, settings: BlockSettings, room: int) -> tuple[IntArray, IntArray]:
-    """Return padded ids [block, pos] and (length, start) [block, 2], as many blocks as it takes to fill `room` tokens."""
-    size = settings.block_tokens
-    starts = [start for start in range(0, len(ids), size) if len(ids) - start >= settings.excerpt_tokens]
-    starts = starts[: -(-room // size)]
-    lengths = [min(size, len(ids) - start) for start in starts]
-    padded = np.zeros((len(starts), size), dtype=np.int32)
-    for row, start, length in zip(padded, starts, lengths, strict=True):
-        row[:length] = ids[start : start + length]
-    return padded, np.array([lengths, starts], dtype=np.int32).T
-
-
-def _write(
-    found: Iterator[Document],
-    encode: Callable[[str], list[int]],
-    work: Path,
-    source: str,
-    tokenizer_identity: str,
-    settings: BlockSettings,
-    report: Report,
-) -> dict[str, Any]:
-    """Write all files of the folder; return what stands in blocks.json."""
-    dropped = {"exact": 0, "near": 0, "short": 0}
-    whole = hashlib.sha256(json.dumps([FORMAT, asdict(settings), dict(SHARES), tokenizer_identity]).encode())
-    duplicates, splits = Duplicates(), Splits()
-    rows: dict[str, tuple[str, Split, int]] = {}
-    tokens, unit = 0, "document"
-    with ExitStack() as stack:
-        raw: dict[Split, tuple[BinaryIO, BinaryIO]] = {}
-        for split in SPLITS:
-            raw[split] = (
-                stack.enter_context((work / f"{split}.ids").open("wb")),
-                stack.enter_context((work / f"{split}.index").open("wb")),
-            )
-        for document in found:
-            if duplicate := duplicates.seen(document.text):
-                dropped[duplicate] += 1
-                continue
-            if document.id in rows:
-                raise CorpusError(f"corpus {source!r} has two documents with the id {document.id!r}; make the ids differ or leave them out")
-            ids, placed = _cut(np.array(encode(document.text), dtype=np.int32), settings, settings.tokens - tokens)
-            if len(placed) == 0:
-                dropped["short"] += 1
-                continue
-            kept = int(placed[:, 0].sum())
-            split = splits.assign(kept)
-            raw[split][0].write(ids.tobytes())
-            raw[split][1].write(np.insert(placed, 1, len(rows), axis=1).tobytes())
-            rows[document.id] = (document.title, split, kept)
-            unit = document.unit
-            for part in (document.id, document.text):
-                data = part.encode()
-                whole.update(len(data).to_bytes(8, "little") + data)
-            tokens += kept
-            report("reading the corpus", min(tokens, settings.tokens), settings.tokens)
-            if tokens >= settings.tokens:
-                break
-    _check(source, len(rows), dropped, tokens, unit, settings)
-    fingerprint = whole.hexdigest()
-    counts = {}
-    for number, split in enumerate(SPLITS):
-        random = np.random.default_rng([settings.seed, number, int(fingerprint[:16], 16)])
-        counts[split] = {
-            "documents": sum(row[1] == split for row in rows.values()),
-            "tokens": splits.tokens[split],
-            "blocks": _shuffle(work, split, settings.block_tokens, random),
-        }
-    _write_documents(work / "documents.parquet", rows)
-    info: dict[str, Any] = {
-        "format": FORMAT,
-        "source": source,
-        "settings": asdict(settings),
-        "tokenizer": tokenizer_identity,
-        "unit": unit,
-        "documents": len(rows),
-        "dropped": dropped,
-        "splits": counts,
-        "tokens": tokens,
-        "fingerprint": fingerprint,
-    }
-    (work / "blocks.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return info
-
-
-def _check(source: str, kept: int, dropped: Mapping[str, int], tokens: int, unit: str, settings: BlockSettings) -> None:
-    if kept == 0:
-        raise CorpusError(
-            f"corpus {source!r} has no {unit} of {settings.excerpt_tokens} tokens, the length of one excerpt "
-            f"({dropped['short']} shorter ones were read); give longer texts"
-        )
-    if kept < len(SPLITS):
-        remedy = (
-            f"raise the number of tokens, {settings.tokens}, or give more of them" if tokens >= settings.tokens else "give more of them"
-        )
-        twice = dropped["exact"] + dropped["near"]
-        raise CorpusError(
-            f"corpus {source!r} gave {kept} {unit}{'s' if kept > 1 else ''} ({twice} duplicate and {dropped['short']} too short ones left "
-            f"out), too few to be split four ways; {remedy}"
-        )
-
-
-def _shuffle(work: Path, split: Split, block_tokens: int, random: np.random.Generator) -> int:
-    """Turn the raw files of a split into arrays in random order, some thousand blocks at a time; return the number of blocks."""
-    count = (work / f"{split}.index").stat().st_size // 12
-    order = random.permutation(count)
-    for name, width in (("ids", block_tokens), ("index", 3)):
-        path = work / f"{split}.{name}"
-        read = np.memmap(path, dtype=np.int32, mode="r", shape=(count, width))
-        write = np.lib.format.open_memmap(path.with_name(f"{path.name}.npy"), mode="w+", dtype=np.int32, shape=(count, width))
-        for i in range(0, count, 4096):
-            write[i : i + 4096] = read[order[i : i + 4096]]
-        write.flush()
-        path.unlink()
-    return int(count)
-
-
-def _write_documents(path: Path, rows: Mapping[str, tuple[str, Split, int]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    titles, splits, tokens = zip(*rows.values(), strict=True)
-    columns = {"id": list(rows), "title": list(titles), "split": list(splits), "tokens": pa.array(tokens, pa.int64())}
-    pq.write_table(pa.table(columns), path, compression="zstd")

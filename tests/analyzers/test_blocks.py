@@ -146,17 +146,45 @@ def test_the_first_blocks_of_a_split_are_a_random_sample(tmp_path: Path) -> None
 
 
 def test_reading_stops_at_the_number_of_tokens(tmp_path: Path) -> None:
-    corpus(tmp_path / "c.jsonl", [100] * 50)
+    corpus(tmp_path / "c.jsonl", [100] * 150)
     with (tmp_path / "c.jsonl").open("a") as file:
         file.write("not JSON\n")
     seen: list[tuple[str, int, int]] = []
     blocks = Blocks.build(
         str(tmp_path / "c.jsonl"), encode, tmp_path / "out", tokenizer_identity="words",
-        settings=replace(SMALL, tokens=1010), report=lambda *now: seen.append(now),
+        settings=replace(SMALL, tokens=3000), report=lambda *now: seen.append(now),
     )  # fmt: skip
-    assert 1010 <= blocks.tokens < 1010 + 16
-    assert blocks.info["documents"] == 11
-    assert seen[-1] == ("reading the corpus", 1010, 1010)
+    assert 3000 <= blocks.tokens < 3000 + 16
+    assert seen[-1] == ("reading the corpus", 3000, 3000)
+
+
+def test_text_is_taken_from_many_documents_evenly_over_their_length(tmp_path: Path) -> None:
+    corpus(tmp_path / "c.jsonl", [1600] * 80)
+    blocks = build(tmp_path / "c.jsonl", tmp_path / "out", tokens=64 * 5 * 16)
+    assert blocks.info["documents"] == 64
+    starts: dict[str, list[int]] = {}
+    for split in SPLITS:
+        for name, start, _ in rows(blocks, split):
+            starts.setdefault(name, []).append(start)
+    assert all(sorted(found) == [0, 320, 640, 960, 1280] for found in starts.values())
+
+
+@pytest.mark.parametrize(("asked", "got"), [(3000, 3008), (12_000, 12_000), (100_000, 16_000)])
+def test_of_few_documents_more_is_taken(tmp_path: Path, asked: int, got: int) -> None:
+    corpus(tmp_path / "c.jsonl", [1600] * 10)
+    blocks = build(tmp_path / "c.jsonl", tmp_path / "out", tokens=asked)
+    assert blocks.tokens == got
+    found = [(name, start) for split in SPLITS for name, start, _ in rows(blocks, split)]
+    assert len(set(found)) == len(found) == got // 16
+    assert blocks.info["documents"] == 10
+
+
+def test_a_long_document_fills_up_what_short_ones_lack(tmp_path: Path) -> None:
+    corpus(tmp_path / "c.jsonl", [20] * 30 + [5000] + [20] * 30)
+    blocks = build(tmp_path / "c.jsonl", tmp_path / "out", tokens=4000)
+    assert 4000 <= blocks.tokens < 4000 + 16
+    assert blocks.info["documents"] >= 60
+    assert blocks.info["most_blocks_of_a_document"] == (4000 - 60 * 20) // 16
 
 
 def test_duplicates_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -186,7 +214,7 @@ def test_too_little_text_is_named(tmp_path: Path) -> None:
     message = error(tmp_path / "few.jsonl", tmp_path / "out")
     assert "gave 3 documents (0 duplicate and 1 too short ones left out), too few to be split four ways; give more" in message
     corpus(tmp_path / "many.jsonl", [50] * 9)
-    assert "raise the number of tokens, 60" in error(tmp_path / "many.jsonl", tmp_path / "out", tokens=60)
+    assert "raise the number of tokens, 30" in error(tmp_path / "many.jsonl", tmp_path / "out", tokens=30)
     (tmp_path / "empty.txt").write_text("")
     assert "is empty" in error(tmp_path / "empty.txt", tmp_path / "out")
     assert "there is no corpus" in error(tmp_path / "missing.txt", tmp_path / "out")
