@@ -1,8 +1,10 @@
 """Re-checks from the artefacts of a run that nothing the run is scored on was shown to an explainer.
 
-An explanation of a site is made from what its explainer was sent, so what must hold is that no select or test excerpt of a site, nor a
-near-duplicate, is in that site's explain prompts. Splits are by document over the whole corpus, so the same must hold between any two
-sites; that is checked, being stronger: it also finds prompts that were filed under the wrong site, and a corpus that repeats itself.
+An explanation of a site is made from what its explainer was sent, so no select or test excerpt of a site, nor a near-duplicate, may be in
+that site's explain prompts. Splits are by document over the whole corpus, so no document may be in two splits, and no scored excerpt may
+stand word for word in what the explainer of any other site saw; that also finds prompts that were filed under the wrong site. A mere
+near-duplicate there cannot have helped the site's own explanation: different documents do share passages (measured in the default corpus:
+of the select and test windows, 1 in 1000 has one in explain). Those are counted beside the leaks.
 
 What an explainer saw is read from the prompts as they were sent (transcript.jsonl), and from the explain excerpts (excerpts.parquet) for
 explainers that send none. Nothing that chose the excerpts is relied on. Marks like <<token>> and lists of a token and its level a line
@@ -24,7 +26,9 @@ from analyzers.errors import RunFolderError
 from evals.results import LeakAudit
 
 NEAR_DUPLICATE = 0.5
-"""From this overlap on an excerpt counts as shown."""
+"""From this overlap on an excerpt counts as shown to its own site's explainer."""
+VERBATIM = 1.0
+"""From this overlap on, to that of another site."""
 LETTERS = 12
 """Fewest letters and digits of a run that is sought: in a stream without blanks, less could be chance."""
 
@@ -57,9 +61,10 @@ def audit(run: Path) -> LeakAudit:
     """Compare all select and test excerpts of a run folder with all that its explainers saw.
 
     An excerpt is leaked if at least half of its words lie in runs of five or more words that stand in one prompt or explain excerpt of
-    any site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), if an explain call lists a window of its document
-    as shown, or if its document is in two splits. An excerpt of fewer words is sought as a whole, one of fewer than 12 letters and digits
-    by its other characters. Raises RunFolderError for missing or damaged artefacts.
+    its site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), if all of them do in one of another site, if an
+    explain call lists a window of its document as shown, or if its document is in two splits. An excerpt of fewer words is sought as a
+    whole, one of fewer than 12 letters and digits by all that is not white space, if that is 12 characters. Raises RunFolderError for
+    missing or damaged artefacts.
     """
     rows = _rows(run / "excerpts.parquet")
     calls = list(_explain_calls(run / "transcript.jsonl"))
@@ -77,16 +82,22 @@ def audit(run: Path) -> LeakAudit:
         prompt = call["prompt"] if isinstance(call["prompt"], str) else "\n".join(call["prompt"])
         seen.setdefault(prompt, _Seen(prompt, "prompt")).sites.add(call["site"])
     leaks = [*_divided(splits), *_listed(calls, splits)]
-    largest = 0.0
+    largest, repeated = 0.0, 0
     texts = list(scored)
     search = _Search(texts)
     for shown in seen.values():
         for number, overlap in sorted(search.overlaps(shown.text).items()):
-            largest = max(largest, overlap)
-            if overlap >= NEAR_DUPLICATE:
-                leaks.append(_leak(scored[texts[number]], shown, overlap))
+            excerpts = scored[texts[number]]
+            own = any(excerpt.site in shown.sites for excerpt in excerpts)
+            largest = max(largest, overlap if own else 0.0)
+            if overlap >= (NEAR_DUPLICATE if own else VERBATIM):
+                leaks.append(_leak(excerpts, shown, overlap))
+            elif overlap >= NEAR_DUPLICATE:
+                repeated += 1
     pairs = sum(len(excerpts) for excerpts in scored.values()) * len(seen)
-    return LeakAudit(passed=not leaks, checked=pairs, prompts=len(calls), leaks=leaks, largest_overlap=largest)
+    return LeakAudit(
+        passed=not leaks, checked=pairs, prompts=len(calls), leaks=leaks, repeated_across_sites=repeated, largest_overlap=largest
+    )
 
 
 def _divided(splits: dict[str, set[str]]) -> Iterator[dict[str, str]]:

@@ -95,8 +95,10 @@ class LeakAudit(_Model):
     prompts: int = 0
     """Explain calls whose prompts were read; 0 where no explanation was asked of a language model."""
     leaks: list[dict[str, str]] = Field(default_factory=list)
+    repeated_across_sites: int = 0
+    """Such pairs where the explainer of another site saw a near-duplicate, from another document: no leak, the corpus repeats itself."""
     largest_overlap: float
-    """Largest share of a scored or selecting excerpt's words that lie in runs of five words found in one text that an explainer saw."""
+    """Largest share of a scored or selecting excerpt's words that lie in runs of five words found in one text its site's explainer saw."""
 
 
 class Instrument(_Model):

@@ -131,7 +131,8 @@ def test_a_leak_is_caught_in_every_style_of_prompt(tmp_path: Path, style: str, s
     assert leak | {"overlap": ""} == {
         "kind": "text in prompt", "site": SITES[0], "split": split, "excerpt": f"{leaked['document']}:128", "seen_by": by, "overlap": "",
     }  # fmt: skip
-    assert result.largest_overlap == 1
+    assert leak["overlap"] == "1.000"
+    assert result.largest_overlap == (1 if by == SITES[0] else pytest.approx(0, abs=0.3))
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -144,6 +145,28 @@ def test_a_near_duplicate_is_caught(tmp_path: Path, style: str) -> None:
     result = audit(run.write(tmp_path))
     assert [(leak["site"], leak["split"]) for leak in result.leaks] == [(SITES[1], "test")]
     assert 0.5 <= result.largest_overlap < 1
+
+
+def test_a_near_duplicate_that_another_site_saw_is_counted_but_no_leak(tmp_path: Path) -> None:
+    run = Run()
+    changed = list(run.of(SITES[1], "test")[3]["tokens"])
+    changed[10] = " elsewhere"
+    run.calls.append(run.call(SITES[0], as_list, [changed]))
+    result = audit(run.write(tmp_path))
+    assert result.passed
+    assert result.repeated_across_sites == 1
+    assert result.largest_overlap < 0.3
+
+
+def test_an_excerpt_that_sites_share_is_a_leak_where_one_of_them_saw_it(tmp_path: Path) -> None:
+    run = Run()
+    shared = run.of(SITES[0], "test")[3]
+    run.rows.append(run.row(SITES[1], "test", shared["document"], shared["start"], shared["tokens"]))
+    changed = list(shared["tokens"])
+    changed[10] = " elsewhere"
+    run.calls.append(run.call(SITES[1], as_list, [changed]))
+    [leak] = audit(run.write(tmp_path)).leaks
+    assert (leak["site"], leak["seen_by"]) == (SITES[1], SITES[1])
 
 
 def test_an_excerpt_shown_in_part_is_caught(tmp_path: Path) -> None:
