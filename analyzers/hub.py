@@ -58,19 +58,23 @@ def needed(names: list[str]) -> list[str]:
 
 
 def download(snapshot: Snapshot, folder: Path | None, report: Report) -> Path:
-    """Fetch the snapshot into `folder`, or where None into the Hub's own cache; raises AssetError where that breaks off."""
-    import httpx2
-    from huggingface_hub import hf_hub_download
+    """Fetch the snapshot into `folder`, or where None the newest commit into the Hub client's own cache; returns where it lies.
 
-    path = Path()
+    Raises AssetError where that breaks off.
+    """
+    import httpx2
+    from huggingface_hub import snapshot_download
+
+    report("downloading", 0, len(snapshot.files))
+    # By branch into the cache: only so does the client note which commit the branch means, and find it again without the Hub.
+    revision = None if folder is None else snapshot.revision
     try:
-        for done, name in enumerate(snapshot.files):
-            report("downloading", done, len(snapshot.files))
-            path = Path(hf_hub_download(snapshot.repository, name, revision=snapshot.revision, local_dir=folder))
+        path = snapshot_download(snapshot.repository, revision=revision, local_dir=folder, allow_patterns=list(snapshot.files))
     except (httpx2.HTTPError, OSError) as error:
-        raise AssetError(f"fetching {snapshot.repository!r} from the Hugging Face Hub broke off: {error}; try again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AssetError(f"fetching {snapshot.repository!r} from the Hugging Face Hub broke off: {reason}; try again") from error
     report("downloading", len(snapshot.files), len(snapshot.files))
-    return path.parent
+    return Path(path)
 
 
 def cached(repository: str) -> Path | None:
