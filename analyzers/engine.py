@@ -17,7 +17,8 @@ from transformers.cache_utils import DynamicCache
 
 from analyzers.errors import Failed, ProviderError
 from analyzers.evidence import FloatArray
-from analyzers.loading import choose_device, choose_dtype, dtype_name, load_pretrained
+from analyzers.loading import DTYPES, MIXED, choose_device, dtype_name, engine_dtype, load_pretrained
+from analyzers.mixed import widen
 from analyzers.prefixes import CHUNK, Prefix, Prefixes
 from analyzers.progress import Report, quiet
 from analyzers.tokens import Tokens
@@ -77,7 +78,7 @@ class Engine:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.tokens = Tokens(tokenizer)
-        self.identity = {"name": name, **identity, "dtype": dtype_name(model.dtype)}
+        self.identity = {"name": name, "dtype": dtype_name(model.dtype), **identity}
         self.limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         """Tokens that a prompt and its answer may have together."""
         self._piece = lru_cache(maxsize=1 << 16)(lambda text: tuple(self.tokens.encode(text)))
@@ -87,15 +88,18 @@ class Engine:
 
     @classmethod
     def load(cls, name_or_path: str, *, dtype: str = "auto", device: str = "auto", report: Report = quiet) -> "Engine":
-        """Load a causal language model by name or folder; dtype, device and errors as in Subject.load."""
+        """Load a causal language model by name or folder; device and errors as in Subject.load, dtype as in loading.engine_dtype."""
         from analyzers.assets import model_source
 
         place = choose_device(device)
-        number = choose_dtype(dtype, place)
         source = model_source(name_or_path, report=report)
+        number = engine_dtype(dtype, place, source.path)
         report(f"loading {source.name}", 0, 0)
-        model, tokenizer = load_pretrained(str(source.path), name_or_path, number, place, trust_remote_code=False)
-        return cls(model, tokenizer, name=source.name, identity={"source": source.source, "revision": source.revision})
+        stored = DTYPES["bfloat16" if number == MIXED else number]
+        model, tokenizer = load_pretrained(str(source.path), name_or_path, stored, place, trust_remote_code=False)
+        if number == MIXED:
+            widen(model)
+        return cls(model, tokenizer, name=source.name, identity={"source": source.source, "revision": source.revision, "dtype": number})
 
     @torch.inference_mode()
     def readouts(
@@ -255,11 +259,12 @@ class Engine:
         head = self.model.get_output_embeddings()
         weight = head.weight[list(rows)].float()
         bias = None if getattr(head, "bias", None) is None else head.bias[list(rows)].float()
+        whole = head.forward
         head.forward = lambda hidden: F.linear(hidden.float(), weight, bias)
         try:
             yield
         finally:
-            del head.forward
+            head.forward = whole
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self.model.device)

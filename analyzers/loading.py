@@ -1,5 +1,7 @@
 """Loads causal language models with a number format and a device that suit each other."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,6 +9,10 @@ import torch
 from analyzers.errors import SubjectError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+MIXED = "mixed"
+"""Weights in bfloat16, products in float32 (analyzers.mixed)."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -48,12 +54,32 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def engine_dtype(dtype: str, device: torch.device, folder: Path) -> str:
+    """The number format of a language model in this process: one of DTYPES, or mixed.
+
+    auto: as for a subject, but mixed on a CPU that is slow at bfloat16 where the folder's weights are in bfloat16: that computes the
+    same as float32 in half the memory. SubjectError for another name.
+    """
+    if dtype == "auto" and device.type == "cpu" and not has_fast_bfloat16(device) and _stored_dtype(folder) == "bfloat16":
+        return MIXED
+    if dtype == MIXED and device.type == "cpu":
+        return MIXED
+    if dtype not in ("auto", *DTYPES):
+        raise SubjectError(f"dtype {dtype!r} is unknown; choose auto, {', '.join(DTYPES)}, or on a CPU {MIXED}")
+    return dtype_name(choose_dtype(dtype, device))
+
+
+def _stored_dtype(folder: Path) -> str:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    return str(config.get("dtype", config.get("torch_dtype")))
+
+
 def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
     """(model, tokenizer) from a folder in Hugging Face's layout; SubjectError, naming `name`, for what is no causal language model."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # the caller's Report tells where things stand
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code)

@@ -1,5 +1,6 @@
 """The engine against full prompts run one at a time without any cache, and against greedy decoding by hand."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from analyzers.engine import Engine, Generated, Reading
-from analyzers.errors import Failed, ProviderError
+from analyzers.errors import Failed, ProviderError, SubjectError
+from analyzers.mixed import widen
 
 Checkpoint = Callable[[str], Path]
 TinyModel = Callable[..., tuple[Any, Any]]
@@ -278,6 +280,38 @@ def test_messages_to_a_model_without_a_chat_template_are_refused(tiny_model: Tin
     engine.tokenizer.chat_template = None
     with pytest.raises(ProviderError, match="no chat template"):
         engine.generate([{"role": "user", "content": "x"}], max_tokens=1)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "gpt2", "falcon", "gemma2"])
+def test_mixed_computes_what_float32_does_with_the_same_weights(family: str, tiny_model: TinyModel) -> None:
+    model, tokenizer = tiny_model(family)
+    wide = engine_of((copy.deepcopy(model).bfloat16().float(), tokenizer))
+    model.bfloat16()
+    kept = {name: parameter.data_ptr() for name, parameter in model.named_parameters() if parameter.ndim == 2 and family != "gpt2"}
+    widen(model)
+    mixed = engine_of((model, tokenizer))
+    assert all(model.get_parameter(name).data_ptr() == place for name, place in kept.items())
+    assert all(parameter.dtype == torch.bfloat16 for name, parameter in model.named_parameters() if name in kept)
+    pairs = zip(*(readings(engine.readouts(PREFIX, HEAD, ITEMS, OPTIONS)) for engine in (mixed, wide)), strict=True)
+    for left, right in pairs:
+        # Gemma scales its embeddings, and rounds the product as a bfloat16 model does.
+        np.testing.assert_allclose(left.logprobs, right.logprobs, atol=0.02 if family == "gemma2" else 2e-5)
+    (left_text,), (right_text,) = (generated(engine.generate(PREFIX, max_tokens=4, top_logprobs=1)) for engine in (mixed, wide))
+    for one, other in zip(left_text.tokens, right_text.tokens, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=0.1)
+
+
+def test_an_engine_of_bfloat16_weights_is_mixed_on_a_cpu_that_is_slow_at_them(
+    tiny_model: TinyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, tokenizer = tiny_model("llama")
+    model.bfloat16().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for fast, expected in ((False, "mixed"), (True, "bfloat16")):
+        monkeypatch.setattr("analyzers.loading.has_fast_bfloat16", lambda device, fast=fast: fast)
+        assert Engine.load(str(tmp_path), device="cpu").identity["dtype"] == expected
+    with pytest.raises(SubjectError, match=r"'float8'.*mixed"):
+        Engine.load(str(tmp_path), device="cpu", dtype="float8")
 
 
 def test_an_engine_is_loaded_by_folder(tiny_checkpoint: Checkpoint) -> None:
