@@ -162,8 +162,8 @@ class Budget:
     async def reserve(self, expected: Estimate) -> None:
         """Hold an estimate against the limits before a call; `book` or `release` ends it. Raises LimitReached."""
         while not self.fits(expected):
-            if self._reached is None and not self._held:
-                self._reached = self._beyond(self._total() + expected)
+            # Beyond even without the calls under way, which can only add to it.
+            self._reached = self._reached or self._beyond(self._total() + expected)
             if self._reached is not None:
                 raise LimitReached(self._reached)
             turn = asyncio.get_running_loop().create_future()

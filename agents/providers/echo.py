@@ -78,26 +78,27 @@ def _rows(request: Readout, prompt: str, found: Mapping[str, Any]) -> tuple[tupl
 def _tops_by_offset(prompt: str, found: Mapping[str, Any]) -> dict[int, Mapping[str, float]]:
     """The alternatives to every token, under the place in the prompt where the token begins.
 
-    A token counts only where the prompt holds its text, and where the token before it, too, ends just there: a character that several
-    tokens share is shown mangled, and may shift what follows it.
+    The places are counted along the tokens' own texts, as far as these spell the prompt. A character that several tokens share is shown
+    mangled: from there on the places are unknown, and so are those where a token without text stands, which may belong to either side.
+    The offsets that the endpoint gives are not used: they are wrong in just these cases.
     """
     tokens: Sequence[str] = found.get("tokens") or ()
-    offsets: Sequence[int] = found.get("text_offset") or ()
     tops: Iterable[Mapping[str, float] | None] = found.get("top_logprobs") or ()
-    entries = list(zip(tokens, offsets, tops, strict=False))
-    # A beginning-of-text token that the server put in front is echoed, and counted in the offsets, by some.
-    if len(entries) > 1 and not prompt.startswith(entries[0][0]):
+    entries = list(zip(tokens, tops, strict=False))
+    # A beginning-of-text token that the server put in front is echoed by some.
+    if entries and not prompt.startswith(entries[0][0]):
         entries = entries[1:]
-    shift = entries[0][1] if entries else 0
-    by_offset: dict[int, Mapping[str, float]] = {}
-    before = 0
-    for token, offset, top in entries:
-        start = offset - shift
-        fits = start >= len(prompt) or (prompt.startswith(token, start) and token != "")
-        if start == before and fits and top is not None:
+    by_offset: dict[int, Mapping[str, float] | None] = {}
+    start = 0
+    for token, top in entries:
+        if start < len(prompt) and not prompt.startswith(token, start):
+            break
+        if token:
             by_offset.setdefault(start, top)
-        before = start + len(token) if fits else -1
-    return by_offset
+        else:
+            by_offset[start] = None
+        start += len(token)
+    return {place: top for place, top in by_offset.items() if top is not None}
 
 
 def alignment_check() -> Readout:

@@ -4,6 +4,7 @@ The SDKs behind langchain share no base class of errors, so an error is read by 
 that the connection failed. An error that carries neither is not touched.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,8 @@ from analyzers.errors import ProviderError
 REJECTED = "rejected"
 OPENAI_URL = "https://api.openai.com/v1"
 _SHORTEST_SECRET = 6
+_PREFIX = re.compile(r"^Error code: \d+ - ")
+"""What the openai package writes in front of every message."""
 _UNREACHABLE = {"APIConnectionError", "TransportError", "ConnectionError"}
 _TIMEOUT = {"APITimeoutError", "TimeoutException", "TimeoutError"}
 _MALFORMED = {"APIResponseValidationError", "JSONDecodeError", "ValidationError", "KeyError", "TypeError", "AttributeError", "ValueError"}
@@ -101,7 +104,7 @@ def fault(error: BaseException, endpoint: Endpoint) -> Transient | Refused | Pro
     """What the error means; None for one that is not the endpoint's."""
     names = {kind.__name__ for kind in type(error).__mro__}
     status = _status(error)
-    said = endpoint.quote(str(error))
+    said = endpoint.quote(_PREFIX.sub("", str(error)))
     if status is None:
         if names & _TIMEOUT:
             return Transient(f"{endpoint} did not answer in time", about="request")

@@ -166,6 +166,9 @@ async def test_a_request_that_never_succeeds_fails_alone_but_not_many_in_a_row()
     llm = metered(base)
     outcomes = await llm.answer([chat("a"), chat("bad"), chat("b")])
     assert said(outcomes) == ["re a", f"500; given up after {ATTEMPTS} tries", "re b"]
+    # As long as others are answered in between, however many.
+    mixed = await llm.answer([chat(f"{'bad' if n % 2 else 'good'} again {n}") for n in range(4 * PATIENCE)])
+    assert sum(isinstance(outcome, Failed) for outcome in mixed) == 2 * PATIENCE
     with pytest.raises(ProviderError):
         await llm.answer([chat(f"bad {n}") for n in range(PATIENCE)])
 
