@@ -40,13 +40,13 @@ def write_json_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal keys as one parquet file, atomically."""
+def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: Any = None) -> None:
+    """Write rows of equal keys as one parquet file, atomically; a pyarrow schema where the rows alone do not tell the types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with replaced(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
 
 
 def read_json(path: Path) -> Any:

@@ -18,10 +18,14 @@ def bars() -> Iterator[Report]:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.1f}/s" if speed < 100 else f"{speed:,.0f}/s", style="dim")
 
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f}")
+
     progress = Progress(
         TextColumn("{task.description:<28}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+        Count(),
         Rate(),
         TimeElapsedColumn(),
         TextColumn("[dim]left"),

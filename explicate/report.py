@@ -56,10 +56,10 @@ def read(run: Path) -> Artefacts:
     results = RunResults.model_validate(read_json(run / "results.json"))
     excerpts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in pq.read_table(run / "excerpts.parquet").to_pylist():
-        excerpts[label(row["site"], row["polarity"])].append(row)
+        excerpts[label_of(row["site"], row["polarity"])].append(row)
     simulated: dict[tuple[str, str, int], dict[str, Sequence[float | None]]] = defaultdict(dict)
     for row in pq.read_table(run / "simulations.parquet").to_pylist():
-        simulated[label(row["site"], row["polarity"]), row["document"], row["start"]][row["of"]] = row["values"]
+        simulated[label_of(row["site"], row["polarity"]), row["document"], row["start"]][row["of"]] = row["values"]
     return Artefacts(results, excerpts, simulated)
 
 
@@ -85,7 +85,7 @@ def render_sites(artefacts: Artefacts, sites: Iterable[SiteResult]) -> str:
     return f'<iframe style="width:100%;height:640px;border:0" sandbox srcdoc="{html.escape(page, quote=True)}"></iframe>'
 
 
-def label(site: str, polarity: str) -> str:
+def label_of(site: str, polarity: str) -> str:
     """`L7.mlp.1306` or `L7.mlp.1306-`."""
     return site + ("-" if polarity == "-" else "")
 
@@ -134,7 +134,7 @@ def best_control(site: SiteResult) -> tuple[str, Value] | None:
 
 
 def _site(site: SiteResult, artefacts: Artefacts) -> dict[str, Any]:
-    name = label(site.site, site.polarity)
+    name = label_of(site.site, site.polarity)
     rows = artefacts.excerpts.get(name, [])
     first = headline(site.scores)
     marks = [_mark("this explanation", site.scores.get(first), "ours")]
@@ -166,7 +166,13 @@ def _site(site: SiteResult, artefacts: Artefacts) -> dict[str, Any]:
         "scores": marks,
         "strata": strata,
         "histogram": _histogram(rows),
-        "candidates": [{"explanation": candidate.explanation, "score": _number(candidate.select_score)} for candidate in site.candidates],
+        "candidates": [
+            {
+                "explanation": candidate.explanation,
+                "score": f"{candidate.select_score:.2f}" if isinstance(candidate.select_score, float) else "failed",
+            }
+            for candidate in site.candidates
+        ],
         "excerpts": _excerpts(name, rows, artefacts),
     }
 
@@ -278,7 +284,7 @@ def _run(results: RunResults, artefacts: Artefacts) -> dict[str, Any]:
         ],
         "splits": splits,
         "audit": f"{'Passed' if audit.passed else 'FAILED'}: {audit.checked:,} comparisons of a scored or selecting excerpt with what "
-        f"explainers were shown; largest overlap of word 5-grams {audit.largest_overlap:.0%}, {len(audit.leaks)} leaks.",
+        f"explainers were shown; largest share of words in common runs of five {audit.largest_overlap:.0%}, {len(audit.leaks)} leaks.",
         "provenance": [(key, _flat(value)) for key, value in manifest.items()],
     }
 

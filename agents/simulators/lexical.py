@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.explanation import Scale, Simulation
+from agents.simulators import SIMULATORS
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 
@@ -28,6 +29,7 @@ _STOP = """
 STOP_WORDS = frozenset(_STOP.split())
 
 
+@SIMULATORS.add("lexical")
 @dataclass(frozen=True)
 class Lexical:
     """Simulates by looking for the explanation's words."""

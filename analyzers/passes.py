@@ -1,0 +1,51 @@
+"""Sampling passes are kept and used again: one folder for each (subject, corpus, settings)."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from analyzers.blocks import Blocks, BlockSettings
+from analyzers.corpus import source_identity
+from analyzers.pass_folder import CHECKPOINT, FORMAT, RESULT, read_json, write_json
+from analyzers.progress import Report, quiet
+from analyzers.sampling import sample
+from analyzers.settings import settings
+from analyzers.store import ActivationStore
+from analyzers.subject import Subject
+
+_TIMING = "timing.json"
+"""Beside the pass and no part of it: a pass made twice has equal bytes, but never takes equally long."""
+
+
+def open_pass(
+    subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: int, seed: int, batch: int = 16, report: Report = quiet
+) -> ActivationStore:
+    """The pass of a subject over a corpus: opened where it was made before, continued where it was begun, else made.
+
+    Raises CorpusError for a corpus that cannot be used, SubjectError and RunFolderError as `sample` does.
+    """
+    cut = BlockSettings(tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed)
+    tokenizer = hashlib.sha256(subject.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    text = {"source": source_identity(corpus, report=report), "tokenizer": tokenizer, "settings": cut.__dict__}
+    blocks_folder = settings().passes / "blocks" / _key(text)
+    if not blocks_folder.exists():
+        Blocks.build(corpus, subject.encode, blocks_folder, tokenizer_identity=tokenizer, settings=cut, report=report)
+    blocks = Blocks.open(blocks_folder)
+    folder = settings().passes / _key({"subject": dict(subject.identity), "blocks": blocks.fingerprint, "batch": batch})
+    made_before, begun_before = (folder / RESULT).exists(), (folder / CHECKPOINT).exists()
+    started = time.perf_counter()
+    store = sample(subject, blocks, folder, batch=batch, report=report)
+    if not made_before and not begun_before:
+        write_json(folder / _TIMING, {"format": FORMAT, "seconds": time.perf_counter() - started})
+    return store
+
+
+def pass_seconds(folder: Path) -> float | None:
+    """How long the pass took, loading the model and cutting the text not counted; None for one that was interrupted in between."""
+    path = folder / _TIMING
+    return float(read_json(path)["seconds"]) if path.exists() else None
+
+
+def _key(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,96 @@
+"""The language models of one run: connected once, under one budget, with one transcript that says what each call was for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self
+
+from agents.budget import Budget
+from agents.cache import ReplyCache
+from agents.connect import connect
+from agents.llm import LLM
+from agents.metered import Metered
+from agents.prices import Price
+from agents.transcript import CallRecord
+from analyzers.settings import settings
+from analyzers.sites import Site
+from evals.label_config import Limits
+from evals.run_folder import Transcript
+
+_doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
+
+
+@contextmanager
+def doing(role: str, site: Site | str = "", *, shown: Sequence[str] = ()) -> Iterator[None]:
+    """Say what the calls within are for. `explain` calls are kept with their prompt and the keys of the excerpts shown: the leak
+    audit reads them."""
+    token = _doing.set({"role": role, "site": str(site), "shown": list(shown)})
+    try:
+        yield
+    finally:
+        _doing.reset(token)
+
+
+class Calls:
+    """Connects the models of a run; an async context manager that closes them and the reply cache."""
+
+    def __init__(self, limits: Limits, *, base_url: str | None, transcript: Transcript | None = None) -> None:
+        self.budget = Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
+        self._cache = ReplyCache(settings().replies)
+        self._transcript = transcript
+        self._limits = limits
+        self._base_url = base_url
+        self._open: dict[str, Metered] = {}
+
+    def at_once(self, spec: str) -> int:
+        """How many sites to work on at a time with this model: a local one does one thing after the other anyway."""
+        return self._limits.concurrency if _is_remote(spec) else 1
+
+    async def connect(self, spec: str, role: str) -> LLM:
+        """The language model of that spec, to be closed under its role."""
+        llm = await connect(
+            spec,
+            base_url=self._base_url if _is_remote(spec) else None,
+            budget=self.budget,
+            cache=self._cache,
+            concurrency=self._limits.concurrency,
+            on_call=None if self._transcript is None else self._called,
+            price=None if self._limits.price is None else Price.parse(self._limits.price),
+        )
+        self._open[role] = llm
+        return llm
+
+    async def close(self, role: str) -> None:
+        """Let go of a model: a local one gives its memory back."""
+        llm = self._open.pop(role, None)
+        if llm is not None:
+            await llm.close()
+
+    def _called(self, record: CallRecord) -> None:
+        assert self._transcript is not None
+        now = _doing.get() or {"role": "probe", "site": ""}
+        line = record.line()
+        line["prompt_hash"] = line.pop("prompt")
+        row = {"key": f"{now['role']} {now['site']} {record.llm} {line['prompt_hash']}", "role": now["role"], "site": now["site"], **line}
+        if now["role"] == "explain":
+            row |= {"shown": now["shown"], "prompt": _text(record)}
+        self._transcript.append(row)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for role in list(self._open):
+            await self.close(role)
+        self._cache.close()
+
+
+def _is_remote(spec: str) -> bool:
+    return spec.partition(":")[0] not in ("local", "scripted", "template", "lexical")
+
+
+def _text(record: CallRecord) -> str:
+    if record.request.kind == "readout":
+        return record.request.prefix + record.request.head + "".join(record.request.pieces)
+    return "\n".join(message.content for message in record.request.messages)

@@ -1,0 +1,211 @@
+"""What a labelling run leaves in its folder (docs/results.md): tables, explanations, and results.json with the leak audit."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.budget import Spent
+from agents.explanation import Explanation, Simulation
+from analyzers.errors import Failed
+from analyzers.evidence import SPLITS, Evidence, Split
+from evals.label_config import LabelConfig
+from evals.leak_audit import audit
+from evals.results import Calls, Candidate, Failure, Instrument, RunResults, Scores, SiteResult, Tokens, Value
+from evals.run_folder import RunFolder, replaced, write_json, write_json_lines, write_parquet
+from evals.site_scores import Outcomes, failure
+from evals.statistics import benjamini_hochberg, mean
+from evals.work import Work
+
+MOST_FAILED = 0.2
+"""Share of failed sites beyond which a run is void: its means are then not to be used."""
+
+
+def write_evidence(run: Path, evidence: Sequence[Evidence]) -> None:
+    """excerpts.parquet, one row an excerpt, and activations/evidence.safetensors, [excerpt, token] for each site and split."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    rows = [
+        {
+            "site": found.site.name,
+            "polarity": found.site.polarity,
+            "split": split,
+            "stratum": excerpt.stratum,
+            "document": excerpt.document,
+            "start": excerpt.start,
+            "tokens": list(excerpt.tokens),
+            "activations": excerpt.activations.tolist(),
+        }
+        for found in evidence
+        for split in SPLITS
+        for excerpt in found.splits[split]
+    ]
+    write_parquet(run / "excerpts.parquet", rows)
+    dense = {
+        f"{found.site}/{split}": np.stack([excerpt.activations for excerpt in found.splits[split]])
+        for found in evidence
+        for split in SPLITS
+        if found.splits[split]
+    }
+    (run / "activations").mkdir(exist_ok=True)
+    with replaced(run / "activations" / "evidence.safetensors") as temporary:
+        save_file(dense, temporary)
+
+
+def write_outcome(
+    folder: RunFolder,
+    config: LabelConfig,
+    works: Sequence[Work],
+    *,
+    explainer: str,
+    simulator: str,
+    spent: Spent,
+    tested: Instrument | None,
+) -> RunResults:
+    """Everything but the evidence: simulations.parquet, explanations.jsonl, scores.parquet, results.json; returns the last."""
+    run = folder.path
+    write_parquet(run / "simulations.parquet", list(_simulations(works)), simulation_columns())
+    write_json_lines(run / "explanations.jsonl", list(_explanations(works)))
+    sites = [_site(work, explainer, simulator) for work in works]
+    for site, q_value in zip(sites, benjamini_hochberg([site.p_value for site in sites]), strict=True):
+        site.q_value = q_value
+    scored = [site for site in sites if isinstance(headline(site), Value)]
+    results = RunResults(
+        sites=sites,
+        n_scored=len(scored),
+        n_failed=len(sites) - len(scored),
+        void=len(sites) - len(scored) > MOST_FAILED * len(sites),
+        calls=Calls(made=spent.made, cached=spent.cached),
+        tokens=Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens),
+        usd=spent.usd,
+        leak_audit=audit(run),
+        instrument=tested,
+        means=_means(scored, config.seed),
+        manifest=dict(folder.manifest),
+    )
+    write_parquet(run / "scores.parquet", list(_scores(sites)), score_columns())
+    write_json(run / "results.json", results.model_dump(mode="json"))
+    return results
+
+
+def headline(site: SiteResult) -> Value | Failure:
+    """The score that counts: with null contrast where the simulator has a prior to remove, plain Pearson otherwise."""
+    score = site.scores.get("pearson_null_contrast", site.scores.get("pearson"))
+    return score if score is not None else Failure(stage="score", reason="not scored")
+
+
+def _site(work: Work, explainer: str, simulator: str) -> SiteResult:
+    scores = work.scores
+    missing = work.failures[-1] if work.failures else Failed("score", "not reached")
+    explanations = [candidate for candidate in work.candidates if isinstance(candidate, Explanation)]
+    selected = work.select_scores or [Failed("select", "nothing to choose from")] * len(explanations)
+    return SiteResult(
+        site=work.site.name,
+        polarity=work.site.polarity,
+        explanation=None if work.chosen is None else work.chosen.text,
+        explainer=explainer,
+        simulator=simulator,
+        scores={"pearson": failure(missing)} if scores is None else scores.scores,
+        by_stratum={} if scores is None else scores.by_stratum,
+        controls={} if scores is None else scores.controls,
+        lift=failure(missing) if scores is None else scores.lift,
+        p_value=None if scores is None else scores.p_value,
+        shuffled_explanation=work.shuffled if scores is not None else None,
+        firing=work.evidence.moments.firing,
+        candidates=[
+            Candidate(explanation=candidate.text, select_score=failure(score) if isinstance(score, Failed) else score)
+            for candidate, score in zip(explanations, selected, strict=True)
+        ],
+        failures=[failure(failed) for failed in work.failures],
+    )
+
+
+def _means(scored: Sequence[SiteResult], seed: int) -> dict[str, Value | Failure]:
+    """Means over the scored sites, by score name and for the lift, with intervals over sites."""
+    columns: dict[str, list[float]] = {}
+    for site in scored:
+        for name, value in {**site.scores, "lift": site.lift}.items():
+            if isinstance(value, Value):
+                columns.setdefault(name, []).append(value.value)
+    means = {name: mean(values, seed=seed) for name, values in columns.items()}
+    return {name: failure(value) if isinstance(value, Failed) else value for name, value in means.items()}
+
+
+def _simulations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
+    for work in works:
+        if work.simulations is None:
+            continue
+        groups: list[tuple[str, Split, Outcomes]] = [
+            ("explanation", "calibrate", work.simulations.calibrate),
+            ("null", "calibrate", work.simulations.calibrate_null),
+            ("explanation", "test", work.simulations.test),
+            ("null", "test", work.simulations.test_null),
+            ("shuffled", "test", work.simulations.shuffled),
+        ]
+        for of, split, outcomes in groups:
+            excerpts = work.evidence.splits[split]
+            for excerpt, outcome in zip(excerpts, outcomes, strict=bool(outcomes)):
+                yield {
+                    "site": work.site.name,
+                    "polarity": work.site.polarity,
+                    "split": split,
+                    "document": excerpt.document,
+                    "start": excerpt.start,
+                    "of": of,
+                    "values": None if isinstance(outcome, Failed) else _values(outcome),
+                    "failed": outcome.reason if isinstance(outcome, Failed) else None,
+                }
+
+
+def _values(simulation: Simulation) -> list[float | None]:
+    return [value if present else None for value, present in zip(simulation.values.tolist(), simulation.present.tolist(), strict=True)]
+
+
+def simulation_columns() -> Any:
+    """Schema of simulations.parquet; `values` are levels, activations or indicators, null where a token has no prediction."""
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("site", "polarity", "split", "document")]
+    return pa.schema([*texts, ("start", pa.int64()), ("of", pa.string()), ("values", pa.list_(pa.float32())), ("failed", pa.string())])
+
+
+def _explanations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
+    for work in works:
+        scores = iter(work.select_scores)
+        for candidate in work.candidates:
+            row: dict[str, Any] = {"site": work.site.name, "polarity": work.site.polarity}
+            if isinstance(candidate, Failed):
+                yield row | {"explanation": None, "failed": {"stage": candidate.stage, "reason": candidate.reason}}
+            else:
+                score = next(scores, None)
+                yield row | {
+                    "explanation": candidate.text,
+                    "explainer": candidate.explainer,
+                    "prompt": candidate.prompt,
+                    "chosen": candidate is work.chosen,
+                    "select_score": None if score is None or isinstance(score, Failed) else score,
+                }
+
+
+def _scores(sites: Sequence[SiteResult]) -> Iterator[dict[str, Any]]:
+    """Long format: one row a number."""
+    for site in sites:
+        groups: list[tuple[str, str, Scores]] = [("explanation", "all", site.scores), ("lift", "all", {"lift": site.lift})]
+        groups += [("explanation", stratum, scores) for stratum, scores in site.by_stratum.items()]
+        groups += [(control, "all", scores) for control, scores in site.controls.items()]
+        for of, stratum, scores in groups:
+            for name, value in scores.items():
+                row: dict[str, Any] = {"site": site.site, "polarity": site.polarity, "of": of, "stratum": stratum, "score": name}
+                if isinstance(value, Failure):
+                    yield row | {"value": None, "low": None, "high": None, "n": None, "failed": f"{value.stage}: {value.reason}"}
+                else:
+                    yield row | {"value": value.value, "low": value.low, "high": value.high, "n": value.n, "failed": None}
+
+
+def score_columns() -> Any:
+    """Schema of scores.parquet."""
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("site", "polarity", "of", "stratum", "score")]
+    numbers = [(name, pa.float64()) for name in ("value", "low", "high")]
+    return pa.schema([*texts, *numbers, ("n", pa.int64()), ("failed", pa.string())])

@@ -1,0 +1,21 @@
+"""Options that several commands have, so that they read the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+SubjectName = Annotated[str, typer.Argument(help="The model under study: an asset (see `explicate models`), a folder, or a Hub id.")]
+Corpus = Annotated[str, typer.Option(help="Text to sample: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")]
+Tokens = Annotated[int, typer.Option(help="How much text to sample, in tokens.", min=1)]
+ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=8, max=128)]
+Seed = Annotated[int, typer.Option(help="Seed of everything that draws.")]
+Dtype = Annotated[str, typer.Option(help="Number format of the subject: auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option(help="Where the subject runs: auto, cpu, cuda or mps.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the model's folder brings along.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatible server, for openai: and echo: models.")]
+MaxCalls = Annotated[int | None, typer.Option(help="Stop before more calls than this.", min=0)]
+MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens than this.", min=0)]
+MaxUsd = Annotated[float | None, typer.Option(help="Stop before spending more than this.", min=0)]
+Price = Annotated[str | None, typer.Option(help="IN,OUT: USD per million tokens, for a model whose price is not listed.")]
+Concurrency = Annotated[int, typer.Option(help="Calls at a time to a remote model.", min=1)]

@@ -1,0 +1,118 @@
+"""The notebook door: the commands as functions, and results that show themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzers.errors import ExplicateError
+from evals.label_config import LabelConfig, Limits
+from evals.results import RunResults, SiteResult
+from explicate.report import Artefacts, label_of, read, render_sites, write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analyzers.store import ActivationStore
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """One site of a run: its result, and its card in a notebook."""
+
+    result: SiteResult
+    artefacts: Artefacts
+
+    def __repr__(self) -> str:
+        return f"{label_of(self.result.site, self.result.polarity)}: {self.result.explanation or 'no explanation'}"
+
+    def _repr_html_(self) -> str:
+        return render_sites(self.artefacts, [self.result])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished labelling run, read from its folder."""
+
+    path: Path
+
+    @cached_property
+    def artefacts(self) -> Artefacts:
+        return read(self.path)
+
+    @property
+    def results(self) -> RunResults:
+        """What results.json holds."""
+        return self.artefacts.results
+
+    @property
+    def sites(self) -> list[SiteView]:
+        return [SiteView(site, self.artefacts) for site in self.results.sites]
+
+    @property
+    def report(self) -> Path:
+        """The HTML report, drawn again."""
+        return write_report(self.path)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Every score, control and lift in long format: site, polarity, of, stratum, score, value, low, high, n, failed.
+
+        Raises ExplicateError where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ExplicateError("to_frame() needs pandas: install explicate[data], or read scores.parquet with another tool") from None
+        return pd.read_parquet(self.path / "scores.parquet")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}): {self.results.n_scored} sites scored, {self.results.n_failed} failed"
+
+    def _repr_html_(self) -> str:
+        return render_sites(self.artefacts, self.results.sites)
+
+
+def open_run(path: str | Path) -> Run:
+    """Open the folder of a finished run; raises RunFolderError where there is none."""
+    run = Run(Path(path))
+    _ = run.artefacts
+    return run
+
+
+def label(subject: str, *, sites: Sequence[str] = (), out: str | Path | None = None, limits: Limits | None = None, **options: Any) -> Run:
+    """Explain and score neurons of a subject, as `explicate label` does; options are those of `LabelConfig`.
+
+    Raises ExplicateError for what is wrong with the options, LimitReached where a limit stopped the run.
+    """
+    from evals.label import label as work
+    from explicate.progress import bars
+    from explicate.running import await_, default_out, say
+
+    config = LabelConfig.checked(subject=subject, sites=tuple(sites), **options)
+    folder = Path(out) if out is not None else default_out(config)
+    with bars() as report:
+        await_(work(config, folder, limits=limits or Limits(), report=report, tell=say))
+    write_report(folder)
+    return Run(folder)
+
+
+def sample(
+    subject: str,
+    *,
+    corpus: str = "wikipedia-sample",
+    tokens: int = 200_000,
+    excerpt_tokens: int = 32,
+    seed: int = 0,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> "ActivationStore":
+    """Run a subject over a corpus and keep the excerpts and moments of every neuron, as `explicate sample` does."""
+    from analyzers.passes import open_pass
+    from analyzers.subject import Subject
+    from explicate.progress import bars
+
+    with bars() as report:
+        model = Subject.load(subject, dtype=dtype, device=device, trust_remote_code=trust_remote_code, report=report)
+        return open_pass(model, corpus, tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed, report=report)

@@ -1,0 +1,154 @@
+"""What `explicate label`, `explicate demo` and the notebook share: run, draw the report, show the table."""
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from explicate.progress import bars
+
+if TYPE_CHECKING:
+    from evals.label_config import LabelConfig, Limits
+    from evals.results import RunResults, SiteResult
+    from evals.selftest import SelftestResult
+
+T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal; stdout is kept for results."""
+    print(line, file=sys.stderr)
+
+
+def await_(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, also from a notebook, whose event loop is running already: then on a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+def default_out(config: "LabelConfig") -> Path:
+    """runs/<subject>-<hash of the configuration>: the same command goes on in the same folder."""
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+    return Path("runs") / f"{Path(config.subject).name}-{digest}"
+
+
+def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
+    """Label, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
+    from analyzers.errors import LimitReached
+    from evals.label import label
+    from evals.results import RunResults
+    from evals.run_folder import read_json
+    from explicate.report import write_report
+
+    folder = out or default_out(config)
+    stopped: LimitReached | None = None
+    with bars() as report:
+        try:
+            results = await_(label(config, folder, limits=limits, report=report, tell=say))
+        except LimitReached as limit:
+            stopped = limit
+            results = RunResults.model_validate(read_json(folder / "results.json"))
+    page = write_report(folder)
+    if json:
+        show_json(results.model_dump(mode="json"))
+    else:
+        show(results, page)
+    if stopped is not None:
+        raise stopped
+    return results
+
+
+def show_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    json.dump(value, sys.stdout, ensure_ascii=False, allow_nan=False)
+    print()
+
+
+def show(results: "RunResults", page: Path) -> None:
+    """The table of a labelling run, what to mind, and where to look."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evals.results import Lift, Value
+    from explicate.report import headline, instrument_sentence
+
+    console = Console()
+    title = f"Neurons of {escape(str(results.manifest['config']['subject']))}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=True)
+    table.add_column("site", no_wrap=True)
+    table.add_column("±", no_wrap=True)
+    table.add_column("explanation", ratio=1, min_width=16, overflow="fold")
+    for title in ("score\n[dim]Pearson", "null\ncontrast", "lift over\nLLM-free", "instr.\nAUROC"):
+        table.add_column(title, no_wrap=True)
+    auroc = results.instrument.auroc if results.instrument is not None else None
+    for site in results.sites:
+        said = escape(site.explanation) if site.explanation is not None else f"[red]{escape(reason(site))}"
+        over = f"\n[dim]{site.lift.over.replace('_', ' ')}" if isinstance(site.lift, Lift) else ""
+        table.add_row(
+            site.site,
+            site.polarity,
+            said,
+            number(site.scores.get("pearson")),
+            number(site.scores.get(headline(site.scores))),
+            number(site.lift, sign=True) + over,
+            f"{auroc.value:.2f}" if isinstance(auroc, Value) else "none",
+        )
+    console.print(table)
+    audit = results.leak_audit
+    console.print(
+        f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED'} "
+        f"({audit.checked:,} comparisons); {results.calls.made:,} LLM calls made, {results.calls.cached:,} from the cache, "
+        f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+    )
+    if results.void:
+        console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
+    console.print(escape(instrument_sentence(results)))
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+def reason(site: "SiteResult") -> str:
+    """Why a site has no explanation."""
+    return site.failures[-1].reason if site.failures else "no explanation"
+
+
+def number(value: Any, *, sign: bool = False) -> str:
+    """A value with its interval below it, or that it failed."""
+    from evals.results import Value
+
+    if not isinstance(value, Value):
+        return "[red]failed"
+    form = "{:+.2f}\n[dim]{:+.2f}…{:+.2f}" if sign else "{:.2f}\n[dim]{:.2f}…{:.2f}"
+    return form.format(value.value, value.low, value.high)
+
+
+def show_selftest(result: "SelftestResult") -> None:
+    """The table of a selftest: how true explanations rank over false ones, by kind, and which kinds are not to be judged."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"Selftest of {escape(result.simulator)}", title_justify="left")
+    for column in ("kind", "neurons", "within", "AUROC", "without null contrast:\nwithin", "AUROC", "unranked pairs", ""):
+        table.add_column(column)
+    rows = [("all", result.overall, result.raw_overall)]
+    rows += [(kind, ranking, result.raw_kinds[kind]) for kind, ranking in result.kinds.items()]
+    for kind, ranking, raw in rows:
+        cells = [number(value) for value in (ranking.within, ranking.auroc, raw.within, raw.auroc)]
+        verdict = "" if ranking.judges else "[red]cannot judge"
+        table.add_row(escape(kind), str(ranking.neurons), *cells, f"{ranking.unranked} of {ranking.pairs}", verdict)
+    console = Console()
+    console.print(table)
+    console.print(
+        "within: share of false explanations ranked below the true one of the same neuron; chance is .5 for both figures.", style="dim"
+    )
