@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,22 @@ async def test_a_script_is_a_language_model(tmp_path: Path) -> None:
     (tmp_path / "script.json").write_text('["one", "two"]')
     llm = await connect(f"scripted:{tmp_path / 'script.json'}", budget=Budget(max_usd=0), cache=None)
     assert said(await llm.answer([chat("a"), chat("b")])) == ["one", "two"]
+
+
+async def test_a_model_in_this_process_costs_nothing_and_is_cached(
+    tiny_checkpoint: Callable[[str], Path], cache: ReplyCache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EXPLICATE_ASSETS", str(tmp_path / "assets"))
+    readout = Readout(prefix="the river ", head="and ", pieces=("a", "\t", "?", "\n"), after=(1,), options=("1", "2"))
+    replies = []
+    for made in (1, 0):
+        budget = Budget(max_usd=0)
+        async with await connect(f"local:{tiny_checkpoint('llama')}", budget=budget, cache=cache) as llm:
+            (reply,) = await llm.answer([readout])
+        assert isinstance(reply, ReadoutReply)
+        replies.append(reply.logprobs)
+        assert (budget.spent.made, budget.spent.cached) == (made, 1 - made)
+    assert replies[0] == replies[1]
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
