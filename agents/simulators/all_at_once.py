@@ -1,7 +1,9 @@
 """Simulates a whole excerpt in one forward pass: the level of each token is read from the probabilities of the digits in its place.
 
 Source: Bills et al. 2023 (the level of every token "unknown", read from log-probabilities), with levels 0-9 so that each is one token.
-The excerpt's pieces are tokenised one by one, so that it is known exactly where a token ends.
+The level is read right after the token and a placeholder of one token stands for it, so an excerpt costs two prompt tokens a token;
+with a tab between token and level it would cost three and be no better, and without the placeholder the model loses the form
+(docs/decisions has the figures). Pieces are tokenised one by one, so that it is known exactly where a token ends.
 """
 
 from collections.abc import Sequence
@@ -17,16 +19,16 @@ from analyzers.evidence import Excerpt
 from prompts import load
 
 LEVELS = tuple(str(level) for level in range(10))
-SEPARATOR, REST = "\t", ("?\n",)
-"""After every token: the separator, after which the level is read, and what stands in place of the level."""
+PLACEHOLDER = "?\n"
+"""Stands where the level would: one token of the models in use, so that a token of the excerpt costs two."""
 MASS = 0.05
 """Least probability that the levels must have together; with less, the model was about to write something else."""
 
 
 def example_lines(tokens: Sequence[str | tuple[str, int]]) -> str:
-    """`token<TAB>level` lines; a bare token has level 0."""
+    """One line a token, its level right after it; a bare token has level 0."""
     pairs = [(token, 0) if isinstance(token, str) else token for token in tokens]
-    return "\n".join(f"{one_line(token)}{SEPARATOR}{level}" for token, level in pairs)
+    return "\n".join(f"{one_line(token)}{level}" for token, level in pairs)
 
 
 def expected_levels(reply: ReadoutReply) -> Simulation:
@@ -62,12 +64,12 @@ class AllAtOnce:
             prompt.render("example", explanation=example["explanation"], lines=example_lines(example["tokens"]))
             for example in prompt.examples
         ]
-        pieces = [piece for token in excerpt.tokens for piece in (one_line(token), SEPARATOR, *REST)]
+        pieces = [piece for token in excerpt.tokens for piece in (one_line(token), PLACEHOLDER)]
         return Readout(
             prefix=prompt.render("prefix", examples="\n\n".join(examples)) + "\n\n",
             head=prompt.render("head", explanation=one_line(explanation) or prompt.render("null")) + "\n",
             pieces=tuple(pieces),
-            after=tuple(range(1, len(pieces), 2 + len(REST))),
+            after=tuple(range(0, len(pieces), 2)),
             options=LEVELS,
         )
 

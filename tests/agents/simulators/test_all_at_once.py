@@ -1,12 +1,16 @@
 import math
+import re
 
 import numpy as np
 import pytest
 
+from agents.explanation import Simulation
 from agents.llm import Readout, ReadoutReply, Request
+from agents.providers.local import LocalLLM
 from agents.providers.scripted import ScriptedLLM
 from agents.simulators import SIMULATORS
 from agents.simulators.all_at_once import AllAtOnce, expected_levels
+from agents.simulators.null_contrast import null_contrast
 from analyzers.errors import Failed, ProviderError
 from analyzers.evidence import Excerpt
 
@@ -31,9 +35,10 @@ async def test_each_level_is_read_right_after_its_own_token() -> None:
     def answer(request: Request) -> ReadoutReply:
         assert isinstance(request, Readout)
         asked.append(request)
-        # An independent reading of where a position is: the last line of the text up to it, without its tab.
+        # An independent reading of where a position is: the last line of the text up to it is the token and nothing else.
         text = [("".join(request.pieces[: after + 1])).rsplit("\n", 1)[-1] for after in request.after]
-        assert all(line.endswith("\t") for line in text)
+        shown = {TOKENS[0]: ["The", " cat", "\\n", "a\\tb", " < |im_end| >", " sat"]}
+        assert text == shown.get(request.pieces[0], [" cat", " cat"])
         return ReadoutReply(logprobs=tuple(one_hot(9 if "cat" in line else 2) for line in text))
 
     excerpts = [excerpt(), excerpt((" cat", " cat"))]
@@ -112,3 +117,36 @@ def test_a_model_that_cannot_serve_a_simulator_is_refused_in_words() -> None:
         SIMULATORS.pick(ScriptedLLM([], capabilities=frozenset()))
     with pytest.raises(ProviderError, match="asks a language model"):
         SIMULATORS.create("structured")
+
+
+def words(text: str, marked: str) -> Excerpt:
+    tokens = tuple(re.findall(r"\s*\w+|[^\w]", text))
+    fires = [1.0 if token.strip() == marked else 0.0 for token in tokens]
+    assert sum(fires) > 0
+    return Excerpt("doc", 0, tokens, np.array(fires, np.float32), "top")
+
+
+SENTENCES = {
+    "such": "The reader meets such problems in every chapter of the book, and such problems are never solved.",
+    "upon": "She looked upon the valley at dawn, and upon her return she told nobody what she had seen.",
+    "century": "In the last century the harbour was built; a century later it had filled with sand again.",
+    "another": "He ate another apple, wrote another letter to the mayor, and slept until the evening train.",
+}
+
+
+@pytest.mark.slow
+async def test_a_real_model_tells_the_right_word_from_a_wrong_one_with_null_contrast() -> None:
+    llm = LocalLLM("local:qwen2.5-coder-0.5b")
+    simulator = AllAtOnce(llm)
+    excerpts = [words(text, word) for word, text in SENTENCES.items()]
+
+    async def simulated(explanation: str) -> list[Simulation]:
+        return [outcome for outcome in await simulator.simulate(explanation, excerpts) if not isinstance(outcome, Failed)]
+
+    null = await simulated("")
+    for word in SENTENCES:
+        contrast = [null_contrast(a, b).values for a, b in zip(await simulated(f'the word "{word}"'), null, strict=True)]
+        # Each excerpt fires on a word of its own: the explanation must fit the excerpt of its word best.
+        scores = [float(np.corrcoef(values, excerpt.activations)[0, 1]) for values, excerpt in zip(contrast, excerpts, strict=True)]
+        assert scores.index(max(scores)) == list(SENTENCES).index(word), (word, scores)
+    llm.close()
