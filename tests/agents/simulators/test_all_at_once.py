@@ -70,7 +70,7 @@ def test_the_level_is_the_mean_of_the_options_returned() -> None:
         tuple(math.log(0.1) for _ in range(10)),
         (math.log(0.3), None, None, math.log(0.6), *(None,) * 6),
         (None,) * 10,
-        (math.log(0.001), *(None,) * 9),
+        (math.log(0.0001), *(None,) * 9),
         one_hot(9),
     )
     simulation = expected_levels(ReadoutReply(logprobs=rows))
