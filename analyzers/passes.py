@@ -18,20 +18,22 @@ _TIMING = "timing.json"
 """Beside the pass and no part of it: a pass made twice has equal bytes, but never takes equally long."""
 
 
-def open_pass(
-    subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: int, seed: int, batch: int = 16, report: Report = quiet
-) -> ActivationStore:
-    """The pass of a subject over a corpus: opened where it was made before, continued where it was begun, else made.
-
-    Raises CorpusError for a corpus that cannot be used, SubjectError and RunFolderError as `sample` does.
-    """
+def open_blocks(subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: int, seed: int, report: Report = quiet) -> Blocks:
+    """The blocks of a corpus in a subject's tokens: opened where they were cut before, else cut. CorpusError for one of no use."""
     cut = BlockSettings(tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed)
     tokenizer = hashlib.sha256(subject.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     text = {"source": source_identity(corpus, report=report), "tokenizer": tokenizer, "settings": cut.__dict__}
-    blocks_folder = settings().passes / "blocks" / _key(text)
-    if not blocks_folder.exists():
-        Blocks.build(corpus, subject.encode, blocks_folder, tokenizer_identity=tokenizer, settings=cut, report=report)
-    blocks = Blocks.open(blocks_folder)
+    folder = settings().passes / "blocks" / _key(text)
+    if not folder.exists():
+        Blocks.build(corpus, subject.encode, folder, tokenizer_identity=tokenizer, settings=cut, report=report)
+    return Blocks.open(folder)
+
+
+def run_pass(subject: Subject, blocks: Blocks, *, batch: int = 16, report: Report = quiet) -> ActivationStore:
+    """The pass of a subject over blocks: opened where it was made before, continued where it was begun, else made.
+
+    Raises CorpusError, SubjectError and RunFolderError as `sample` does.
+    """
     folder = settings().passes / _key({"subject": dict(subject.identity), "blocks": blocks.fingerprint, "batch": batch})
     made_before, begun_before = (folder / RESULT).exists(), (folder / CHECKPOINT).exists()
     started = time.perf_counter()
@@ -39,6 +41,14 @@ def open_pass(
     if not made_before and not begun_before:
         write_json(folder / _TIMING, {"format": FORMAT, "seconds": time.perf_counter() - started})
     return store
+
+
+def open_pass(
+    subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: int, seed: int, batch: int = 16, report: Report = quiet
+) -> ActivationStore:
+    """`open_blocks`, then `run_pass`."""
+    blocks = open_blocks(subject, corpus, tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed, report=report)
+    return run_pass(subject, blocks, batch=batch, report=report)
 
 
 def pass_seconds(folder: Path) -> float | None:

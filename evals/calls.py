@@ -4,19 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from agents.budget import Budget
 from agents.cache import ReplyCache
-from agents.connect import connect
+from agents.connect import FORMS, connect
 from agents.llm import LLM
 from agents.metered import Metered
 from agents.prices import Price
 from agents.transcript import CallRecord
+from analyzers.errors import ExplicateError, ProviderError
+from analyzers.progress import Report, quiet
 from analyzers.settings import settings
 from analyzers.sites import Site
 from evals.label_config import Limits
 from evals.run_folder import Transcript
+
+Role = Literal["explainer", "simulator"]
+WITHOUT: Mapping[Role, str] = {"explainer": "template", "simulator": "lexical"}
+"""What takes a language model's part and needs none."""
 
 _doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
 
@@ -35,20 +41,28 @@ def doing(role: str, site: Site | str = "", *, shown: Sequence[str] = ()) -> Ite
 class Calls:
     """Connects the models of a run; an async context manager that closes them and the reply cache."""
 
-    def __init__(self, limits: Limits, *, base_url: str | None, transcript: Transcript | None = None) -> None:
+    def __init__(self, limits: Limits, *, base_url: str | None, transcript: Transcript | None = None, report: Report = quiet) -> None:
         self.budget = Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
         self._cache = ReplyCache(settings().replies)
         self._transcript = transcript
         self._limits = limits
         self._base_url = base_url
-        self._open: dict[str, Metered] = {}
+        self._report = report
+        self._open: dict[Role, Metered] = {}
 
     def at_once(self, spec: str) -> int:
         """How many sites to work on at a time with this model: a local one does one thing after the other anyway."""
         return self._limits.concurrency if _is_remote(spec) else 1
 
-    async def connect(self, spec: str, role: str) -> LLM:
-        """The language model of that spec, to be closed under its role."""
+    async def connect(self, spec: str, role: Role) -> LLM | None:
+        """The language model of that spec, to be closed under its role; None where the spec is the part that needs none.
+
+        Nothing heavy is loaded: a local model comes into memory at its first call. Raises what `agents.connect.connect` does.
+        """
+        if spec == WITHOUT[role]:
+            return None
+        if ":" not in spec:
+            raise ProviderError(f"--{role} {spec!r} is neither {WITHOUT[role]!r} nor a language model; write {WITHOUT[role]}, {FORMS}")
         llm = await connect(
             spec,
             base_url=self._base_url if _is_remote(spec) else None,
@@ -57,11 +71,12 @@ class Calls:
             concurrency=self._limits.concurrency,
             on_call=None if self._transcript is None else self._called,
             price=None if self._limits.price is None else Price.parse(self._limits.price),
+            report=self._report,
         )
         self._open[role] = llm
         return llm
 
-    async def close(self, role: str) -> None:
+    async def close(self, role: Role) -> None:
         """Let go of a model: a local one gives its memory back."""
         llm = self._open.pop(role, None)
         if llm is not None:
@@ -72,7 +87,14 @@ class Calls:
         now = _doing.get() or {"role": "probe", "site": ""}
         line = record.line()
         line["prompt_hash"] = line.pop("prompt")
-        row = {"key": f"{now['role']} {now['site']} {record.llm} {line['prompt_hash']}", "role": now["role"], "site": now["site"], **line}
+        # A call that failed and is answered when the run goes on is a line more.
+        failed = "" if line["failed"] is None else " failed"
+        row = {
+            "key": f"{now['role']} {now['site']} {record.llm} {line['prompt_hash']}{failed}",
+            "role": now["role"],
+            "site": now["site"],
+            **line,
+        }
         if now["role"] == "explain":
             row |= {"shown": now["shown"], "prompt": _text(record)}
         self._transcript.append(row)
@@ -86,8 +108,15 @@ class Calls:
         self._cache.close()
 
 
+def check_base_url(base_url: str | None, *specs: str) -> None:
+    """Raise ExplicateError for a base URL that none of the models would be asked at."""
+    if base_url is not None and not any(_is_remote(spec) for spec in specs):
+        named = " and ".join(repr(spec) for spec in specs)
+        raise ExplicateError(f"--base-url {base_url!r} is for openai:MODEL and echo:MODEL, and {named} ask no server: leave it out")
+
+
 def _is_remote(spec: str) -> bool:
-    return spec.partition(":")[0] not in ("local", "scripted", "template", "lexical")
+    return spec.partition(":")[0] not in ("local", "scripted", *WITHOUT.values())
 
 
 def _text(record: CallRecord) -> str:

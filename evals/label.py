@@ -8,22 +8,24 @@ import asyncio
 import gc
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from agents.explainers import EXPLAINERS
+from agents.explainers import EXPLAINERS, Explainer
 from agents.explanation import Explanation
 from agents.llm import LLM
 from agents.simulators import SIMULATORS, Simulator
+from analyzers.blocks import Blocks
 from analyzers.errors import Failed, LimitReached, SubjectError
-from analyzers.passes import open_pass
+from analyzers.passes import open_blocks, run_pass
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.store import ActivationStore
 from analyzers.subject import Subject
-from evals.calls import Calls, doing
+from evals.calls import Calls, check_base_url, doing
 from evals.instrument import instrument
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits, choose_sites
@@ -36,24 +38,89 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Stopped(LimitReached):
+    """A limit kept some sites from being scored; what there is has been written."""
+
+    def __init__(self, message: str, results: RunResults) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+@dataclass(frozen=True)
+class _Models:
+    """Who explains and who simulates, each with its language model where it has one."""
+
+    explainer: Explainer
+    simulator: Simulator
+    explains: LLM | None
+    simulates: LLM | None
+
+
 async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None]) -> RunResults:
     """Label the configured sites into the run folder `out` and return what its results.json holds.
 
-    tell: called with lines to show the user: the forecast before the first call, what to mind. Raises ExplicateError for what the user
-    can mend and, after writing what there is, LimitReached where a limit kept sites from being scored.
+    tell: called with lines to show the user: the forecast before the run's questions, what to mind. Raises ExplicateError for what the
+    user can mend: whatever can be known before the sampling is told before it, and before the folder is made. Raises Stopped, after
+    writing what there is, where a limit kept sites from being scored, and LimitReached where it left nothing to write.
     """
-    with RunFolder(out, "label", config.model_dump(mode="json")) as folder:
-        works = await _evidence(config, folder, report)
-        write_evidence(folder.path, [work.evidence for work in works])
-        async with Calls(limits, base_url=config.base_url, transcript=Transcript(folder.path / "transcript.jsonl")) as calls:
+    folder = RunFolder(out, "label", config.model_dump(mode="json"))
+    folder.check()
+    check_base_url(config.base_url, config.explainer, config.simulator)
+    transcript = Transcript()
+    async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
+        models = await _connect(config, calls)
+        subject = _subject(config, report)
+        blocks = open_blocks(
+            subject, config.corpus, tokens=config.tokens, excerpt_tokens=config.excerpt_tokens, seed=config.seed, report=report
+        )
+        with folder:
+            transcript.open(folder.path / "transcript.jsonl")
+            folder.record(
+                {
+                    "subject": dict(subject.identity),
+                    "corpus": dict(blocks.info),
+                    "explainer": _identity(models.explainer.name, models.explains),
+                    "simulator": _identity(models.simulator.name, models.simulates),
+                }
+            )
+            works = await _evidence(subject, blocks, config, folder, report)
+            del subject
+            gc.collect()
+            write_evidence(folder.path, [work.evidence for work in works])
             tell(_forecast(works, config))
-            explainer = await _explain(works, config, calls, folder, report)
-            simulator, tested = await _simulate(works, config, calls, folder, report)
-        results = write_outcome(folder, config, works, explainer=explainer, simulator=simulator, spent=calls.budget.spent, tested=tested)
-    stopped = [failed for work in works for failed in work.failures if failed.stage == "budget"]
-    if stopped:
-        raise LimitReached(f"{stopped[0].reason}; {results.n_failed} sites are not scored. Everything is kept: raise the limit and go on")
+            await _explain(works, models, config, calls, report)
+            tested = await _simulate(works, models, config, calls, report)
+            limit = next((failed.reason for work in works for failed in work.failures if failed.stage == "budget"), None)
+            if limit is not None and not any(work.scores for work in works):
+                raise LimitReached(f"{limit}. No site is scored yet")
+            explainer, simulator = models.explainer.name, models.simulator.name
+            results = write_outcome(
+                folder, config, works, explainer=explainer, simulator=simulator, spent=calls.budget.spent, tested=tested
+            )
+    if limit is not None:
+        raise Stopped(f"{limit}. {results.n_failed} of {len(works)} sites are not scored", results)
     return results
+
+
+async def _connect(config: LabelConfig, calls: Calls) -> _Models:
+    """Reach both language models, and find out whether they can do what is asked of them."""
+    explains = await calls.connect(config.explainer, "explainer")
+    explainer = EXPLAINERS.create("template" if explains is None else config.style, explains)
+    simulates = await calls.connect(config.simulator, "simulator")
+    simulator = SIMULATORS.create("lexical") if simulates is None else SIMULATORS.pick(simulates)
+    return _Models(explainer, simulator, explains, simulates)
+
+
+def _subject(config: LabelConfig, report: Report) -> Subject:
+    """The subject, which has the sites and layers that are asked for."""
+    subject = Subject.load(
+        config.subject, dtype=config.dtype, device=config.device, trust_remote_code=config.trust_remote_code, report=report
+    )
+    for name in config.sites:
+        subject.check(Site.parse(name))
+    # Draws once without knowing which sides are louder, for the errors in it.
+    choose_sites(config, subject.neurons, lambda layer, index: "+")  # noqa: ARG005
+    return subject
 
 
 def _forecast(works: Sequence[Work], config: LabelConfig) -> str:
@@ -69,23 +136,16 @@ def _forecast(works: Sequence[Work], config: LabelConfig) -> str:
     return f"{len(works)} sites: up to {explain} explanations to ask for and {simulate} excerpts to simulate"
 
 
-async def _evidence(config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:
-    """Sample the subject, or open the pass that did, and collect the excerpts of every site; the subject is let go afterwards."""
-    subject = Subject.load(
-        config.subject, dtype=config.dtype, device=config.device, trust_remote_code=config.trust_remote_code, report=report
-    )
-    for name in config.sites:
-        subject.check(Site.parse(name))
-    store = open_pass(subject, config.corpus, tokens=config.tokens, excerpt_tokens=config.excerpt_tokens, seed=config.seed, report=report)
-    folder.record({"subject": dict(subject.identity), "corpus": dict(store.blocks.info), "activations": str(store.folder)})
+async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:
+    """Sample the subject, or open the pass that did, and collect the excerpts of every site."""
+    store = run_pass(subject, blocks, report=report)
+    folder.record({"activations": str(store.folder)})
     sites = choose_sites(config, subject.neurons, store.dominant)
     works = []
     for done, site in enumerate(sites):
         stand_in = await _stand_in(site, subject, store, config.seed)
         works.append(Work(site, store.evidence(site, subject.token_text), stand_in))
         report("collect evidence", done + 1, len(sites))
-    del subject, store
-    gc.collect()
     return works
 
 
@@ -102,35 +162,28 @@ async def _stand_in(site: Site, subject: Subject, store: ActivationStore, seed: 
     raise SubjectError(f"100 neurons of {subject.name!r} drawn at random do not fire at all on this corpus; sample more text with --tokens")
 
 
-async def _explain(works: Sequence[Work], config: LabelConfig, calls: Calls, folder: RunFolder, report: Report) -> str:
-    """Fill in the candidates of every site; returns the explainer's name."""
-    llm = None if config.explainer == "template" else await calls.connect(config.explainer, "explainer")
-    explainer = EXPLAINERS.create("template" if llm is None else config.style, llm)
-    folder.record({"explainer": _identity(explainer.name, llm)})
+async def _explain(works: Sequence[Work], models: _Models, config: LabelConfig, calls: Calls, report: Report) -> None:
+    """Fill in the candidates of every site."""
 
     async def one(work: Work) -> list[Explanation | Failed]:
         if work.evidence.peak <= 0:
             return [Failed("explain", f"{work.site} never fires on the explain split: a dead side, or too little text")]
         excerpts = work.evidence.splits["explain"]
         with doing("explain", work.site, shown=[excerpt.key for excerpt in excerpts]):
-            return await explainer.explain(excerpts, candidates=config.candidates, seed=config.seed)
+            return await models.explainer.explain(excerpts, candidates=config.candidates, seed=config.seed)
 
     for work, outcome in zip(works, await each(works, one, "explain", report, calls.at_once(config.explainer)), strict=True):
         work.candidates = [outcome] if isinstance(outcome, Failed) else outcome
         work.failures += [candidate for candidate in work.candidates if isinstance(candidate, Failed)]
     await calls.close("explainer")
-    return explainer.name
 
 
-async def _simulate(
-    works: Sequence[Work], config: LabelConfig, calls: Calls, folder: RunFolder, report: Report
-) -> tuple[str, Instrument | None]:
-    """Choose each site's explanation, simulate it and its controls, and score them; returns the simulator's name and how it did when
-    tested."""
-    llm = None if config.simulator == "lexical" else await calls.connect(config.simulator, "simulator")
-    simulator = SIMULATORS.create("lexical") if llm is None else SIMULATORS.pick(llm)
-    folder.record({"simulator": _identity(simulator.name, llm)})
-    tested = await instrument(simulator, llm, seed=config.seed, report=report)
+async def _simulate(works: Sequence[Work], models: _Models, config: LabelConfig, calls: Calls, report: Report) -> Instrument | None:
+    """Choose each site's explanation, simulate it and its controls, and score them; returns how the simulator did when tested."""
+    if not any(isinstance(candidate, Explanation) for work in works for candidate in work.candidates):
+        return None
+    simulator = models.simulator
+    tested = await instrument(simulator, models.simulates, seed=config.seed, report=report)
     has_prior = simulator.scale == "level"
     at_once = calls.at_once(config.simulator)
 
@@ -148,7 +201,7 @@ async def _simulate(
             if isinstance(outcome, Failed):
                 work.failures.append(outcome)
     await calls.close("simulator")
-    return simulator.name, tested
+    return tested
 
 
 def _identity(name: str, llm: LLM | None) -> dict[str, str]:

@@ -30,7 +30,8 @@ class LabelConfig(BaseModel):
     simulator: str = "local:qwen2.5-coder-0.5b"
     corpus: str = "wikipedia-sample"
     tokens: int = Field(200_000, ge=1)
-    excerpt_tokens: int = Field(32, ge=8, le=128)
+    excerpt_tokens: int = Field(32, ge=17, le=128)
+    """More than the margins of 8 tokens on both sides of a block, where no peak is looked for."""
     base_url: str | None = None
     seed: int = 0
     dtype: str = "auto"

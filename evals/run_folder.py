@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from analyzers.errors import RunFolderError
 
+_PART = ".part"
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused, never half-read."""
 
@@ -18,7 +19,7 @@ FORMAT = 1
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place, whole or not at all, when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -62,8 +63,8 @@ def read_json(path: Path) -> Any:
 class RunFolder:
     """The folder of one run, held by one process.
 
-    A context manager: raises RunFolderError when the folder belongs to another version, command or configuration, holds something
-    else, or is in use.
+    A context manager: makes the folder, and raises RunFolderError when it belongs to another version, command or configuration, holds
+    something else, or is in use.
     """
 
     def __init__(self, path: Path, command: str, config: Mapping[str, Any]) -> None:
@@ -71,18 +72,35 @@ class RunFolder:
         self._manifest: dict[str, Any] = {"format": FORMAT, "command": command, "config": dict(config)}
         self._lock = FileLock(path / ".lock")
 
-    def __enter__(self) -> "RunFolder":
+    def check(self) -> None:
+        """Raise RunFolderError for what is known before anything is made or written: another run's folder, or no place for one."""
         manifest = self.path / "manifest.json"
-        if not manifest.exists() and self.path.is_dir() and any(item.name != ".lock" for item in self.path.iterdir()):
+        if manifest.exists():
+            self._check_same(read_json(manifest))
+        elif self.path.is_dir() and any(not _ours(item.name) for item in self.path.iterdir()):
             raise RunFolderError(f"{str(self.path)!r} holds other files and no manifest.json; choose an empty or new folder for --out")
+        above = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists() or folder.is_symlink())
+        if not above.is_dir():
+            raise RunFolderError(f"{str(above)!r} is no folder, so {str(self.path)!r} cannot be one; choose another --out")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise RunFolderError(f"{str(above)!r} may not be written to; choose another --out or change its permissions")
+
+    def __enter__(self) -> "RunFolder":
+        self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunFolderError(f"{str(self.path)!r} is in use by another process; wait for it or choose another --out") from None
         try:
+            # Whoever holds the lock is alone: these are left by a process that was killed while it wrote.
+            for left in self.path.rglob(f".*{_PART}"):
+                left.unlink()
+            manifest = self.path / "manifest.json"
             if manifest.exists():
-                self._continue(read_json(manifest))
+                found = read_json(manifest)
+                self._check_same(found)
+                self._manifest = dict(found)
             else:
                 write_json(manifest, self._manifest)
         except BaseException:
@@ -107,7 +125,7 @@ class RunFolder:
         self._manifest.update(facts)
         write_json(self.path / "manifest.json", self._manifest)
 
-    def _continue(self, found: Mapping[str, Any]) -> None:
+    def _check_same(self, found: Mapping[str, Any]) -> None:
         where = repr(str(self.path))
         if found.get("format") != FORMAT:
             raise RunFolderError(f"{where} has layout version {found.get('format')!r}, this program writes {FORMAT}; choose another --out")
@@ -122,33 +140,43 @@ class RunFolder:
                     f"{where} was begun with {key} {theirs.get(key)!r}, now it is {ours.get(key)!r}; "
                     "give the same options to go on, or choose another --out"
                 )
-        self._manifest = dict(found)
+
+
+def _ours(name: str) -> bool:
+    """Whether a file in a folder without a manifest can be from a run that was killed before it had written one."""
+    return name == ".lock" or (name.startswith(".manifest.json.") and name.endswith(_PART))
 
 
 class Transcript:
-    """transcript.jsonl: one line a distinct call, appended as calls end; a line that a kill cut short is dropped on opening."""
+    """transcript.jsonl: one line a distinct call, appended as calls end; a line that a kill cut short is dropped on opening.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Calls that end before it is opened are held back until then.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
         self._seen: set[str] = set()
-        self.rows: list[dict[str, Any]] = []
+        self._early: list[Mapping[str, Any]] = []
+
+    def open(self, path: Path) -> None:
+        """Go on with the file at `path`, which need not exist."""
         if path.exists():
             data = path.read_bytes()
             whole = data[: data.rfind(b"\n") + 1]
             if len(whole) != len(data):
                 with path.open("rb+") as file:
                     file.truncate(len(whole))
-            for line in whole.splitlines():
-                self._keep(json.loads(line))
+            self._seen.update(json.loads(line)["key"] for line in whole.splitlines())
+        self._path = path
+        for row in self._early:
+            self.append(row)
+        self._early.clear()
 
-    def append(self, row: dict[str, Any]) -> None:
+    def append(self, row: Mapping[str, Any]) -> None:
         """Add a call; `row` has at least `key`, and a call that is already there is not written again."""
-        if row["key"] in self._seen:
-            return
-        self._keep(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        self._seen.add(row["key"])
-        self.rows.append(row)
+        if self._path is None:
+            self._early.append(row)
+        elif row["key"] not in self._seen:
+            self._seen.add(row["key"])
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")

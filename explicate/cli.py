@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from explicate.commands import demo, doctor, label, models, report, sample, selftest
 
@@ -25,23 +26,41 @@ for command in (demo.demo, label.label, sample.sample, selftest.selftest, report
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file size limit is reached"}
 
 
+_INTERRUPTED = 130
+"""What typer returns for Ctrl-C."""
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
 def _stop(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     raise SystemExit(code)
 
 
-def run(body: Callable[[], None]) -> None:
+def run(body: Callable[[], int | None]) -> None:
     """Run a command; what the user can mend becomes one line on stderr and an exit code (0 done, 2 mend it, 4 a limit stopped it)."""
     from analyzers.errors import ExplicateError, LimitReached
 
     try:
-        body()
+        code = body()
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        raise SystemExit(code or 0)
+    except TyperException as wrong:
+        # Without any arguments the help has been printed, and nothing is left to say.
+        message = _one_line(wrong.format_message())
+        if not message:
+            raise SystemExit(2) from None
+        command = getattr(getattr(wrong, "ctx", None), "command_path", "explicate")
+        _stop(f"error: {message}; see {command} --help", 2)
     except ExplicateError as error:
-        _stop(f"error: {error}", 2)
+        _stop(f"error: {_one_line(str(error))}", 2)
     except LimitReached as limit:
-        _stop(f"stopped: {limit}", 4)
+        _stop(f"stopped: {_one_line(str(limit))}", 4)
     except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on from here", 130)
+        _stop("interrupted; the same command goes on from here", _INTERRUPTED)
     except OSError as error:
         if error.errno in _NO_ROOM:
             where = f" at {error.filename!r}" if error.filename else ""
@@ -55,4 +74,4 @@ def main() -> None:
     """Entry point of the `explicate` program."""
     # Threads that wait for each other in a busy loop starve whatever else runs on a small machine; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    run(app)
+    run(lambda: app(standalone_mode=False))

@@ -43,20 +43,16 @@ def default_out(config: "LabelConfig") -> Path:
 
 def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
     """Label, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
-    from analyzers.errors import LimitReached
-    from evals.label import label
-    from evals.results import RunResults
-    from evals.run_folder import read_json
+    from evals.label import Stopped, label
     from explicate.report import write_report
 
     folder = out or default_out(config)
-    stopped: LimitReached | None = None
+    stopped: Stopped | None = None
     with bars() as report:
         try:
             results = await_(label(config, folder, limits=limits, report=report, tell=say))
-        except LimitReached as limit:
-            stopped = limit
-            results = RunResults.model_validate(read_json(folder / "results.json"))
+        except Stopped as limit:
+            stopped, results = limit, limit.results
     page = write_report(folder)
     if json:
         show_json(results.model_dump(mode="json"))

@@ -7,7 +7,7 @@ import typer
 SubjectName = Annotated[str, typer.Argument(help="The model under study: an asset (see `explicate models`), a folder, or a Hub id.")]
 Corpus = Annotated[str, typer.Option(help="Text to sample: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")]
 Tokens = Annotated[int, typer.Option(help="How much text to sample, in tokens.", min=1)]
-ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=8, max=128)]
+ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=17, max=128)]
 Seed = Annotated[int, typer.Option(help="Seed of everything that draws.")]
 Dtype = Annotated[str, typer.Option(help="Number format of the subject: auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="Where the subject runs: auto, cpu, cuda or mps.")]
