@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured, on real models, and never a test that times. `./run bench [NAME ...]` prints each as JSON."""

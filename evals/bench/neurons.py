@@ -1,0 +1,44 @@
+"""The neurons of the benchmarks, chosen by a fixed rule from a pass over the default corpus."""
+
+from collections import Counter
+
+import numpy as np
+
+from analyzers.evidence import Evidence
+from analyzers.passes import open_pass
+from analyzers.sites import Site
+from analyzers.store import ActivationStore
+from analyzers.subject import Subject
+
+SUBJECT = "smollm2-135m"
+CORPUS = "wikipedia-sample"
+TOKENS = 200_000
+SEED = 0
+CONCENTRATED = 0.5
+"""Share of the top explain excerpts whose peak is one and the same token, from which a neuron counts as token-concentrated."""
+
+
+def bench_pass() -> tuple[Subject, ActivationStore]:
+    """The subject and its pass, made once and kept."""
+    subject = Subject.load(SUBJECT)
+    return subject, open_pass(subject, CORPUS, tokens=TOKENS, excerpt_tokens=32, seed=SEED)
+
+
+def random_evidence(subject: Subject, store: ActivationStore, count: int) -> list[Evidence]:
+    """Evidence of neurons drawn uniformly over all layers, the louder side of each, dead ones left out."""
+    rng = np.random.default_rng(SEED)
+    found: list[Evidence] = []
+    while len(found) < count:
+        layer = int(rng.integers(subject.layers))
+        index = int(rng.integers(subject.neurons[layer]))
+        evidence = store.evidence(Site(layer, index, store.dominant(layer, index)), subject.token_text)
+        if evidence.peak > 0:
+            found.append(evidence)
+    return found
+
+
+def concentration(evidence: Evidence) -> float:
+    """Share of the top explain excerpts whose peak token, spaces and case aside, is the commonest one."""
+    tops = [excerpt for excerpt in evidence.splits["explain"] if excerpt.stratum == "top"]
+    peaks = Counter(excerpt.tokens[int(excerpt.activations.argmax())].strip().lower() for excerpt in tops)
+    return peaks.most_common(1)[0][1] / len(tops)
