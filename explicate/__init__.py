@@ -8,21 +8,13 @@
 Names are loaded when they are first used, so that importing this package, and `explicate --help`, costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from analyzers.lazy import lazily
 
 if TYPE_CHECKING:
     from explicate.notebook import Run, SiteView, label, open_run, sample
 
 __all__ = ["Run", "SiteView", "label", "open_run", "sample"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from explicate import notebook
-
-        return getattr(notebook, name)
-    raise AttributeError(f"module 'explicate' has no attribute {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(__all__, "explicate.notebook"))

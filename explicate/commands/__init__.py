@@ -1,1 +1,3 @@
-"""One file a command."""
+"""One file a command; explicate/cli.py puts them together."""
+
+__all__: list[str] = []
