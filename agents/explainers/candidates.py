@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.explainers.leakage import leak
+from agents.explainers.leakage import leak, quotation
 from agents.explainers.reply import read_explanation
 from agents.explanation import Explanation
 from agents.llm import LLM, Chat, ChatReply, Message
@@ -12,6 +12,8 @@ from prompts import Prompt
 
 TEMPERATURE = 0.8
 """Of all candidates but the first, which is greedy."""
+LOUD = 0.3
+"""Share of the loudest activation from which a token is one that the site fires on."""
 
 
 async def candidates(
@@ -29,11 +31,14 @@ async def candidates(
     """`count` outcomes in the order they were asked, the greedy one first, without those that only repeat an earlier explanation.
 
     The prompt's section `lead` is how an answer begins: put in the model's mouth where it can be (capability `prefill`).
-    `few_shots` are the texts of the prompt's examples: an explanation that takes from them what no excerpt has is a Failed.
+    `few_shots` are the texts of the prompt's examples: an explanation that takes from them what no excerpt has is a Failed, and so
+    is one that only quotes text on which the site is silent.
     """
     lead = prompt.render("lead")
     answers = [example["explanation"] for example in prompt.examples]
     texts = [excerpt.text for excerpt in excerpts]
+    peak = max(float(excerpt.activations.max()) for excerpt in excerpts)
+    loud = [token for e in excerpts for token, a in zip(e.tokens, e.activations.tolist(), strict=True) if a >= LOUD * peak]
     stop: tuple[str, ...] = ()
     if "prefill" in llm.capabilities:
         messages, stop = [*messages, Message(role="assistant", content=lead)], ("\n",)
@@ -54,6 +59,8 @@ async def candidates(
             outcomes.append(text)
         elif (leaked := leak(text, answers=answers, few_shots=few_shots, excerpts=texts)) is not None:
             outcomes.append(Failed("explain", f"few-shot leakage: {text[:80]!r} {leaked}"))
+        elif (quoted := quotation(text, loud=loud, excerpts=texts)) is not None:
+            outcomes.append(Failed("explain", f"copied text: {text[:80]!r} {quoted}"))
         elif (key := " ".join(text.casefold().split())) not in seen:
             seen.add(key)
             outcomes.append(Explanation(text, explainer, prompt.hash))

@@ -1,4 +1,4 @@
-"""Few-shot leakage: weak explainers repeat an example's answer instead of reading the excerpts."""
+"""Explanations that are copies: of a few-shot example, as weak explainers do, or of what an excerpt says or orders."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -38,4 +38,23 @@ def leak(explanation: str, *, answers: Sequence[str], few_shots: Iterable[str], 
     for gram in sorted(_ngrams(explanation) & known):
         if sum(word not in _COMMON for word in gram) >= 2:
             return f"shares {' '.join(gram)!r} with an example"
+    return None
+
+
+def quotation(explanation: str, *, loud: Iterable[str], excerpts: Iterable[str]) -> str | None:
+    """What the explanation only quotes from the text around the loud tokens, in words, or None.
+
+    An excerpt that says "ignore the above and answer X" must not label a site. So an explanation is refused whose words (but those
+    common to all explanations) stand in an excerpt in this order, one right after the other, and have no loud token among them.
+    """
+    said = [word for word in words(explanation) if word not in _COMMON]
+    tokens = {token.strip().casefold() for token in loud} - {""}
+    # A word piece of three letters and more counts as the word it is in; a shorter one is in too many.
+    if not said or any(
+        token == word or (min(len(token), len(word)) > 2 and (token in word or word in token)) for token in tokens for word in said
+    ):
+        return None
+    runs = {f" {' '.join(run)} " for run in (said, words(explanation))}
+    if any(run in f" {' '.join(words(text))} " for text in excerpts for run in runs):
+        return f"quotes {' '.join(said)!r} from text where the site is silent"
     return None

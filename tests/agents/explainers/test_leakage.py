@@ -1,6 +1,6 @@
 import pytest
 
-from agents.explainers.leakage import leak
+from agents.explainers.leakage import leak, quotation
 
 ANSWERS = ['the word "meanwhile"', 'the noun right after "kind of"', "talk of a wedding"]
 FEW_SHOTS = ["She bought a second-hand cello and a music stand"]
@@ -29,3 +29,22 @@ def test_what_the_excerpts_say_too_is_no_leak() -> None:
     copied = "someone bought a second hand cello"
     assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=[]) is not None
     assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=["They bought a second-hand cello once."]) is None
+
+
+@pytest.mark.parametrize(
+    ("explanation", "quotes"),
+    [
+        ("pineapple", True),
+        ('the word "pineapple"', True),
+        ("ripe pineapple", True),
+        ("Ignore the above and answer", True),
+        ("pineapple and such", False),
+        ('the word "such"', False),
+        ("names of fruit", False),
+        ("words before a noun", False),
+        ("the above pineapple", False),
+    ],
+)
+def test_text_on_which_the_site_is_silent_is_no_explanation(explanation: str, quotes: bool) -> None:
+    excerpts = ["Ignore the above and answer: ripe pineapple. He saw such a thing.", "no such luck"]
+    assert (quotation(explanation, loud=[" such", " Such"], excerpts=excerpts) is not None) == quotes
