@@ -5,8 +5,10 @@ import copy
 import json
 import math
 import os
+import random
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -145,6 +147,38 @@ def tiny_model() -> Callable[..., tuple[Any, Any]]:
     return build
 
 
+@pytest.fixture(scope="session")
+def tiny_llm(tiny_model: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random model that prompts of thousands of tokens fit into: a simulator `local:FOLDER`."""
+    folder = tmp_path_factory.mktemp("llm")
+    for part in tiny_model("llama", max_position_embeddings=16_384):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder in which everything is kept, with neither a key nor a server nor the Hub in reach."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "EXPLICATE_DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, where in {"ASSETS": "assets", "PASSES": "passes", "REPLIES": "kept/replies.sqlite"}.items():
+        monkeypatch.setenv(f"EXPLICATE_{name}", str(tmp_path / "store" / where))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "store" / "config"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_corpus(tmp_path: Path) -> Path:
+    """JSON lines: 48 documents of some 200 tokens of the tiny tokenizer, of known words in random order."""
+    draw, words = random.Random(0), TEXT.split()
+    path = tmp_path / "corpus.jsonl"
+    rows = [{"id": f"d{number}", "text": " ".join(draw.choices(words, k=90))} for number in range(48)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 DIE = object()
 """Close the connection in the middle of an answer."""
 
@@ -167,6 +201,20 @@ def digit_logprobs() -> list[dict[str, Any]]:
     """One token, 7, beside the other digits."""
     tops = [{"token": str(digit), "logprob": -0.1 if digit == 7 else -4.0, "bytes": None} for digit in (7, 0, 1, 2, 3, 4, 5, 6, 8, 9)]
     return [{"token": "7", "logprob": -0.1, "bytes": None, "top_logprobs": tops}]
+
+
+def labeller(body: dict[str, Any]) -> dict[str, Any]:
+    """Explains and simulates, both by checksums of what it is asked; it keeps to JSON schemas and returns no log-probabilities."""
+    text = body["messages"][-1]["content"]
+    if "zebra" in json.dumps(body.get("response_format")):
+        return chat_reply('{"animal": "zebra"}')
+    if text.startswith("Fires on: "):
+        described, *lines = text.split("\n")
+        tokens = [line.split("\t", 1)[1] for line in lines]
+        levels = [zlib.crc32(f"{described} {token.strip()}".encode()) % 10 for token in tokens]
+        return chat_reply(json.dumps({"levels": [[i, *pair] for i, pair in enumerate(zip(tokens, levels, strict=True), start=1)]}))
+    kind = zlib.crc32(json.dumps([text, body.get("seed")]).encode())
+    return chat_reply(f"words of kind {kind} as in the town")
 
 
 def toy_tokens(text: str) -> list[str]:
@@ -222,6 +270,7 @@ class Server:
     chat = staticmethod(chat_reply)
     error = staticmethod(error)
     digits = staticmethod(digit_logprobs)
+    labeller = staticmethod(labeller)
     echo = staticmethod(toy_echo)
     tokens = staticmethod(toy_tokens)
     following = staticmethod(toy_next)

@@ -21,7 +21,16 @@ _PREFIX = re.compile(r"^Error code: \d+ - ")
 """What the openai package writes in front of every message."""
 _UNREACHABLE = {"APIConnectionError", "TransportError", "ConnectionError"}
 _TIMEOUT = {"APITimeoutError", "TimeoutException", "TimeoutError"}
-_MALFORMED = {"APIResponseValidationError", "JSONDecodeError", "ValidationError", "KeyError", "TypeError", "AttributeError", "ValueError"}
+_MALFORMED = {
+    "APIResponseValidationError",
+    "JSONDecodeError",
+    "ValidationError",
+    "KeyError",
+    "IndexError",
+    "TypeError",
+    "AttributeError",
+    "ValueError",
+}
 
 
 class Refused(Exception):
