@@ -8,9 +8,10 @@ from agents.budget import Spent
 from agents.explanation import Explanation, Simulation
 from analyzers.errors import Failed
 from analyzers.evidence import SPLITS, Evidence, Split
+from evals.cautions import cautions
 from evals.label_config import LabelConfig
 from evals.leak_audit import audit
-from evals.results import Calls, Candidate, Failure, Instrument, RunResults, Scores, SiteResult, Tokens, Value
+from evals.results import Calls, Candidate, Failure, Instrument, RunResults, Scores, SiteResult, Tokens, Value, headline
 from evals.run_folder import RunFolder, replaced, write_json, write_json_lines, write_parquet
 from evals.site_scores import Outcomes, failure
 from evals.statistics import benjamini_hochberg, mean
@@ -69,7 +70,9 @@ def write_outcome(
     sites = [_site(work, explainer, simulator) for work in works]
     for site, q_value in zip(sites, benjamini_hochberg([site.p_value for site in sites]), strict=True):
         site.q_value = q_value
-    scored = [site for site in sites if isinstance(headline(site), Value)]
+    for site in sites:
+        site.warning = " ".join(caution.text for caution in cautions(site, tested)) or None
+    scored = [site for site in sites if isinstance(site.scores.get(headline(site.scores)), Value)]
     results = RunResults(
         sites=sites,
         n_scored=len(scored),
@@ -86,12 +89,6 @@ def write_outcome(
     write_parquet(run / "scores.parquet", list(_scores(sites)), score_columns())
     write_json(run / "results.json", results.model_dump(mode="json"))
     return results
-
-
-def headline(site: SiteResult) -> Value | Failure:
-    """The score that counts: with null contrast where the simulator has a prior to remove, plain Pearson otherwise."""
-    score = site.scores.get("pearson_null_contrast", site.scores.get("pearson"))
-    return score if score is not None else Failure(stage="score", reason="not scored")
 
 
 def _site(work: Work, explainer: str, simulator: str) -> SiteResult:

@@ -34,6 +34,11 @@ Scores = dict[str, Value | Failure]
 calibration and carry its name: r2_uncentred_linear, r2_uncentred_percentile."""
 
 
+def headline(scores: Scores) -> str:
+    """Name of the score that counts: with null contrast where the simulator has a prior to remove, plain Pearson otherwise."""
+    return "pearson_null_contrast" if "pearson_null_contrast" in scores else "pearson"
+
+
 class Lift(Value):
     """Score minus the best control that used no language model, on the same excerpts."""
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from analyzers.errors import ExplicateError
 from evals.label_config import LabelConfig, Limits
 from evals.results import RunResults, SiteResult
-from explicate.report import Artefacts, label_of, read, render_sites, write_report
+from explicate.report import Artefacts, read, render_run, render_site, write_report
+from explicate.site_card import label_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ class SiteView:
         return f"{label_of(self.result.site, self.result.polarity)}: {self.result.explanation or 'no explanation'}"
 
     def _repr_html_(self) -> str:
-        return render_sites(self.artefacts, [self.result])
+        return render_site(self.artefacts, self.result)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Run:
         return f"Run({str(self.path)!r}): {self.results.n_scored} sites scored, {self.results.n_failed} failed"
 
     def _repr_html_(self) -> str:
-        return render_sites(self.artefacts, self.results.sites)
+        return render_run(self.artefacts)
 
 
 def open_run(path: str | Path) -> Run:

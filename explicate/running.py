@@ -76,8 +76,8 @@ def show(results: "RunResults", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evals.results import Lift, Value
-    from explicate.report import headline, instrument_sentence
+    from evals.results import Lift, Value, headline
+    from explicate.report import instrument_sentence
 
     console = Console()
     title = f"Neurons of {escape(str(results.manifest['config']['subject']))}"

@@ -1,0 +1,177 @@
+"""What the card of one site, and its line in the table, show: numbers turned into texts and positions, no markup."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evals.cautions import cautions
+from evals.results import Failure, Instrument, Lift, SiteResult, Value, headline
+from explicate.shading import Levels, Row, contrast, peaks, shaded
+
+STRATA = {
+    "top": "loudest of the split",
+    "q95": "from the loudest 5 % of random blocks",
+    "q75": "from the loudest 25 % of random blocks",
+    "random": "drawn at random, the same for all sites",
+}
+CONTROLS = {
+    "shuffled": "another site's explanation",
+    "null": "an empty explanation",
+    "token_lookup": "token look-up",
+    "bigram_lookup": "previous-token look-up",
+    "lexical": "words of the explanation",
+}
+FREE = ("token_lookup", "bigram_lookup", "lexical")
+TITLES = {"pearson": "score", "pearson_null_contrast": "score, null contrast"}
+BINS = 24
+
+Simulated = Mapping[tuple[str, str, int], Mapping[str, Levels]]
+
+
+def label_of(site: str, polarity: str) -> str:
+    """`L7.mlp.1306` or `L7.mlp.1306-`."""
+    return site + ("-" if polarity == "-" else "")
+
+
+def number(value: Value | Failure | None, *, sign: bool = False) -> str:
+    """A value with its interval."""
+    if not isinstance(value, Value):
+        return "none"
+    form = "{:+.2f} [{:+.2f}, {:+.2f}]" if sign else "{:.2f} [{:.2f}, {:.2f}]"
+    return form.format(value.value, value.low, value.high)
+
+
+def best_control(site: SiteResult) -> tuple[str, Value] | None:
+    """The control without a language model that scores highest, if any could be scored."""
+    found = [(name, site.controls.get(name, {}).get("pearson")) for name in FREE]
+    values = [(name, value) for name, value in found if isinstance(value, Value)]
+    return max(values, key=lambda pair: pair[1].value, default=None)
+
+
+def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument: Instrument | None) -> dict[str, Any]:
+    """Everything the templates say of one site; rows: its excerpts."""
+    name = label_of(site.site, site.polarity)
+    first = headline(site.scores)
+    score, lift, control = site.scores.get(first), site.lift, best_control(site)
+    return {
+        "anchor": name,
+        "label": name,
+        "side": "positive" if site.polarity == "+" else "negative",
+        "explanation": site.explanation,
+        "explainer": site.explainer,
+        "simulator": site.simulator,
+        "failures": site.failures,
+        "scored": isinstance(score, Value),
+        "why_not": next((each.reason for each in (*site.failures, score) if isinstance(each, Failure)), "not scored"),
+        "cautions": cautions(site, instrument),
+        "headline": TITLES[first],
+        "score": _numbers(score),
+        "raw": _numbers(site.scores.get("pearson")),
+        "lift": _numbers(lift, sign=True),
+        "lift_over": CONTROLS.get(lift.over, lift.over) if isinstance(lift, Lift) else "",
+        "control": {"name": CONTROLS[control[0]], **(_numbers(control[1]) or {})} if control else None,
+        "q_value": "none" if site.q_value is None else "under .001" if site.q_value < 0.001 else f"{site.q_value:.3f}",
+        "fires": "unknown" if site.firing is None else f"{site.firing:.2%}",
+        "forest": _forest(_marks(site, first)),
+        "strata": _forest([_mark(kind, site.by_stratum[kind].get(first), "ours") for kind in STRATA if kind in site.by_stratum]),
+        "mini": _forest([_mark("", score, "ours")]),
+        "histogram": _histogram(rows),
+        "candidates": [
+            {"explanation": each.explanation, "score": f"{each.select_score:.2f}" if isinstance(each.select_score, float) else "none"}
+            for each in site.candidates
+        ],
+        "excerpts": _excerpts(name, rows, simulated),
+    }
+
+
+def _numbers(value: Value | Failure | None, *, sign: bool = False) -> dict[str, Any] | None:
+    """A value for a table: what is shown, and what it is sorted by."""
+    if not isinstance(value, Value):
+        return None
+    form = "{:+.2f}" if sign else "{:.2f}"
+    return {"value": form.format(value.value), "interval": f"[{form.format(value.low)}, {form.format(value.high)}]", "sort": value.value}
+
+
+def _marks(site: SiteResult, first: str) -> list[dict[str, Any]]:
+    if not site.controls and not isinstance(site.scores.get(first), Value):
+        return []
+    marks = [_mark("this explanation", site.scores.get(first), "ours")]
+    if first != "pearson":
+        marks.append(_mark("as simulated", site.scores.get("pearson"), "raw"))
+    for key, title in CONTROLS.items():
+        if key in site.controls:
+            scores = site.controls[key]
+            marks.append(_mark(title, scores.get(first, scores.get("pearson")), "free" if key in FREE else "told"))
+    return marks
+
+
+def _mark(name: str, value: Value | Failure | None, kind: str) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "value": value}
+
+
+def _forest(marks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows of values with intervals as percentages of an axis that begins at -0.5, or at -1 where something lies below."""
+    values = [mark["value"] for mark in marks if isinstance(mark["value"], Value)]
+    low = -0.5 if all(value.low >= -0.5 for value in values) else -1.0
+
+    def place(value: float) -> float:
+        return round(100 * (min(max(value, low), 1.0) - low) / (1.0 - low), 2)
+
+    rows = []
+    for mark in marks:
+        value = mark["value"]
+        row = {"name": mark["name"], "kind": mark["kind"]}
+        if isinstance(value, Value):
+            left = place(value.low)
+            row |= {"at": place(value.value), "left": left, "width": round(place(value.high) - left, 2), "n": value.n}
+            row |= {"value": f"{value.value:.2f}", "interval": f"[{value.low:.2f}, {value.high:.2f}]"}
+        else:
+            row |= {"reason": value.reason if isinstance(value, Failure) else "not measured"}
+        rows.append(row)
+    ticks = [{"at": place(low + 0.5 * count), "text": f"{low + 0.5 * count:g}"} for count in range(round((1 - low) / 0.5) + 1)]
+    return {"rows": rows, "ticks": ticks, "zero": place(0.0)}
+
+
+def _histogram(rows: Sequence[Row]) -> dict[str, Any]:
+    """Tokens by activation, in BINS equal bins from 0 to the peak; heights on a log scale of counts."""
+    everything = [value for row in rows for value in row["activations"]]
+    chance = [value for row in rows if row["stratum"] == "random" for value in row["activations"]]
+    peak = max(everything, default=0.0)
+
+    def count(values: Sequence[float]) -> list[int]:
+        counts = [0] * BINS
+        for value in values:
+            counts[min(int(value / peak * BINS), BINS - 1) if peak > 0 else 0] += 1
+        return counts
+
+    total, random = count(everything), count(chance)
+    scale = math.log1p(max(total))
+    bars = [
+        {
+            "label": f"{peak * position / BINS:.3g} to {peak * (position + 1) / BINS:.3g}",
+            "all": total[position],
+            "random": random[position],
+            "all_height": math.log1p(total[position]) / scale if scale else 0.0,
+            "random_height": math.log1p(random[position]) / scale if scale else 0.0,
+        }
+        for position in range(BINS)
+    ]
+    return {"bars": bars, "peak": f"{peak:.3g}", "tokens": len(everything)}
+
+
+def _excerpts(name: str, rows: Sequence[Row], simulated: Simulated) -> list[dict[str, Any]]:
+    """Groups of excerpts to read: the scored ones by kind, then those the explainer was shown."""
+    contrasts = [contrast(simulated.get((name, row["document"], row["start"]), {})) for row in rows]
+    true_peak, simulated_peak = peaks(rows, contrasts)
+    groups = []
+    for split, whose in (("test", "Held out"), ("explain", "Shown to the explainer")):
+        for stratum, drawn in STRATA.items():
+            chosen = [
+                shaded(row, levels, true_peak, simulated_peak)
+                for row, levels in zip(rows, contrasts, strict=True)
+                if row["split"] == split and row["stratum"] == stratum
+            ]
+            if chosen:
+                opened = (split, stratum) == ("test", "top")
+                groups.append({"title": f"{whose}: {drawn} ({len(chosen)})", "open": opened, "excerpts": chosen})
+    return groups
