@@ -32,6 +32,13 @@ class ActivationStore:
         """[layer] how many neurons there are."""
         self.tokens: int = result["tokens"]
 
+    def __repr__(self) -> str:
+        corpus = self.blocks.info
+        return (
+            f"ActivationStore: {sum(self.neurons):,} neurons in {len(self.neurons)} layers, both sides, on {self.tokens:,} tokens "
+            f"({corpus['documents']:,} documents) of {corpus['source']}; in {str(self.folder)!r}"
+        )
+
     @classmethod
     def open(cls, folder: Path) -> "ActivationStore":
         """Open the folder of a finished pass; RunFolderError where there is none, or one of another version."""

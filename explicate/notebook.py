@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from analyzers.errors import ExplicateError
 from evals.label_config import LabelConfig, Limits
@@ -81,19 +81,64 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def label(subject: str, *, sites: Sequence[str] = (), out: str | Path | None = None, limits: Limits | None = None, **options: Any) -> Run:
-    """Explain and score neurons of a subject, as `explicate label` does; options are those of `LabelConfig`.
+def label(
+    subject: str,
+    *,
+    sites: Sequence[str] = (),
+    layers: str = "",
+    sample: int = 0,
+    polarity: Literal["dominant", "both", "+", "-"] = "dominant",
+    explainer: str = "local:qwen2.5-coder-1.5b",
+    style: Literal["marked-text", "token-activation"] = "marked-text",
+    candidates: int = 2,
+    simulator: str = "local:qwen2.5-coder-0.5b",
+    corpus: str = "wikipedia-sample",
+    tokens: int = 200_000,
+    excerpt_tokens: int = 32,
+    base_url: str | None = None,
+    seed: int = 0,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    out: str | Path | None = None,
+    limits: Limits | None = None,
+) -> Run:
+    """Explain and score neurons of a subject, as `explicate label` does with the options of the same names; `out` is the run folder.
 
-    Raises ExplicateError for what is wrong with the options, LimitReached where a limit stopped the run.
+    Works in a notebook, whose event loop is running. Raises ExplicateError for what is wrong with the options, and LimitReached, after
+    writing what there is, where one of `limits` stopped the run: the same call goes on from there.
     """
+    from evals.label import Stopped
     from evals.label import label as work
     from explicate.progress import bars
     from explicate.running import await_, default_out, say
 
-    config = LabelConfig.checked(subject=subject, sites=tuple(sites), **options)
+    config = LabelConfig.checked(
+        subject=str(subject),
+        sites=tuple(sites),
+        layers=layers,
+        sample=sample,
+        polarity=polarity,
+        explainer=explainer,
+        style=style,
+        candidates=candidates,
+        simulator=simulator,
+        corpus=corpus,
+        tokens=tokens,
+        excerpt_tokens=excerpt_tokens,
+        base_url=base_url,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
     folder = Path(out) if out is not None else default_out(config)
     with bars() as report:
-        await_(work(config, folder, limits=limits or Limits(), report=report, tell=say))
+        try:
+            await_(work(config, folder, limits=limits or Limits(), report=report, tell=say))
+        except Stopped:
+            write_report(folder)
+            raise
     write_report(folder)
     return Run(folder)
 
@@ -109,7 +154,10 @@ def sample(
     device: str = "auto",
     trust_remote_code: bool = False,
 ) -> "ActivationStore":
-    """Run a subject over a corpus and keep the excerpts and moments of every neuron, as `explicate sample` does."""
+    """Run a subject over a corpus and keep the excerpts and moments of every neuron, as `explicate sample` does.
+
+    A pass that was made before is opened again. Raises ExplicateError for what is wrong with the options.
+    """
     from analyzers.passes import open_pass
     from analyzers.subject import Subject
     from explicate.progress import bars

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from analyzers.progress import Report
 
@@ -21,7 +22,8 @@ def bars() -> Iterator[Report]:
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
+    # Without ipywidgets rich cannot draw bars in a notebook: it would only warn, each time.
+    if not (console.is_terminal or (console.is_jupyter and find_spec("ipywidgets"))):
         lines = Lines(lambda line: print(line, file=sys.stderr, flush=True))
         yield lines.report
         lines.end()

@@ -161,8 +161,8 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
         "splits": [_split(name, purpose, rows) for name, purpose in PURPOSES.items()],
         "audit": f"{'Passed' if audit.passed else 'FAILED'}: {audit.checked:,} comparisons of a scored or selecting excerpt with what "
         f"explainers were shown; largest share of words in common runs of five {audit.largest_overlap:.0%}; leaks: {len(audit.leaks)}.",
-        "cost": f"{results.calls.made:,} calls of language models made by the command that wrote these results, {results.calls.cached:,} answered from the cache; "
-        f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD.",
+        "cost": f"{results.calls.made:,} calls of language models made by the command that wrote these results, {results.calls.cached:,} "
+        f"answered from the cache; {results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD.",
         "provenance": [(key, _flat(value)) for key, value in results.manifest.items() if key not in ("config", "corpus")],
         "manifest": json.dumps(results.manifest, indent=1, ensure_ascii=False),
     }
