@@ -28,7 +28,7 @@ class Kept:
 
 
 KEPT: Mapping[Split, Kept] = MappingProxyType(
-    {"explain": Kept(10, 4, 4, 8), "select": Kept(4, 2, 2, 4), "calibrate": Kept(4, 2, 2, 4), "test": Kept(8, 4, 4, 8)}
+    {"explain": Kept(10, 4, 4, 8), "select": Kept(3, 1, 1, 2), "calibrate": Kept(3, 1, 1, 2), "test": Kept(5, 4, 4, 4)}
 )
 
 

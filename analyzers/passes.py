@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analyzers.blocks import Blocks, BlockSettings
 from analyzers.corpus import source_identity
+from analyzers.kept import SampleSettings
 from analyzers.pass_folder import CHECKPOINT, FORMAT, RESULT, read_json, write_json
 from analyzers.progress import Report, quiet
 from analyzers.sampling import sample
@@ -34,7 +35,9 @@ def run_pass(subject: Subject, blocks: Blocks, *, batch: int = 16, report: Repor
 
     Raises CorpusError, SubjectError and RunFolderError as `sample` does.
     """
-    folder = settings().passes / _key({"subject": dict(subject.identity), "blocks": blocks.fingerprint, "batch": batch})
+    folder = settings().passes / _key(
+        {"subject": dict(subject.identity), "blocks": blocks.fingerprint, "batch": batch, "settings": SampleSettings().as_json()}
+    )
     made_before, begun_before = (folder / RESULT).exists(), (folder / CHECKPOINT).exists()
     started = time.perf_counter()
     store = sample(subject, blocks, folder, batch=batch, report=report)

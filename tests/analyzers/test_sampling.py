@@ -267,7 +267,7 @@ draw, kills, status = random.Random(1), 0, -1
 while status != 0:
     process = os.fork()
     if process == 0:
-        run(Formula(pause=0.01), Blocks.open(Path({blocks!r})), Path({folder!r}), batch=4)
+        run(Formula(pause=0.06), Blocks.open(Path({blocks!r})), Path({folder!r}), batch=4)
         os._exit(0)
     if kills < 10:
         time.sleep(draw.uniform(0.01, 0.25))
