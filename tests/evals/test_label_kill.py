@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 ZYGOTE = r"""
-import json, os, re, signal, sys, threading, time
+import contextlib, importlib, json, os, pathlib, re, signal, sys, threading
 import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
 from langchain.chat_models import init_chat_model
 import evals.label, explicate.cli, explicate.report, explicate.running
@@ -65,7 +65,12 @@ def child(order):
         timer.daemon = True
         timer.start()
     sys.argv = ["explicate", *order["argv"]]
-    explicate.cli.main()
+    before = set(sys.modules)
+    try:
+        explicate.cli.main()
+    finally:
+        # What takes part only on the way is imported once and for all: later processes have it from the start.
+        pathlib.Path(order["modules"]).write_text("\n".join(name for name in sys.modules if name not in before))
 
 print("ready", flush=True)
 for line in sys.stdin:
@@ -86,6 +91,11 @@ for line in sys.stdin:
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
+    learned = pathlib.Path(order["modules"])
+    for name in learned.read_text().split() if learned.exists() else ():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    learned.unlink(missing_ok=True)
 """
 
 KILLED = -signal.SIGKILL
@@ -148,6 +158,7 @@ class Command:
             "nth": nth,
             "seconds": seconds,
             "log": str(self.folder / "log"),
+            "modules": str(self.folder / "modules"),
             "folder": str(self.folder),
             "environment": {f"EXPLICATE_{name}": str(self.folder / "store" / where) for name, where in names.items()}
             | {"XDG_CONFIG_HOME": str(self.folder / "config")},
