@@ -76,6 +76,7 @@ def show(results: "RunResults", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from evals.cautions import cautions
     from evals.results import Lift, Value, headline
     from explicate.report import instrument_sentence
 
@@ -88,8 +89,11 @@ def show(results: "RunResults", page: Path) -> None:
     for title in ("score\n[dim]Pearson", "null\ncontrast", "lift over\nLLM-free", "instr.\nAUROC"):
         table.add_column(title, no_wrap=True)
     auroc = results.instrument.auroc if results.instrument is not None else None
+    mark = "✱" if results.instrument is None or results.instrument.cannot_judge else ""
     for site in results.sites:
         said = escape(site.explanation) if site.explanation is not None else f"[red]{escape(reason(site))}"
+        minded = ", ".join(caution.tag for caution in cautions(site, results.instrument))
+        said += f"\n[yellow]{minded}" if minded else ""
         over = f"\n[dim]{site.lift.over.replace('_', ' ')}" if isinstance(site.lift, Lift) else ""
         table.add_row(
             site.site,
@@ -98,7 +102,7 @@ def show(results: "RunResults", page: Path) -> None:
             number(site.scores.get("pearson")),
             number(site.scores.get(headline(site.scores))),
             number(site.lift, sign=True) + over,
-            f"{auroc.value:.2f}" if isinstance(auroc, Value) else "none",
+            f"{auroc.value:.2f}{mark}" if isinstance(auroc, Value) else f"none{mark}",
         )
     console.print(table)
     audit = results.leak_audit
@@ -109,7 +113,7 @@ def show(results: "RunResults", page: Path) -> None:
     )
     if results.void:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
-    console.print(escape(instrument_sentence(results)))
+    console.print(f"{mark} {escape(instrument_sentence(results))}".strip())
     console.print(f"Report: {page}", soft_wrap=True)
 
 

@@ -1,0 +1,120 @@
+"""The commands as a user gives them: what stands on stdout, what --json holds, which files appear."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from evals.results import RunResults
+from explicate.cli import app
+from explicate.commands import demo
+
+
+@pytest.fixture
+def call(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """call("label", ...): the command in an empty folder, with a quick selftest; it must not fail."""
+    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
+        monkeypatch.setattr(f"evals.instrument.{name}", 1)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def invoke(*arguments: object) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def text(tiny_checkpoint: Callable[[str], Path], tiny_corpus: Path) -> list[object]:
+    """A subject and the text it is run over, as arguments."""
+    return [tiny_checkpoint("llama"), "--corpus", tiny_corpus, "--tokens", 9000]
+
+
+@pytest.fixture
+def quick(text: list[object], tiny_llm: Path) -> list[object]:
+    """Arguments of a labelling run with a tiny simulator, which knows nothing."""
+    return [*text, "--sites", "L0.mlp.3,L1.mlp.7-", "--explainer", "template", "--simulator", f"local:{tiny_llm}", "--out", "out"]
+
+
+def test_label_prints_a_table_with_cautions_the_instrument_and_the_report(call: Callable[..., Result], quick: list[object]) -> None:
+    shown = " ".join(call("label", *quick).stdout.split())
+    for expected in ("L0.mlp.3", "L1.mlp.7", "2 scored, 0 failed", "leak audit passed", "The instrument, tested on planted neurons", "✱"):
+        assert expected in shown
+    assert "Report: out/report.html" in shown
+    assert Path("out/report.html").stat().st_size > 10_000
+    # A random model tells nothing from nothing, and that stands beside its scores.
+    assert "instrument" in shown.split("2 scored")[0]
+
+
+def test_label_json_is_what_results_json_holds_and_report_shows_it_again(call: Callable[..., Result], quick: list[object]) -> None:
+    shown = json.loads(call("label", *quick, "--json").stdout)
+    assert shown == json.loads(Path("out/results.json").read_text())
+    assert RunResults.model_validate(shown).n_scored == 2
+    page = Path("out/report.html")
+    before = page.read_bytes()
+    page.unlink()
+    again = json.loads(call("report", "out", "--json").stdout)
+    assert again.pop("report") == "out/report.html"
+    assert again == shown
+    assert page.read_bytes() == before
+    audit = json.loads(call("report", "out", "--leak-audit", "--json").stdout)
+    assert audit == shown["leak_audit"]
+    assert call("report", "out", "--leak-audit").stdout.startswith("passed: ")
+
+
+def test_sites_are_drawn_by_layer_and_seed(call: Callable[..., Result], text: list[object]) -> None:
+    drawn = [*text, "--layers", "1", "--sample", 2, "--polarity", "both", "--explainer", "template", "--simulator", "lexical", "--json"]
+    first, second = (
+        [(site["site"], site["polarity"]) for site in json.loads(call("label", *drawn, "--seed", seed).stdout)["sites"]] for seed in (0, 1)
+    )
+    assert len(first) == 4
+    assert all(site.startswith("L1.") for site, _ in first)
+    assert {polarity for _, polarity in first} == {"+", "-"}
+    assert first != second
+    assert len(list(Path("runs").iterdir())) == 2  # a folder each, where --out names none
+
+
+def test_sample_json_gives_what_is_documented(call: Callable[..., Result], text: list[object]) -> None:
+    shown: dict[str, Any] = json.loads(call("sample", *text, "--json").stdout)
+    documented = {"sites", "tokens", "seconds", "tokens_per_second", "peak_rss_mb", "model_path", "dtype", "batch_size", "excerpt_tokens"}
+    assert documented <= shown.keys()
+    assert shown["sites"] == 2 * 3 * 48
+    assert 0 < shown["tokens"] <= 9000
+    assert shown["model_path"] == str(text[0])
+    assert "288 sites (both sides of every neuron)" in call("sample", *text).stdout
+
+
+def test_selftest_prints_a_table_by_kind_or_json(call: Callable[..., Result], workplace: Path) -> None:
+    sentences = [[["We", 0.0], [" sat", 0.0], [" on", 5.0], [" it", 0.0]], [["He", 0.0], [" ran", 0.0], [" off", 0.0], [" on", 4.0]]]
+    planted = {
+        "on": {"explanation": "the word on", "false_explanations": ["the word he"], "sentences": [*sentences, ["No", " such", " word"]]}
+    }
+    (workplace / "planted.json").write_text(json.dumps(planted))
+    shown = json.loads(call("selftest", "--simulator", "lexical", "--planted", "planted.json", "--json").stdout)
+    assert shown["simulator"] == "lexical"
+    assert len(shown["explanations"]) == 2
+    assert "cannot judge" in call("selftest", "--simulator", "lexical", "--planted", "planted.json").stdout
+
+
+def test_demo_labels_its_sites_into_runs_demo(call: Callable[..., Result], quick: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    from evals.label_config import LabelConfig
+
+    asked: list[dict[str, Any]] = []
+    checked = LabelConfig.checked
+
+    def small(**options: Any) -> LabelConfig:
+        asked.append(options)
+        swapped = {"subject": str(quick[0]), "corpus": str(quick[2]), "tokens": 9000, "explainer": "template", "simulator": "lexical"}
+        return checked(**options | swapped | {"sites": ("L0.mlp.3",)})
+
+    monkeypatch.setattr(LabelConfig, "checked", small)
+    result = call("demo", "--json")
+    assert asked[0]["sites"] == demo.SITES
+    assert asked[0]["subject"] == "smollm2-135m"
+    assert json.loads(result.stdout)["n_scored"] + json.loads(result.stdout)["n_failed"] == 1
+    assert Path("runs/demo/report.html").exists()
+    assert "explicate label smollm2-135m --sample" in result.stderr
