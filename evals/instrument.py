@@ -10,12 +10,12 @@ from evals.planted import Planted, fingerprint, planted
 from evals.results import Instrument
 from evals.selftest import identity, known, selftest, store
 
-QUICK_NEURONS = 3
-"""Planted neurons of each kind in the quick test; fewer would not judge a kind at all."""
+QUICK_NEURONS = 2
+"""Planted neurons of each kind in the quick test: enough for one figure over all kinds, too few to judge a kind."""
 QUICK_FALSE = 2
 """False explanations of each."""
-QUICK_SENTENCES = 4
-"""Sentences of each: half of them with activations where there are as many."""
+QUICK_SENTENCES = 3
+"""Sentences of each, one of them without activations where there is one."""
 
 
 def quick() -> list[Planted]:

@@ -1,7 +1,7 @@
 """Does the score tell right from wrong explanations, and at what cost?
 
 At least 24 token-concentrated neurons, chosen by the fixed rule of evals.bench.neurons; template explanations (no language model
-writes); each is simulated on its own neuron's held-out excerpts and on those of the next neuron with another explanation. The
+writes); each is simulated on its own neuron's held-out top and random excerpts and on those of the next neuron with another explanation. The
 published protocol spends about 12,000 prompt tokens a neuron (one explanation, ten simulations with their few-shots).
 """
 
@@ -50,7 +50,7 @@ async def _main() -> dict[str, Any]:
         failed = 0
         tokens_of_score = 0
         for position, (evidence, text) in enumerate(chosen):
-            test = evidence.splits["test"]
+            test = [excerpt for excerpt in evidence.splits["test"] if excerpt.stratum in ("top", "random")]
             other = next(said for _, said in chosen[position + 1 :] + chosen[:position] if said != text)
             before = budget.spent.prompt_tokens
             null = await simulator.simulate("", test)
@@ -80,7 +80,6 @@ async def _main() -> dict[str, Any]:
             "matched": sum(contrast[True]) / len(contrast[True]),
             "mismatched": sum(contrast[False]) / len(contrast[False]),
         },
-        "excerpts_per_neuron": sum(len(evidence.splits["test"]) for evidence, _ in chosen) / len(chosen),
         "prompt_tokens_per_scored_neuron": tokens_of_score / len(chosen),
         "published_prompt_tokens": PUBLISHED_PROMPT_TOKENS,
     }

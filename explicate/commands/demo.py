@@ -7,20 +7,23 @@ import typer
 
 from explicate.commands.options import Json
 
-SITES = ("L0.mlp.1250", "L7.mlp.1306", "L9.mlp.851", "L15.mlp.1493", "L21.mlp.1098-", "L29.mlp.209")
+SITES = ("L0.mlp.1250", "L7.mlp.1306", "L9.mlp.851", "L29.mlp.209")
+MODEL = "local:qwen2.5-coder-0.5b"
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"),
     json: Json = False,
 ) -> None:
-    """Label six neurons of SmolLM2-135M with local language models: sets up models and text, then does the main job on the defaults.
+    """Label four neurons of SmolLM2-135M with local language models: sets up models and text, then does the main job on the defaults.
 
     Example: explicate demo
     """
     from evals.label_config import LabelConfig, Limits
     from explicate.running import run_label, say
 
-    config = LabelConfig.checked(subject="smollm2-135m", sites=SITES, tokens=60_000)
+    config = LabelConfig.checked(
+        subject="smollm2-135m", sites=SITES, explainer=MODEL, simulator=MODEL, candidates=1, tokens=24_000, excerpt_tokens=24
+    )
     run_label(config, Limits(), out, json=json)
     say("Next: open the report, then try neurons of your own: explicate label smollm2-135m --sample 10")
