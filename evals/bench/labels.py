@@ -1,7 +1,7 @@
 """Does the score tell right from wrong explanations, and at what cost?
 
-At least 24 token-concentrated neurons, chosen by the fixed rule of evals.bench.neurons; template explanations (no language model
-writes); each is simulated on its own neuron's held-out top and random excerpts and on those of the next neuron with another explanation. The
+24 token-concentrated neurons, chosen by the fixed rule of evals.bench.neurons, with template explanations (no language model writes).
+On the held-out top and random excerpts of each, its own explanation is simulated and that of the next neuron with another one. The
 published protocol spends about 12,000 prompt tokens a neuron (one explanation, ten simulations with their few-shots).
 """
 
