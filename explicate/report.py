@@ -101,7 +101,7 @@ def _card(site: SiteResult, artefacts: Artefacts) -> dict[str, Any]:
 
 
 def _framed(body: str) -> str:
-    page = f"<!doctype html><meta charset='utf-8'><style>{_source('style.css')}</style>{body}"
+    page = f"<!doctype html><meta charset='utf-8'><style>{_source('style.css')}</style><body class='framed'>{body}"
     return f'<iframe style="width:100%;height:640px;border:0" sandbox srcdoc="{html.escape(page, quote=True)}"></iframe>'
 
 
