@@ -202,10 +202,12 @@ def _shuffle(work: Path, split: Split, block_tokens: int, random: np.random.Gene
     for name, width in (("ids", block_tokens), ("index", 3)):
         path = work / f"{split}.{name}"
         read = np.memmap(path, dtype=np.int32, mode="r", shape=(count, width))
-        write = np.lib.format.open_memmap(path.with_name(f"{path.name}.npy"), mode="w+", dtype=np.int32, shape=(count, width))
-        for i in range(0, count, 4096):
-            write[i : i + 4096] = read[order[i : i + 4096]]
-        write.flush()
+        # Written as a file, not through a memory map: on a full disk that kills the process instead of raising an error.
+        with path.with_name(f"{path.name}.npy").open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int32)), "fortran_order": False, "shape": (count, width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for i in range(0, count, 4096):
+                file.write(read[order[i : i + 4096]].tobytes())
         path.unlink()
     return int(count)
 

@@ -1,7 +1,9 @@
 """The folder of a sampling pass: one process at a time, whole files or none, and only for the configuration that began it."""
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,11 +43,17 @@ def alone(folder: Path, report: Report) -> Iterator[None]:
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], note: Mapping[str, Any] | None = None) -> None:
     """Write a safetensors file, whole or not at all; `note` is kept in its header."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     metadata = None if note is None else {"note": json.dumps(note, sort_keys=True)}
     with _whole(path) as partial:
-        save_file(dict(tensors), partial, metadata)
+        try:
+            save_file(dict(tensors), partial, metadata)
+        except SafetensorError as error:
+            # A full disk comes as text alone.
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, os.strerror(int(number[1])) if number else str(error)) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

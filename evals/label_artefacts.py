@@ -24,7 +24,7 @@ MOST_FAILED = 0.2
 def write_evidence(run: Path, evidence: Sequence[Evidence]) -> None:
     """excerpts.parquet, one row an excerpt, and activations/evidence.safetensors, [excerpt, token] for each site and split."""
     import numpy as np
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     rows = [
         {
@@ -50,7 +50,8 @@ def write_evidence(run: Path, evidence: Sequence[Evidence]) -> None:
     }
     (run / "activations").mkdir(exist_ok=True)
     with replaced(run / "activations" / "evidence.safetensors") as temporary:
-        save_file(dense, temporary)
+        # Not by safetensors itself, whose error on a full disk is none of the operating system's.
+        temporary.write_bytes(save(dense))
 
 
 def write_outcome(
