@@ -128,17 +128,19 @@ def test_no_file_names_this_machine_or_a_package_registry() -> None:
 
 def commands_named(text: str) -> list[str]:
     """What the text shows in code, in a line or in a block, that begins with `explicate ` or `./run `."""
-    code = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in code for line in block.splitlines()]
-    lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    fence = r"^```.*?\n(.*?)^```"
+    lines = [line for block in re.findall(fence, text, re.MULTILINE | re.DOTALL) for line in block.splitlines()]
+    rest = re.sub(fence, "", text, flags=re.MULTILINE | re.DOTALL)
+    lines += re.findall(r"^    (\S.*)", rest, re.MULTILINE)
+    lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", rest)
     bare = [re.sub(r"^\s*\$?\s*", "", line).split("  #")[0] for line in lines]
     return [line for line in bare if re.match(r"(explicate|\./run) [a-z]", line)]
 
 
 def test_commands_are_found_in_code() -> None:
     block = "```sh\n$ explicate label X --sites L7.mlp.1  # two\n./run demo\nexplicate: no\n```"
-    text = f"Run `explicate doctor` or\n\n{block}\nexplicate is not code"
-    assert commands_named(text) == ["explicate label X --sites L7.mlp.1", "./run demo", "explicate doctor"]
+    text = f"Run `explicate doctor` or\n\n{block}\nexplicate is not code\n\n    explicate models  # indented\n"
+    assert commands_named(text) == ["explicate label X --sites L7.mlp.1", "./run demo", "explicate models", "explicate doctor"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
