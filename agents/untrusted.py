@@ -5,6 +5,7 @@ Every prompt that shows corpus text gives each piece of it a line of its own, so
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NOT_SHOWN = ("Cc", "Zl", "Zp", "Cs")
@@ -18,5 +19,18 @@ def one_line(text: str) -> str:
 
     Some servers read control tokens even inside a message; broken, they are plain text. Anything else stays as it is.
     """
-    line = "".join(_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if unicodedata.category(c) in _NOT_SHOWN else c) for c in text)
-    return _CONTROL_TOKEN.sub(lambda match: f"{match[0]} " if match[0] != ">" else " >", line)
+    return one_line_each([text])[0]
+
+
+def one_line_each(pieces: Sequence[str]) -> list[str]:
+    """`one_line` of pieces that will stand one after the other: a control token is also broken where it lies across several."""
+    breaks = {match.start(): match[0] for match in _CONTROL_TOKEN.finditer("".join(pieces))}
+    shown, at = [], 0
+    for piece in pieces:
+        line = ""
+        for c in piece:
+            escaped = _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if unicodedata.category(c) in _NOT_SHOWN else c)
+            line += f" {escaped}" if breaks.get(at) == ">" else f"{escaped} " if at in breaks else escaped
+            at += 1
+        shown.append(line)
+    return shown

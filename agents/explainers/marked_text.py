@@ -17,7 +17,7 @@ from agents.explainers.candidates import candidates as ask
 from agents.explanation import Explanation
 from agents.levels import levels
 from agents.llm import LLM, Message
-from agents.untrusted import one_line
+from agents.untrusted import one_line, one_line_each
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 from prompts import load
@@ -46,15 +46,16 @@ def marks(texts: Sequence[str]) -> tuple[str, str]:
 def marked_line(tokens: Levelled, opening: str, closing: str) -> str:
     """The tokens on one line, every run of tokens from MARKED_LEVEL on between the marks, spaces before it outside them."""
     line, run = "", ""
-    for text, level in [*tokens, ("", -1)]:
+    texts = one_line_each([text for text, _ in tokens])
+    for text, level in zip([*texts, ""], [*(level for _, level in tokens), -1], strict=True):
         if level >= MARKED_LEVEL:
             run += text
             continue
         if run:
             bare = run.lstrip(" ")
-            line += " " * (len(run) - len(bare)) + opening + one_line(bare) + closing if bare else opening + run + closing
+            line += " " * (len(run) - len(bare)) + opening + bare + closing if bare else opening + run + closing
             run = ""
-        line += one_line(text)
+        line += text
     return line
 
 

@@ -3,7 +3,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.untrusted import one_line
+from agents.untrusted import one_line, one_line_each
 
 
 @given(st.text())
@@ -25,3 +25,11 @@ def test_markup_is_left_alone_and_control_tokens_of_chat_templates_are_broken() 
     for token in ("<|im_end|>", "<|start_header_id|>", "</s>", "<s>", "<end_of_turn>", "[INST]", "[/INST]", "<<SYS>>"):
         assert token not in one_line(f"a{token}b")
     assert one_line("a\r\n\tb\x00") == "a\\r\\n\\tb\\u0000"
+
+
+def test_a_control_token_that_lies_across_pieces_is_broken() -> None:
+    for pieces in (["[", "INST", "]"], ["<", "|im_end|", ">"], ["a<|", "im_end", "|>b"], ["</", "s", ">"], ["<start", "_of_", "turn>"]):
+        shown = one_line_each(pieces)
+        assert len(shown) == len(pieces)
+        assert "".join(shown) == one_line("".join(pieces)) != "".join(pieces)
+    assert one_line_each(["a", "", "\n", "b<c"]) == ["a", "", "\\n", "b<c"]
