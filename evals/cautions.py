@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from evals.results import Instrument, SiteResult, Value, headline
 
 CHANCE = 0.5
-"""AUROC of a simulator that cannot tell true explanations from false ones."""
+"""`within` of a simulator that cannot tell true explanations from false ones: the share it ranks rightly on one and the same neuron."""
 LEVEL = 0.05
 """From this q-value on, chance explains the score."""
 
@@ -42,13 +42,13 @@ def cautions(site: SiteResult, instrument: Instrument | None) -> list[Caution]:
 
 
 def _instrument(instrument: Instrument | None) -> Caution | None:
-    if instrument is None or not isinstance(instrument.auroc, Value):
+    if instrument is None or not isinstance(instrument.within, Value):
         return Caution("untested", "How this simulator does on planted neurons is not known: nothing says what its scores are worth.")
-    if instrument.auroc.low <= CHANCE:
+    if instrument.within.low <= CHANCE:
         return Caution(
             "instrument at chance",
             "This simulator does not tell true explanations of planted neurons from false ones "
-            f"(AUROC {_shown(instrument.auroc)}, chance is .5): its score is no evidence for the explanation.",
+            f"(ranks {_shown(instrument.within)} of them rightly, chance is .5): its score is no evidence for the explanation.",
         )
     return None
 

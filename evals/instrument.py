@@ -10,8 +10,9 @@ from evals.planted import Planted, fingerprint, planted
 from evals.results import Instrument
 from evals.selftest import identity, known, selftest, store
 
-QUICK_NEURONS = 2
-"""Planted neurons of each kind in the quick test: enough for one figure over all kinds, too few to judge a kind."""
+QUICK_NEURONS = {"word": 4, "word-class": 3, "conditional": 3}
+"""Planted neurons of the quick test, by kind: what most labels of neurons claim, and the kind that weak simulators fail. With fewer than
+three a kind would not be judged at all; the other kinds count as not judged."""
 QUICK_FALSE = 2
 """False explanations of each."""
 QUICK_SENTENCES = 3
@@ -19,12 +20,12 @@ QUICK_SENTENCES = 3
 
 
 def quick() -> list[Planted]:
-    """The first planted neurons of every kind, cut to a few sentences and false explanations."""
+    """The first planted neurons of some kinds, cut to a few sentences and false explanations."""
     seen: Counter[str] = Counter()
     chosen = []
     for neuron in planted():
         seen[neuron.kind] += 1
-        if seen[neuron.kind] > QUICK_NEURONS:
+        if seen[neuron.kind] > QUICK_NEURONS.get(neuron.kind, 0):
             continue
         firing = [sentence for sentence in neuron.sentences if any(activation for _, activation in sentence)]
         silent = [sentence for sentence in neuron.sentences if sentence not in firing]
@@ -40,11 +41,15 @@ def quick() -> list[Planted]:
 async def instrument(simulator: Simulator, llm: LLM | None, *, seed: int, report: Report) -> Instrument:
     """What the last selftest of exactly this simulator found; where there was none, a quick one is made and kept."""
     who = identity(simulator, llm)
+    found = known(who)
+    if found is not None:
+        return found
     few = quick()
-    found = known(who) or known(who, fingerprint(few))
+    found = known(who, fingerprint(few))
     if found is None:
         with doing("selftest"):
             result = await selftest(simulator, few, seed=seed, report=report)
         store(result, who)
         found = result.instrument
-    return found
+    untested = [kind for kind in dict.fromkeys(neuron.kind for neuron in planted()) if kind not in QUICK_NEURONS]
+    return found.model_copy(update={"cannot_judge": [*found.cannot_judge, *untested]})

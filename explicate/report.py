@@ -87,11 +87,14 @@ def instrument_sentence(results: RunResults) -> str:
     instrument = results.instrument
     if instrument is None:
         return "The instrument was not tested: run `explicate selftest --simulator` with this simulator to learn what its scores are worth."
-    text = f"The instrument, tested on planted neurons: AUROC of true against false explanations {number(instrument.auroc)}."
-    if isinstance(instrument.auroc, Value) and instrument.auroc.low <= CHANCE:
+    text = (
+        f"The instrument, tested with {instrument.n_explanations} explanations of planted neurons: true above false on the same neuron "
+        f"{number(instrument.within)}, over all (AUROC) {number(instrument.auroc)}."
+    )
+    if isinstance(instrument.within, Value) and instrument.within.low <= CHANCE:
         text += " That is no better than chance (.5): none of its scores is evidence for an explanation."
     if instrument.cannot_judge:
-        text += f" It cannot tell true from false for explanations of these kinds: {', '.join(instrument.cannot_judge)}."
+        text += f" Kinds of explanations on which it is not known to tell true from false: {', '.join(instrument.cannot_judge)}."
     return text
 
 

@@ -7,7 +7,7 @@ import typer
 
 from explicate.commands.options import Json
 
-SITES = ("L0.mlp.1250", "L7.mlp.1306", "L9.mlp.851", "L29.mlp.209")
+SITES = ("L0.mlp.1250", "L7.mlp.1306", "L9.mlp.851", "L15.mlp.1493")
 MODEL = "local:qwen2.5-coder-0.5b"
 
 
