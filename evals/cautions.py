@@ -44,7 +44,7 @@ def cautions(site: SiteResult, instrument: Instrument | None) -> list[Caution]:
 def _instrument(instrument: Instrument | None) -> Caution | None:
     if instrument is None or not isinstance(instrument.within, Value):
         return Caution("untested", "How this simulator does on planted neurons is not known: nothing says what its scores are worth.")
-    if instrument.within.low <= CHANCE:
+    if instrument.within.low <= CHANCE and not instrument.judges:
         return Caution(
             "instrument at chance",
             "This simulator does not tell true explanations of planted neurons from false ones "

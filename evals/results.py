@@ -125,6 +125,11 @@ class Instrument(_Model):
     n_failed: int = 0
     """Explanations without a score; their pairs count as not ranked."""
 
+    @property
+    def judges(self) -> list[str]:
+        """Kinds of explanations on which it was seen to tell true from false."""
+        return [kind for kind in self.kinds if kind not in self.cannot_judge]
+
 
 class RunResults(_Model):
     """results.json"""

@@ -91,10 +91,12 @@ def instrument_sentence(results: RunResults) -> str:
         f"The instrument, tested with {instrument.n_explanations} explanations of planted neurons: true above false on the same neuron "
         f"{number(instrument.within)}, over all (AUROC) {number(instrument.auroc)}."
     )
-    if isinstance(instrument.within, Value) and instrument.within.low <= CHANCE:
+    if instrument.judges:
+        text += f" It tells true from false for explanations of these kinds: {', '.join(instrument.judges)}."
+    elif isinstance(instrument.within, Value) and instrument.within.low <= CHANCE:
         text += " That is no better than chance (.5): none of its scores is evidence for an explanation."
     if instrument.cannot_judge:
-        text += f" Kinds of explanations on which it is not known to tell true from false: {', '.join(instrument.cannot_judge)}."
+        text += f" Not known for: {', '.join(instrument.cannot_judge)}."
     return text
 
 

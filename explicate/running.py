@@ -82,7 +82,7 @@ def show(results: "RunResults", page: Path) -> None:
 
     console = Console()
     title = f"Neurons of {escape(str(results.manifest['config']['subject']))}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), expand=True)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0, expand=True)
     table.add_column("site", no_wrap=True)
     table.add_column("±", no_wrap=True)
     table.add_column("explanation", ratio=1, min_width=16, overflow="fold")
@@ -128,8 +128,11 @@ def number(value: Any, *, sign: bool = False) -> str:
 
     if not isinstance(value, Value):
         return "[red]failed"
-    form = "{:+.2f}\n[dim]{:+.2f}…{:+.2f}" if sign else "{:.2f}\n[dim]{:.2f}…{:.2f}"
-    return form.format(value.value, value.low, value.high)
+
+    def short(part: float) -> str:
+        return f"{part:{'+' if sign else ''}.2f}".replace("0.", ".", 1)
+
+    return f"{value.value:{'+' if sign else ''}.2f}\n[dim]{short(value.low)} to {short(value.high)}"
 
 
 def show_selftest(result: "SelftestResult") -> None:

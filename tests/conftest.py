@@ -156,6 +156,14 @@ def tiny_llm(tiny_model: Callable[..., tuple[Any, Any]], tmp_path_factory: pytes
     return folder
 
 
+@pytest.fixture(autouse=True)
+def quick_selftest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The selftest that a run makes of its simulator is of one planted neuron."""
+    monkeypatch.setattr("evals.instrument.QUICK_NEURONS", {"word": 1})
+    monkeypatch.setattr("evals.instrument.QUICK_FALSE", 1)
+    monkeypatch.setattr("evals.instrument.QUICK_SENTENCES", 1)
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder in which everything is kept, with neither a key nor a server nor the Hub in reach."""

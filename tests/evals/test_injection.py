@@ -60,8 +60,6 @@ async def test_orders_in_the_corpus_are_quoted_data(
     monkeypatch: pytest.MonkeyPatch,
     style: str,
 ) -> None:
-    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
-        monkeypatch.setattr(f"evals.instrument.{name}", 1)
     server.answer = gullible(server)
     config = LabelConfig.checked(
         subject=str(tiny_checkpoint("llama")),

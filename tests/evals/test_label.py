@@ -43,8 +43,6 @@ def run(
 ) -> Label:
     """await run("folder", **options): label the tiny llama; by default the loopback server explains and simulates."""
     monkeypatch.setenv("EXPLICATE_PASSES", str(passes))
-    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
-        monkeypatch.setattr(f"evals.instrument.{name}", 1)
     server.answer = server.labeller
 
     async def work(out: str, limits: Limits | None = None, **changes: Any) -> RunResults:

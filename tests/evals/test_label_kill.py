@@ -31,7 +31,8 @@ from agents.explainers import EXPLAINERS
 from agents.simulators import SIMULATORS
 EXPLAINERS.entries(), SIMULATORS.entries()
 torch.set_num_threads(1)
-evals.instrument.QUICK_NEURONS = evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
+evals.instrument.QUICK_NEURONS = dict(word=1)
+evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

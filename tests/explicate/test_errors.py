@@ -40,8 +40,6 @@ def explicate(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         raise OSError("no route")
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
-    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
-        monkeypatch.setattr(f"evals.instrument.{name}", 1)
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()

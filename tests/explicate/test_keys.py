@@ -23,8 +23,6 @@ def explicate(
 ) -> Callable[..., tuple[int, str]]:
     """explicate("--json") labels with a key in the environment, and returns the exit code and all that was printed."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
-        monkeypatch.setattr(f"evals.instrument.{name}", 1)
 
     def run(*options: str) -> tuple[int, str]:
         arguments = ["label", str(tiny_checkpoint("llama")), "--sites", "L0.mlp.3,L1.mlp.7-", "--corpus", str(tiny_corpus)]

@@ -21,10 +21,8 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(autouse=True)
-def quick(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A selftest of a few sentences."""
-    for name in ("QUICK_NEURONS", "QUICK_FALSE", "QUICK_SENTENCES"):
-        monkeypatch.setattr(f"evals.instrument.{name}", 1)
+def place(workplace: Path) -> None:
+    """In a place of its own."""
 
 
 @pytest.fixture
