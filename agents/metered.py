@@ -215,6 +215,8 @@ class Metered:
 
     async def _tries(self, requests: Sequence[Request]) -> list[Reply | Failed]:
         async def once() -> list[Reply | Failed]:
+            if self._stopped is not None:
+                raise self._stopped
             try:
                 async with asyncio.timeout(self._timeout):
                     return await self.base.answer(requests)
@@ -257,7 +259,15 @@ class Metered:
             self._on_call(CallRecord(self.name, request, outcome, cached, usage, seconds))
 
     async def close(self) -> None:
-        """Let go of the model: its memory, or its connections."""
+        """Let go of the model: its memory, or its connections. Nothing more is asked; replies that are under way come into the cache."""
+        self._stopped = self._stopped or ProviderError(f"{self.name!r} is closed: connect to it again")
+        if self._under_way:
+            # Somebody who waited for them has gone, after an error or an interrupt elsewhere: they are paid for all the same.
+            tasks = set(self._under_way.values())
+            await asyncio.wait(tasks, timeout=self._timeout)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         close = getattr(self.base, "close", None)
         if close is not None:
             closing = close()

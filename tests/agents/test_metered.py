@@ -301,3 +301,38 @@ async def test_a_model_is_let_go_of() -> None:
         async with metered(base):
             pass
     assert closed == ["sync", "async"]
+
+
+async def test_replies_under_way_are_kept_when_another_request_stops_the_run(cache: ReplyCache) -> None:
+    class Slow(ScriptedLLM):
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            if echo(requests[0]) == "re bad":
+                raise ProviderError("no")
+            await asyncio.sleep(0.05)
+            return await super().answer(requests)
+
+    base = Slow(echo)
+    async with metered(base, cache, lanes=2) as llm:
+        callers = [asyncio.create_task(llm.answer([chat(text)])) for text in ("slow", "bad", "never asked")]
+        with pytest.raises(ProviderError, match="no"):
+            await asyncio.gather(*callers)
+        for caller in callers:
+            caller.cancel()
+    assert [echo(request) for request in base.history] == ["re slow"]
+    again = metered(ScriptedLLM([]), cache)
+    assert said(await again.answer([chat("slow")])) == ["re slow"]
+
+
+async def test_a_reply_that_does_not_come_keeps_nobody_waiting_longer_than_the_deadline() -> None:
+    class Away(ScriptedLLM):
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    llm = metered(Away([]), timeout=0.05)
+    caller = asyncio.create_task(llm.answer([chat("a")]))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await llm.close()
+    with pytest.raises(ProviderError, match="is closed"):
+        await llm.answer([chat("b")])
