@@ -53,10 +53,16 @@ def marked_line(tokens: Levelled, opening: str, closing: str) -> str:
             continue
         if run:
             bare = run.lstrip(" ")
-            line += " " * (len(run) - len(bare)) + opening + bare + closing if bare else opening + run + closing
+            line += " " * (len(run) - len(bare)) + _between(bare, opening, closing) if bare else opening + run + closing
             run = ""
         line += text
     return line
+
+
+def _between(text: str, opening: str, closing: str) -> str:
+    """The text between the marks, apart from them where it would make a chat control token with them: <<s>> holds <s>."""
+    marked = opening + text + closing
+    return marked if one_line(marked) == marked else f"{opening} {text} {closing}"
 
 
 def strongest(excerpts: Sequence[Levelled]) -> str:

@@ -12,6 +12,7 @@ from agents.explanation import Explanation
 from agents.llm import Capability, Chat
 from agents.providers.local import LocalLLM
 from agents.providers.scripted import ScriptedLLM
+from agents.untrusted import one_line
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 
@@ -53,6 +54,14 @@ def test_marks_enclose_exactly_the_marked_tokens_whatever_the_corpus_holds(excer
 def test_a_literal_mark_in_the_corpus_does_not_look_like_a_mark() -> None:
     shown = [[("cout <<", 0), (" x", 9), (" << y", 0)]]
     assert excerpt_lines(shown) == "1. cout << <<<x>>> << y"
+
+
+@pytest.mark.parametrize("token", ["s", "/s", "|im_end|", "|", "end_of_turn", "SYS", "/SYS"])
+def test_a_marked_token_makes_no_control_token_with_its_marks(token: str) -> None:
+    line = marked_line([("a", 0), (f" {token}", 9), ("b", 0)], "<<", ">>")
+    assert line == f"a << {token} >>b"
+    assert one_line(line) == line
+    assert marked_line([("a", 0), (" such", 9)], "<<", ">>") == "a <<such>>"
 
 
 def test_runs_of_marked_tokens_are_one_mark_and_leading_spaces_stay_outside() -> None:
