@@ -9,6 +9,7 @@ import gc
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,9 @@ from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript
 from evals.site_scores import Simulations, score_site, select_score
 from evals.work import Work
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "openai", "langchain", "langchain-openai")
+"""Those whose versions can show in the numbers."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -77,11 +81,14 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
             transcript.open(folder.path / "transcript.jsonl")
             folder.record(
                 {
+                    "version": version("explicate"),
                     "subject": dict(subject.identity),
                     "corpus": dict(blocks.info),
                     "explainer": _identity(models.explainer.name, models.explains),
                     "simulator": _identity(models.simulator.name, models.simulates),
-                }
+                    "prompts": {"explainer": models.explainer.prompt, "simulator": models.simulator.prompt},
+                },
+                latest={"packages": {name: version(name) for name in PACKAGES}},
             )
             works = await _evidence(subject, blocks, config, folder, report)
             del subject
@@ -139,7 +146,7 @@ def _forecast(works: Sequence[Work], config: LabelConfig) -> str:
 async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:
     """Sample the subject, or open the pass that did, and collect the excerpts of every site."""
     store = run_pass(subject, blocks, report=report)
-    folder.record({"activations": str(store.folder)})
+    folder.record({"pass": store.folder.name})
     sites = choose_sites(config, subject.neurons, store.dominant)
     works = []
     for done, site in enumerate(sites):

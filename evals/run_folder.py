@@ -115,14 +115,17 @@ class RunFolder:
     def manifest(self) -> Mapping[str, Any]:
         return self._manifest
 
-    def record(self, facts: Mapping[str, Any]) -> None:
-        """Add what became known (identities, versions, hashes) to the manifest; on resuming it must be what it was."""
+    def record(self, facts: Mapping[str, Any], *, latest: Mapping[str, Any] | None = None) -> None:
+        """Add what became known (identities, versions, hashes) to the manifest; on resuming it must be what it was.
+
+        latest: what may differ from command to command and is kept as the last one found it.
+        """
         for key, value in facts.items():
             if key in self._manifest and self._manifest[key] != value:
                 raise RunFolderError(
                     f"{str(self.path)!r} was begun with {key} {self._manifest[key]!r}, now it is {value!r}; choose another --out"
                 )
-        self._manifest.update(facts)
+        self._manifest |= {**facts, **(latest or {})}
         write_json(self.path / "manifest.json", self._manifest)
 
     def _check_same(self, found: Mapping[str, Any]) -> None:

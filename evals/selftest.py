@@ -191,8 +191,7 @@ def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Rank
 def identity(simulator: Simulator, llm: LLM | None = None) -> dict[str, str]:
     """What must be equal for a result to speak for another simulator: its name, its prompt and its language model."""
     of_llm = {} if llm is None else {f"llm {key}": value for key, value in llm.identity.items()}
-    # A simulator without a language model has no prompt.
-    return {"simulator": simulator.name, "prompt": getattr(simulator, "prompt", ""), **of_llm}
+    return {"simulator": simulator.name, "prompt": simulator.prompt, **of_llm}
 
 
 def store(result: SelftestResult, of: Mapping[str, str]) -> Path:

@@ -18,6 +18,10 @@ class Explainer(Protocol):
     def name(self) -> str:
         """With its language model where it has one: `marked-text(local:qwen2.5-coder-1.5b)`."""
 
+    @property
+    def prompt(self) -> str:
+        """Hash of its prompt file; empty where it asks no language model."""
+
     async def explain(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> list[Explanation | Failed]:
         """Up to `candidates` different explanations of one site, the greedy one first; a candidate that came to nothing is a Failed."""
 

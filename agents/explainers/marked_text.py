@@ -107,6 +107,11 @@ class MarkedText:
         self._prompt = load("marked_text")
         self.name = f"marked-text({llm.name})"
 
+    @property
+    def prompt(self) -> str:
+        """Hash of the prompt."""
+        return self._prompt.hash
+
     def messages(self, excerpts: Sequence[Excerpt]) -> list[Message]:
         """The conversation: the task, one turn an example, and the excerpts."""
         prompt = self._prompt

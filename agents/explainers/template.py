@@ -46,6 +46,7 @@ class Template:
     """The template explainer: deterministic, so it has one candidate whatever is asked."""
 
     name = "template"
+    prompt = ""
 
     async def explain(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> list[Explanation | Failed]:  # noqa: ARG002
         """One explanation from all excerpts; Failed where the site never fires in them."""

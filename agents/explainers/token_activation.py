@@ -62,6 +62,11 @@ class TokenActivation:
         ]
         self.name = f"token-activation({llm.name})"
 
+    @property
+    def prompt(self) -> str:
+        """Hash of the prompt."""
+        return self._prompt.hash
+
     def messages(self, excerpts: Sequence[Excerpt]) -> list[Message]:
         """The conversation: the task, one turn an example, and the excerpts."""
         prompt = self._prompt

@@ -19,7 +19,12 @@ class Simulator(Protocol):
         """With its language model where it has one: `all-at-once(local:qwen2.5-coder-0.5b)`."""
 
     @property
-    def scale(self) -> Scale: ...
+    def prompt(self) -> str:
+        """Hash of its prompt file; empty where it asks no language model."""
+
+    @property
+    def scale(self) -> Scale:
+        """Unit of what it predicts."""
 
     async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:
         """One outcome an excerpt, in order; it sees their tokens, never their activations. An empty string is the null explanation."""

@@ -35,6 +35,7 @@ class Lexical:
     """Simulates by looking for the explanation's words."""
 
     name: str = "lexical"
+    prompt: str = ""
     scale: Scale = "indicator"
 
     async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:

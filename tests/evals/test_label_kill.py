@@ -185,7 +185,6 @@ class Command:
         results: dict[str, Any] = json.loads((self.out / "results.json").read_text("utf-8"))
         for told in ("calls", "tokens", "usd"):
             del results[told]
-        del results["manifest"]["activations"]
         return results
 
 

@@ -31,6 +31,8 @@ def noise(*key: str) -> np.random.Generator:
 class Fake:
     """Simulates by a function of explanation and excerpt."""
 
+    prompt = ""
+
     def __init__(self, values: Callable[[str, Excerpt], FloatArray | Failed], scale: Scale = "level", name: str = "fake") -> None:
         self.values, self.scale, self.name = values, scale, name
 
@@ -220,7 +222,7 @@ async def test_a_limit_passes_through_and_stops_what_is_under_way() -> None:
     finished = []
 
     class Limited:
-        name, scale = "limited", "level"
+        name, scale, prompt = "limited", "level", ""
 
         async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:
             if explanation == NEURONS[0].false_explanations[0]:

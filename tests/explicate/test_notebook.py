@@ -58,7 +58,7 @@ async def test_the_example_of_the_readme_runs_in_a_notebooks_event_loop(
     assert "L1.mlp.7" in capsys.readouterr().out
     assert (workplace / "runs" / "notebook" / "report.html").exists()
     # One pass serves both calls.
-    assert found["run"].results.manifest["activations"] == str(found["store"].folder)
+    assert found["run"].results.manifest["pass"] == found["store"].folder.name
     assert repr(found["store"]).startswith("ActivationStore: 144 neurons in 3 layers, both sides, on ")
     assert str(tiny_corpus) in repr(found["store"])
 
