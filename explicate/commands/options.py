@@ -17,5 +17,5 @@ BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatib
 MaxCalls = Annotated[int | None, typer.Option(help="Stop before more calls than this.", min=0)]
 MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens than this.", min=0)]
 MaxUsd = Annotated[float | None, typer.Option(help="Stop before spending more than this.", min=0)]
-Price = Annotated[str | None, typer.Option(help="IN,OUT: USD per million tokens, for a model whose price is not listed.")]
+Price = Annotated[str | None, typer.Option(help="IN,OUT: USD per million tokens of every remote model, in place of the listed price.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at a time to a remote model.", min=1)]
