@@ -20,7 +20,7 @@ from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
 from evals.results import Failure, Lift, RunResults, SiteResult, Value
 
-SITES = ("L0.mlp.3", "L1.mlp.7-")
+SITES = ("L0.mlp.6", "L1.mlp.7-")
 DOCS = Path(__file__).parents[2] / "docs" / "results.md"
 
 Label = Callable[..., Any]
@@ -132,7 +132,7 @@ def tokens_of(out: Path, site: SiteResult, of: str, split: str = "test") -> tupl
 async def test_scores_stand_beside_their_controls(run: Label, workplace: Path, tiny_llm: Path) -> None:
     results: RunResults = await run("out", explainer="template", simulator=f"local:{tiny_llm}")
     assert (results.n_scored, results.n_failed, results.void) == (2, 0, False)
-    assert [site.site + site.polarity for site in results.sites] == ["L0.mlp.3+", "L1.mlp.7-"]
+    assert [site.site + site.polarity for site in results.sites] == ["L0.mlp.6+", "L1.mlp.7-"]
     for site, other in zip(results.sites, reversed(results.sites), strict=True):
         assert site.simulator == f"all-at-once(local:{tiny_llm})"
         truth, told, null = tokens_of(workplace / "out", site, "explanation")
@@ -269,8 +269,8 @@ async def test_a_limit_keeps_what_there_is_and_the_run_goes_on(run: Label, serve
     assert not (workplace / "out" / "results.json").exists()
     assert len(server.bodies) == 5
     with pytest.raises(Stopped, match="1 of 2 sites are not scored") as some:
-        await run("out", Limits(calls=150, concurrency=1))
-    assert len(server.bodies) == 155
+        await run("out", Limits(calls=95, concurrency=1))
+    assert len(server.bodies) == 100
     assert (some.value.results.n_scored, some.value.results.n_failed, some.value.results.void) == (1, 1, True)
     (stopped,) = [site for site in some.value.results.sites if site.failures]
     assert stopped.failures[-1].stage == "budget"

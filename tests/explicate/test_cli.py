@@ -44,8 +44,8 @@ def test_label_prints_a_table_with_cautions_the_instrument_and_the_report(call: 
         assert expected in shown
     assert "Report: out/report.html" in shown
     assert Path("out/report.html").stat().st_size > 10_000
-    # A random model tells nothing from nothing, and that stands beside its scores.
-    assert "instrument" in shown.split("2 scored")[0]
+    # One planted neuron is no test of an instrument, and that stands beside its scores.
+    assert "untested" in shown.split("2 scored")[0]
 
 
 def test_label_json_is_what_results_json_holds_and_report_shows_it_again(call: Callable[..., Result], quick: list[object]) -> None:
