@@ -32,7 +32,7 @@ from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits, choose_sites
 from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript
-from evals.site_scores import Simulations, score_site, select_score
+from evals.site_scores import Simulations, pearson_of, score_site
 from evals.work import Work
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "openai", "langchain", "langchain-openai")
@@ -223,7 +223,7 @@ async def _choose(work: Work, simulator: Simulator, *, has_prior: bool) -> None:
         with doing("select", work.site):
             null = await simulator.simulate("", excerpts) if has_prior else None
             outcomes = [await simulator.simulate(candidate.text, excerpts) for candidate in candidates]
-        work.select_scores = [select_score(excerpts, outcome, null) for outcome in outcomes]
+        work.select_scores = [pearson_of(excerpts, outcome, null) for outcome in outcomes]
         best = max(enumerate(work.select_scores), key=lambda pair: (-2.0 if isinstance(pair[1], Failed) else pair[1], -pair[0]))
         work.chosen = candidates[best[0]]
     elif candidates:

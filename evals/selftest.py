@@ -22,21 +22,21 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents.explanation import Simulation
 from agents.llm import LLM
 from agents.simulators import Simulator
 from analyzers.errors import ExplicateError, Failed
-from analyzers.evidence import Excerpt
 from analyzers.progress import Report, quiet
 from analyzers.settings import settings
 from evals.planted import Planted, fingerprint, planted
 from evals.results import Failure, Instrument, Value
 from evals.run_folder import write_json
-from evals.scores import Floats, Masked, null_contrast, paired, score
+from evals.scores import Floats, Masked
+from evals.site_scores import failure, pearson_of
 from evals.statistics import bootstrap
 
 __all__ = ["Explained", "Ranking", "SelftestResult", "fingerprint", "identity", "known", "planted", "rank", "selftest", "store"]
@@ -46,8 +46,8 @@ FORMAT = 1
 CHANCE = 0.5
 FEWEST = 3
 """Neurons of a kind below which it is not judged: with three false explanations each, two true ones both come first by luck once in 16."""
-MOST_MISSING = 0.2
-"""Share of tokens without a prediction beyond which an explanation has no score."""
+
+T = TypeVar("T")
 
 
 class _Model(BaseModel):
@@ -240,27 +240,11 @@ async def _explained(simulator: Simulator, neuron: Planted, *, contrast: bool) -
             kind=neuron.kind,
             explanation=text,
             true=index == 0,
-            score=_score(excerpts, outcomes[index], null),
-            raw=_score(excerpts, outcomes[index], None),
+            score=_outcome(pearson_of(excerpts, outcomes[index], null)),
+            raw=_outcome(pearson_of(excerpts, outcomes[index], None)),
         )
         for index, text in enumerate(said)
     ]
-
-
-def _score(
-    excerpts: Sequence[Excerpt], outcomes: Sequence[Simulation | Failed], null: Sequence[Simulation | Failed] | None
-) -> float | Failure:
-    """Pearson over all tokens that have a prediction, with null contrast where there is a null simulation."""
-    pairs = paired(excerpts, outcomes)
-    if null is not None and not isinstance(pairs, Failed):
-        prior = paired(excerpts, null)
-        pairs = prior if isinstance(prior, Failed) else null_contrast(pairs, prior)
-    if isinstance(pairs, Failed):
-        return _failure(pairs)
-    if pairs.missing > MOST_MISSING * len(pairs.truth):
-        return _failure(Failed("simulate", f"{pairs.missing} of {len(pairs.truth)} tokens have no prediction"))
-    value = score("pearson", pairs)
-    return _failure(value) if isinstance(value, Failed) else value
 
 
 def _below(true: float | None, false: float | None) -> float:
@@ -268,9 +252,5 @@ def _below(true: float | None, false: float | None) -> float:
     return 0.0 if true is None or false is None else float(np.heaviside(true - false, 0.5))
 
 
-def _failure(failed: Failed) -> Failure:
-    return Failure(stage=failed.stage, reason=failed.reason)
-
-
-def _outcome(value: Value | Failed) -> Value | Failure:
-    return _failure(value) if isinstance(value, Failed) else value
+def _outcome(value: T | Failed) -> T | Failure:
+    return failure(value) if isinstance(value, Failed) else value

@@ -33,6 +33,8 @@ class Simulations:
 
 @dataclass(frozen=True, eq=False)
 class SiteScores:
+    """What was measured of one site's explanation."""
+
     scores: Scores
     by_stratum: dict[str, Scores]
     controls: dict[str, Scores]
@@ -41,6 +43,7 @@ class SiteScores:
 
 
 def failure(failed: Failed) -> Failure:
+    """As results.json holds it."""
     return Failure(stage=failed.stage, reason=failed.reason)
 
 
@@ -60,8 +63,9 @@ def pairs_of(excerpts: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | N
     return pairs
 
 
-def select_score(excerpts: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None) -> float | Failed:
-    """Pearson with null contrast on the select split: what chooses among candidates."""
+def pearson_of(excerpts: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None) -> float | Failed:
+    """Pearson over all predicted tokens, with null contrast if there is a null simulation: what candidates and planted neurons are
+    ranked by."""
     pairs = pairs_of(excerpts, outcomes, null)
     return pairs if isinstance(pairs, Failed) else score("pearson", pairs)
 
