@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analyzers.blocks import Blocks
 
 NEAR_DUPLICATE = 0.5
-"""From this overlap with an excerpt of the explain split on, a window is left out of the other splits."""
+"""From this overlap with an excerpt of an earlier split on (explain, select, calibrate, test), a window is left out."""
 
 
 class ActivationStore:
@@ -54,8 +54,8 @@ class ActivationStore:
     def evidence(self, site: Site, token_text: Callable[[int], str]) -> Evidence:
         """The excerpts of a site in its splits; token_text gives the exact text of a token id.
 
-        Within a split a block occurs once, in the first stratum that drew it, and so does a text; select, calibrate and test leave out
-        windows that overlap by half or more with an explain excerpt. A side that never fires has random excerpts only, all zeros.
+        Within a split a block occurs once, in the first stratum that drew it, and so does a text; a window that overlaps by half or more
+        with an excerpt of an earlier split is left out. A side that never fires has random excerpts only, all zeros.
         """
         self._check(site)
         splits: dict[Split, tuple[Excerpt, ...]] = {}
@@ -63,7 +63,7 @@ class ActivationStore:
             texts: set[str] = set()
             excerpts = []
             for excerpt in self._excerpts(split, site, token_text):
-                near = any(overlap(excerpt.text, shown.text) >= NEAR_DUPLICATE for shown in splits.get("explain", ()))
+                near = any(overlap(excerpt.text, shown.text) >= NEAR_DUPLICATE for earlier in splits.values() for shown in earlier)
                 if excerpt.text not in texts and not near:
                     texts.add(excerpt.text)
                     excerpts.append(excerpt)

@@ -1,10 +1,11 @@
 """Re-checks from the artefacts of a run that nothing the run is scored on was shown to an explainer.
 
 An explanation of a site is made from what its explainer was sent, so no select or test excerpt of a site, nor a near-duplicate, may be in
-that site's explain prompts. Splits are by document over the whole corpus, so no document may be in two splits, and no scored excerpt may
-stand word for word in what the explainer of any other site saw; that also finds prompts that were filed under the wrong site. A mere
-near-duplicate there cannot have helped the site's own explanation: different documents do share passages (measured in the default corpus:
-of the select and test windows, 1 in 1000 has one in explain). Those are counted beside the leaks.
+that site's explain prompts; and no test excerpt may be a near-duplicate of one that chose among its explanations. Splits are by document
+over the whole corpus, so no document may be in two splits, and no scored excerpt may stand word for word in what the explainer of any other
+site saw; that also finds prompts that were filed under the wrong site. A mere near-duplicate there cannot have helped the site's own
+explanation: different documents do share passages (measured in the default corpus: of the select and test windows, 1 in 1000 has one in
+explain). Those are counted beside the leaks.
 
 What an explainer saw is read from the prompts as they were sent (transcript.jsonl), and from the explain excerpts (excerpts.parquet) for
 explainers that send none. Nothing that chose the excerpts is relied on. Marks like <<token>> and lists of a token and its level a line
@@ -58,22 +59,25 @@ class _Seen:
 
 
 def audit(run: Path) -> LeakAudit:
-    """Compare all select and test excerpts of a run folder with all that its explainers saw.
+    """Compare all select and test excerpts of a run folder with all that its explainers saw, and the test with the select excerpts.
 
     An excerpt is leaked if at least half of its words lie in runs of five or more words that stand in one prompt or explain excerpt of
-    its site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), if all of them do in one of another site, if an
-    explain call lists a window of its document as shown, or if its document is in two splits. An excerpt of fewer words is sought as a
-    whole, one of fewer than 12 letters and digits by all that is not white space, if that is 12 characters. Raises RunFolderError for
-    missing or damaged artefacts.
+    its site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), or for a test excerpt in a select excerpt of its
+    site; if all of them do in a prompt or explain excerpt of another site; if an explain call lists a window of its document as shown;
+    or if its document is in two splits. An excerpt of fewer words is sought as a whole, one of fewer than 12 letters and digits by all
+    that is not white space, if that is 12 characters. Raises RunFolderError for missing or damaged artefacts.
     """
     rows = _rows(run / "excerpts.parquet")
     calls = list(_explain_calls(run / "transcript.jsonl"))
     splits: dict[str, set[str]] = defaultdict(set)
     scored: dict[str, list[_Excerpt]] = defaultdict(list)
     seen: dict[str, _Seen] = {}
+    selecting: dict[str, _Seen] = {}
     for row in rows:
         text, site = "".join(row["tokens"]), row["site"] + ("-" if row["polarity"] == "-" else "")
         splits[row["document"]].add(row["split"])
+        if row["split"] == "select":
+            selecting.setdefault(text, _Seen(text, "select excerpt")).sites.add(site)
         if row["split"] in ("select", "test"):
             scored[text].append(_Excerpt(site, row["split"], f"{row['document']}:{row['start']}"))
         elif row["split"] == "explain":
@@ -94,6 +98,11 @@ def audit(run: Path) -> LeakAudit:
                 leaks.append(_leak(excerpts, shown, overlap))
             elif overlap >= NEAR_DUPLICATE:
                 repeated += 1
+    for shown in selecting.values():
+        for number, overlap in sorted(search.overlaps(shown.text).items()):
+            held_out = [excerpt for excerpt in scored[texts[number]] if excerpt.split == "test" and excerpt.site in shown.sites]
+            if held_out and overlap >= NEAR_DUPLICATE:
+                leaks.append(_leak(held_out, shown, overlap))
     pairs = sum(len(excerpts) for excerpts in scored.values()) * len(seen)
     return LeakAudit(
         passed=not leaks, checked=pairs, prompts=len(calls), leaks=leaks, repeated_across_sites=repeated, largest_overlap=largest

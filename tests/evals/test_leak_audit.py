@@ -187,6 +187,20 @@ def test_a_repeated_text_among_the_explain_excerpts_is_caught_without_any_call(t
     assert [leak["kind"] for leak in result.leaks] == ["text in explain excerpt"]
 
 
+def test_a_test_excerpt_that_chose_among_candidates_of_its_own_site_is_caught(tmp_path: Path) -> None:
+    run = Run()
+    for site, other in (SITES, SITES[::-1]):
+        scored = run.of(site, "test")[0]
+        scored["document"] += site
+        run.rows.append(run.row(other, "select", "d", 999 + len(site), scored["tokens"]))
+    assert audit(run.write(tmp_path)).passed
+    scored = run.of(SITES[1], "test")[2]
+    run.rows.append(run.row(SITES[1], "select", "e", 999, [*scored["tokens"][4:], *tokens(10**6, 4)]))
+    (leak,) = audit(run.write(tmp_path)).leaks
+    assert (leak["kind"], leak["split"], leak["site"]) == ("text in select excerpt", "test", SITES[1])
+    assert leak["excerpt"] == f"{scored['document']}:{scored['start']}"
+
+
 def test_documents_of_two_splits_are_caught(tmp_path: Path) -> None:
     run = Run()
     run.rows.append(run.row(SITES[1], "calibrate", "a", 999, tokens(10**6)))
