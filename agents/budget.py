@@ -131,8 +131,8 @@ class Budget:
 
     @property
     def unpriced(self) -> tuple[str, ...]:
-        """Models that were asked and whose price is not known: `spent.usd` leaves them out."""
-        return tuple(name for name, model in self._models.items() if model.price is None and model.spent.made)
+        """Models whose price is not known: `spent.usd` leaves them out."""
+        return tuple(name for name, model in self._models.items() if model.price is None)
 
     def by_model(self) -> dict[str, Spent]:
         return {name: model.spent for name, model in self._models.items()}

@@ -101,9 +101,7 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
             if limit is not None and not any(work.scores for work in works):
                 raise LimitReached(f"{limit}. No site is scored yet")
             explainer, simulator = models.explainer.name, models.simulator.name
-            results = write_outcome(
-                folder, config, works, explainer=explainer, simulator=simulator, spent=calls.budget.spent, tested=tested
-            )
+            results = write_outcome(folder, config, works, explainer=explainer, simulator=simulator, budget=calls.budget, tested=tested)
     if limit is not None:
         raise Stopped(f"{limit}. {results.n_failed} of {len(works)} sites are not scored", results)
     return results

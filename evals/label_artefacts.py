@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.budget import Spent
+from agents.budget import Budget
 from agents.explanation import Explanation, Simulation
 from analyzers.errors import Failed
 from analyzers.evidence import SPLITS, Evidence, Split
@@ -61,11 +61,11 @@ def write_outcome(
     *,
     explainer: str,
     simulator: str,
-    spent: Spent,
+    budget: Budget,
     tested: Instrument | None,
 ) -> RunResults:
     """Everything but the evidence: simulations.parquet, explanations.jsonl, scores.parquet, results.json; returns the last."""
-    run = folder.path
+    run, spent = folder.path, budget.spent
     write_parquet(run / "simulations.parquet", list(_simulations(works)), simulation_columns())
     write_json_lines(run / "explanations.jsonl", list(_explanations(works)))
     sites = [_site(work, explainer, simulator) for work in works]
@@ -82,6 +82,7 @@ def write_outcome(
         calls=Calls(made=spent.made, cached=spent.cached),
         tokens=Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens),
         usd=spent.usd,
+        unpriced=list(budget.unpriced),
         leak_audit=audit(run),
         instrument=tested,
         means=_means(scored, config.seed),

@@ -143,6 +143,8 @@ class RunResults(_Model):
     calls: Calls
     tokens: Tokens
     usd: float
+    unpriced: list[str] = Field(default_factory=list)
+    """Language models whose price is not known, which `usd` leaves out."""
     leak_audit: LeakAudit
     instrument: Instrument | None
     means: dict[str, Value | Failure] = Field(default_factory=dict)

@@ -138,7 +138,9 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
     audit, instrument = results.leak_audit, results.instrument
     first = "pearson_null_contrast" if any(headline(site.scores) != "pearson" for site in results.sites) else "pearson"
     rows = [row for found in artefacts.excerpts.values() for row in found]
-    at_chance = instrument is not None and (not isinstance(instrument.auroc, Value) or instrument.auroc.low <= CHANCE)
+    at_chance = (
+        instrument is not None and not instrument.judges and (not isinstance(instrument.within, Value) or instrument.within.low <= CHANCE)
+    )
     unusable = {"value": "void", "kind": "bad"}
     return {
         "title": f"Neurons of {config['subject']}",
@@ -167,7 +169,8 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
         "audit": f"{'Passed' if audit.passed else 'FAILED'}: {audit.checked:,} comparisons of a scored or selecting excerpt with what "
         f"explainers were shown; largest share of words in common runs of five {audit.largest_overlap:.0%}; leaks: {len(audit.leaks)}.",
         "cost": f"{results.calls.made:,} calls of language models made by the command that wrote these results, {results.calls.cached:,} "
-        f"answered from the cache; {results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD.",
+        f"answered from the cache; {results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+        + (f", not counting {', '.join(results.unpriced)}, whose price is not known." if results.unpriced else "."),
         "provenance": [(key, _flat(value)) for key, value in results.manifest.items() if key not in ("config", "corpus")],
         "manifest": json.dumps(results.manifest, indent=1, ensure_ascii=False),
     }

@@ -250,6 +250,13 @@ def test_a_leak_is_said_at_the_top() -> None:
     assert page.text.index("The leak audit failed.") < page.text.index("L7.mlp.0")
 
 
+def test_money_that_is_not_known_is_not_shown_as_none() -> None:
+    run = run_of([site(0)])
+    assert "0.00 USD." in render(run)
+    run.results.unpriced = ["openai:my-model"]
+    assert "0.00 USD, not counting openai:my-model, whose price is not known." in render(run)
+
+
 def test_an_instrument_that_was_not_tested_or_is_at_chance_is_said_at_every_score() -> None:
     untested = Page(render(GALLERY["untested"]))
     assert sum("not tested" in text for text in untested.with_attribute("title")) == 2
