@@ -27,7 +27,7 @@ from analyzers.sites import Site
 from analyzers.store import ActivationStore
 from analyzers.subject import Subject
 from evals.calls import Calls, check_base_url, doing
-from evals.instrument import instrument
+from evals.instrument import instrument, quick
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits, choose_sites
 from evals.results import Instrument, RunResults
@@ -131,14 +131,17 @@ def _subject(config: LabelConfig, report: Report) -> Subject:
 def _forecast(works: Sequence[Work], config: LabelConfig) -> str:
     """What the run is about to ask, at most: what is in the cache costs nothing."""
     explain = 0 if config.explainer == "template" else len(works) * config.candidates
-    simulate = 0
-    if config.simulator != "lexical":
-        for work in works:
-            counts = {split: len(excerpts) for split, excerpts in work.evidence.splits.items()}
-            simulate += (
-                3 * counts["test"] + 2 * counts["calibrate"] + ((1 + config.candidates) * counts["select"] if config.candidates > 1 else 0)
-            )
-    return f"{len(works)} sites: up to {explain} explanations to ask for and {simulate} excerpts to simulate"
+    if config.simulator == "lexical":
+        return f"{len(works)} sites: up to {explain} explanations to ask for; the simulator asks nobody"
+    # Of each planted neuron all explanations and the null one, on all its sentences.
+    test = sum((2 + len(neuron.false_explanations)) * len(neuron.sentences) for neuron in quick())
+    simulate = test
+    for work in works:
+        counts = {split: len(excerpts) for split, excerpts in work.evidence.splits.items()}
+        simulate += 3 * counts["test"] + 2 * counts["calibrate"]
+        simulate += (1 + config.candidates) * counts["select"] if config.candidates > 1 else 0
+    asked = f"up to {explain} explanations to ask for and {simulate} excerpts to simulate"
+    return f"{len(works)} sites: {asked}, {test} of these to test the simulator"
 
 
 async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:

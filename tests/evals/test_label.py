@@ -45,7 +45,7 @@ def run(
     monkeypatch.setenv("EXPLICATE_PASSES", str(passes))
     server.answer = server.labeller
 
-    async def work(out: str, limits: Limits | None = None, **changes: Any) -> RunResults:
+    async def work(out: str, limits: Limits | None = None, tell: Callable[[str], None] = lambda line: None, **changes: Any) -> RunResults:
         options: dict[str, Any] = {
             "subject": str(tiny_checkpoint("llama")),
             "sites": SITES,
@@ -56,7 +56,7 @@ def run(
         } | changes
         if any(options[who].startswith("openai") for who in ("explainer", "simulator")):
             options["base_url"] = server.url
-        return await label(LabelConfig.checked(**options), workplace / out, limits=limits or Limits(), tell=lambda line: None)
+        return await label(LabelConfig.checked(**options), workplace / out, limits=limits or Limits(), tell=tell)
 
     return work
 
@@ -193,6 +193,16 @@ async def test_without_a_language_model_nothing_is_asked(run: Label, server: Any
         assert site.simulator == "lexical"
     assert results.leak_audit.passed
     assert results.leak_audit.prompts == 0
+
+
+async def test_what_will_be_asked_is_told_before(run: Label, workplace: Path) -> None:
+    told: list[str] = []
+    results: RunResults = await run("out", tell=told.append)
+    explanations, excerpts = map(int, re.findall(r"(?:up to|and) (\d+)", told[0]))
+    calls = [json.loads(line) for line in (workplace / "out" / "transcript.jsonl").read_text("utf-8").splitlines()]
+    assert explanations == sum(call["role"] == "explain" for call in calls)
+    probes = sum(call["role"] == "probe" for call in calls)
+    assert results.calls.made + results.calls.cached == explanations + probes + excerpts
 
 
 # ---- failures
