@@ -135,6 +135,7 @@ class Budget:
         return tuple(name for name, model in self._models.items() if model.price is None)
 
     def by_model(self) -> dict[str, Spent]:
+        """What each model took, by its name."""
         return {name: model.spent for name, model in self._models.items()}
 
     def _beyond(self, spent: Estimate) -> str | None:
@@ -190,6 +191,7 @@ class Budget:
         self.release(expected)
 
     def book_cached(self, name: str) -> None:
+        """Count a reply from the cache, which takes nothing."""
         self.spent.cached += 1
         self._models[name].spent.cached += 1
 

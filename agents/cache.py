@@ -116,6 +116,7 @@ class ReplyCache:
             return int(self._file.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Self:

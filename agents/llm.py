@@ -75,6 +75,8 @@ class TokenLogprob(_Frozen):
 
 
 class ChatReply(_Frozen):
+    """What was written."""
+
     kind: Literal["chat"] = "chat"
     text: str
     """The continuation alone, without a prefill."""
@@ -85,6 +87,8 @@ class ChatReply(_Frozen):
 
 
 class ReadoutReply(_Frozen):
+    """What was read."""
+
     kind: Literal["readout"] = "readout"
     logprobs: tuple[tuple[float | None, ...], ...]
     """[position, option] natural logarithms; None where the provider did not return that option."""

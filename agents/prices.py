@@ -40,6 +40,7 @@ class Price:
         return cls(prompt, completion)
 
     def usd(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """USD for so many tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 

@@ -94,6 +94,8 @@ class Tokens(_Model):
 
 
 class LeakAudit(_Model):
+    """Whether anything that is scored, or chose, was shown where it must not be."""
+
     passed: bool
     checked: int
     """Pairs of a scored or selecting excerpt with a text that an explainer saw: a prompt, or an explain excerpt."""

@@ -16,6 +16,7 @@ NGRAM = 4
 
 
 def words(text: str) -> list[str]:
+    """Words of a text in order, case-folded."""
     return [word.casefold() for word in _WORD.findall(text)]
 
 

@@ -39,6 +39,7 @@ def token_lines(excerpts: Sequence[Levelled], *, zeros: bool) -> str:
 
 
 def is_sparse(excerpts: Sequence[Levelled]) -> bool:
+    """Whether fewer than a fifth of the tokens have a level above 0."""
     shown = [level for excerpt in excerpts for _, level in excerpt]
     return float(np.mean(np.array(shown) > 0)) < SPARSE
 
