@@ -27,7 +27,8 @@ from analyzers.sites import Site
 from analyzers.store import ActivationStore
 from analyzers.subject import Subject
 from evals.calls import Calls, check_base_url, doing
-from evals.instrument import instrument, quick
+from evals.forecast import forecast
+from evals.instrument import instrument
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits, choose_sites
 from evals.results import Instrument, RunResults
@@ -69,6 +70,7 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
     """
     folder = RunFolder(out, "label", config.model_dump(mode="json"))
     folder.check()
+    limits.check()
     check_base_url(config.base_url, config.explainer, config.simulator)
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
@@ -94,7 +96,17 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
             del subject
             gc.collect()
             write_evidence(folder.path, [work.evidence for work in works])
-            tell(_forecast(works, config))
+            tell(
+                forecast(
+                    works,
+                    config,
+                    explainer=models.explainer,
+                    explains=models.explains,
+                    simulator=models.simulator,
+                    simulates=models.simulates,
+                    budget=calls.budget,
+                )
+            )
             await _explain(works, models, config, calls, report)
             tested = await _simulate(works, models, config, calls, report)
             limit = next((failed.reason for work in works for failed in work.failures if failed.stage == "budget"), None)
@@ -126,22 +138,6 @@ def _subject(config: LabelConfig, report: Report) -> Subject:
     # Draws once without knowing which sides are louder, for the errors in it.
     choose_sites(config, subject.neurons, lambda layer, index: "+")  # noqa: ARG005
     return subject
-
-
-def _forecast(works: Sequence[Work], config: LabelConfig) -> str:
-    """What the run is about to ask, at most: what is in the cache costs nothing."""
-    explain = 0 if config.explainer == "template" else len(works) * config.candidates
-    if config.simulator == "lexical":
-        return f"{len(works)} sites: up to {explain} explanations to ask for; the simulator asks nobody"
-    # Of each planted neuron all explanations and the null one, on all its sentences.
-    test = sum((2 + len(neuron.false_explanations)) * len(neuron.sentences) for neuron in quick())
-    simulate = test
-    for work in works:
-        counts = {split: len(excerpts) for split, excerpts in work.evidence.splits.items()}
-        simulate += 3 * counts["test"] + 2 * counts["calibrate"]
-        simulate += (1 + config.candidates) * counts["select"] if config.candidates > 1 else 0
-    asked = f"up to {explain} explanations to ask for and {simulate} excerpts to simulate"
-    return f"{len(works)} sites: {asked}, {test} of these to test the simulator"
 
 
 async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:

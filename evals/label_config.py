@@ -65,6 +65,12 @@ class Limits(BaseModel):
     price: str | None = None
     concurrency: int = 8
 
+    def check(self) -> None:
+        """Raise ExplicateError for a limit of zero, which allows nothing."""
+        for name, limit in (("--max-calls", self.calls), ("--max-tokens", self.tokens), ("--max-usd", self.usd)):
+            if limit == 0:
+                raise ExplicateError(f"{name} 0 allows nothing: give more than 0, or leave it out for no limit")
+
 
 def parse_layers(text: str, count: int) -> list[int]:
     """Layers of `0-11` or `3,7,9-11`; all of them for an empty text; raises SubjectError outside 0..count-1."""

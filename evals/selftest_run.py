@@ -14,6 +14,7 @@ async def run_selftest(
     spec: str, file: Path | None, *, limits: Limits, base_url: str | None = None, seed: int = 0, report: Report = quiet
 ) -> tuple[SelftestResult, Path]:
     """Connect, test, store; returns the result and the file it is kept in. spec: as in `connect`, or `lexical`."""
+    limits.check()
     check_base_url(base_url, spec)
     neurons = planted(file)
     async with Calls(limits, base_url=base_url, report=report) as calls:

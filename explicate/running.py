@@ -110,6 +110,7 @@ def show(results: "RunResults", page: Path) -> None:
         f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED'} "
         f"({audit.checked:,} comparisons); {results.calls.made:,} LLM calls made, {results.calls.cached:,} from the cache, "
         f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+        + (f", not counting {escape(', '.join(results.unpriced))}, whose price is not known" if results.unpriced else "")
     )
     if results.void:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")

@@ -15,13 +15,13 @@ from agents.explanation import Explanation
 from agents.simulators import SIMULATORS
 from analyzers.errors import Failed
 from analyzers.evidence import Evidence
-from evals.bench.neurons import CONCENTRATED, bench_pass, concentration, random_evidence
+from evals.bench.neurons import bench_pass, concentrated, random_evidence
 from evals.scores import score
 from evals.site_scores import pairs_of
 from evals.statistics import auroc
 
 NEURONS = 24
-DRAWN = 400
+DRAWN = 1200
 """Random neurons among which the concentrated ones are sought."""
 SIMULATOR = "local:qwen2.5-coder-0.5b"
 PUBLISHED_PROMPT_TOKENS = 12_000
@@ -37,7 +37,7 @@ async def _main() -> dict[str, Any]:
     template = EXPLAINERS.create("template")
     chosen: list[tuple[Evidence, str]] = []
     for evidence in random_evidence(subject, store, DRAWN):
-        if concentration(evidence) >= CONCENTRATED and len(chosen) < NEURONS:
+        if concentrated(evidence) and len(chosen) < NEURONS:
             (said,) = await template.explain(evidence.splits["explain"], candidates=1, seed=0)
             if isinstance(said, Explanation):
                 chosen.append((evidence, said.text))

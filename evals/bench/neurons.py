@@ -1,7 +1,5 @@
 """The neurons of the benchmarks, chosen by a fixed rule from a pass over the default corpus."""
 
-from collections import Counter
-
 import numpy as np
 
 from analyzers.evidence import Evidence
@@ -14,8 +12,10 @@ SUBJECT = "smollm2-135m"
 CORPUS = "wikipedia-sample"
 TOKENS = 200_000
 SEED = 0
-CONCENTRATED = 0.5
-"""Share of the top explain excerpts whose peak is one and the same token, from which a neuron counts as token-concentrated."""
+MOST_TYPES = 3
+"""Different tokens at the peaks of the top explain excerpts, up to which a neuron counts as token-concentrated."""
+LEAST_PEAK = 12.0
+"""Standard deviations of the loudest peak from the mean, from which it does."""
 
 
 def bench_pass() -> tuple[Subject, ActivationStore]:
@@ -37,8 +37,9 @@ def random_evidence(subject: Subject, store: ActivationStore, count: int) -> lis
     return found
 
 
-def concentration(evidence: Evidence) -> float:
-    """Share of the top explain excerpts whose peak token, spaces and case aside, is the commonest one."""
+def concentrated(evidence: Evidence) -> bool:
+    """Whether the neuron fires on few tokens, case and spaces aside, and far above its usual."""
     tops = [excerpt for excerpt in evidence.splits["explain"] if excerpt.stratum == "top"]
-    peaks = Counter(excerpt.tokens[int(excerpt.activations.argmax())].strip().lower() for excerpt in tops)
-    return peaks.most_common(1)[0][1] / len(tops)
+    types = {excerpt.tokens[int(excerpt.activations.argmax())].strip().lower() for excerpt in tops}
+    moments = evidence.moments
+    return len(types) <= MOST_TYPES and evidence.peak - evidence.site.sign * moments.mean > LEAST_PEAK * moments.variance**0.5
