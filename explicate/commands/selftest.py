@@ -40,4 +40,4 @@ def selftest(
         )
         return
     show_selftest(result)
-    print(f"Kept in {path}; runs with this simulator show it.")
+    print(f"Kept in {path}" + ("; runs with this simulator show it." if planted is None else "."))
