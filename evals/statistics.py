@@ -135,7 +135,8 @@ def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:
 def exchange_p(pairs: Pairs, *, draws: int = 999, seed: int = 0) -> float | Failed:
     """p-value of the Pearson score when whole simulations are exchanged at random among the excerpts.
 
-    What a simulation knows only of positions within an excerpt survives the exchange and earns nothing. Failed where the score is.
+    What a simulation knows only of positions within an excerpt survives the exchange and earns nothing. Excerpts of one document are
+    exchanged like others, so the p-value is somewhat small where documents give several. Failed where the score is.
     """
     observed = score("pearson", pairs)
     if isinstance(observed, Failed):

@@ -18,7 +18,7 @@ from analyzers.evidence import Evidence
 from evals.bench.neurons import bench_pass, concentrated, random_evidence
 from evals.scores import score
 from evals.site_scores import pairs_of
-from evals.statistics import auroc
+from evals.statistics import auroc, mean
 
 NEURONS = 24
 DRAWN = 1200
@@ -47,7 +47,6 @@ async def _main() -> dict[str, Any]:
     async with await connect(SIMULATOR, budget=budget, cache=None) as llm:
         simulator = SIMULATORS.pick(llm)
         rows: list[tuple[float, float, bool, int]] = []
-        failed = 0
         tokens_of_score = 0
         for position, (evidence, text) in enumerate(chosen):
             test = [excerpt for excerpt in evidence.splits["test"] if excerpt.stratum in ("top", "random")]
@@ -56,30 +55,28 @@ async def _main() -> dict[str, Any]:
             null = await simulator.simulate("", test)
             matched = await simulator.simulate(text, test)
             tokens_of_score += budget.spent.prompt_tokens - before
+            pair: list[tuple[float, float, bool, int]] = []
             for right, outcomes in ((True, matched), (False, await simulator.simulate(other, test))):
                 values = []
                 for pairs in (pairs_of(test, outcomes), pairs_of(test, outcomes, null)):
                     values.append(pairs if isinstance(pairs, Failed) else score("pearson", pairs))
-                if isinstance(values[0], Failed) or isinstance(values[1], Failed):
-                    failed += 1
-                else:
-                    rows.append((values[0], values[1], right, position))
+                if not isinstance(values[0], Failed) and not isinstance(values[1], Failed):
+                    pair.append((values[0], values[1], right, position))
+            # Both or neither: else the two sides of the AUROC would be of different neurons.
+            rows += pair if len(pair) == 2 else []
     truth = [row[2] for row in rows]
     units = [row[3] for row in rows]
     figures = {
         "pearson": auroc([row[0] for row in rows], truth, units),
         "pearson_null_contrast": auroc([row[1] for row in rows], truth, units),
     }
-    contrast = {right: [row[1] for row in rows if row[2] is right] for right in (True, False)}
+    sides = {name: mean([row[1] for row in rows if row[2] is right]) for name, right in (("matched", True), ("mismatched", False))}
     return {
         "simulator": SIMULATOR,
         "neurons": len(chosen),
-        "failed": failed,
+        "failed": len(chosen) - len(rows) // 2,
         "auroc": {name: value.reason if isinstance(value, Failed) else value.model_dump() for name, value in figures.items()},
-        "mean_null_contrast": {
-            "matched": sum(contrast[True]) / len(contrast[True]),
-            "mismatched": sum(contrast[False]) / len(contrast[False]),
-        },
+        "mean_null_contrast": {name: value.reason if isinstance(value, Failed) else value.model_dump() for name, value in sides.items()},
         "prompt_tokens_per_scored_neuron": tokens_of_score / len(chosen),
         "published_prompt_tokens": PUBLISHED_PROMPT_TOKENS,
     }
