@@ -21,7 +21,7 @@ from evals.site_scores import pairs_of
 from evals.statistics import auroc, mean
 
 NEURONS = 24
-DRAWN = 1200
+DRAWN = 2000
 """Random neurons among which the concentrated ones are sought."""
 SIMULATOR = "local:qwen2.5-coder-0.5b"
 PUBLISHED_PROMPT_TOKENS = 12_000

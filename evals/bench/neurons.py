@@ -14,6 +14,8 @@ TOKENS = 200_000
 SEED = 0
 MOST_TYPES = 3
 """Different tokens at the peaks of the top explain excerpts, up to which a neuron counts as token-concentrated."""
+LEAST_DOCUMENTS = 5
+"""Documents that the top explain excerpts come from, at least: a word that one article repeats is not what the neuron fires on."""
 LEAST_PEAK = 12.0
 """Standard deviations of the loudest peak from the mean, from which it does."""
 
@@ -38,8 +40,13 @@ def random_evidence(subject: Subject, store: ActivationStore, count: int) -> lis
 
 
 def concentrated(evidence: Evidence) -> bool:
-    """Whether the neuron fires on few tokens, case and spaces aside, and far above its usual."""
+    """Whether the neuron fires on few tokens, case and spaces aside, in several documents, and far above its usual."""
     tops = [excerpt for excerpt in evidence.splits["explain"] if excerpt.stratum == "top"]
     types = {excerpt.tokens[int(excerpt.activations.argmax())].strip().lower() for excerpt in tops}
     moments = evidence.moments
-    return len(types) <= MOST_TYPES and evidence.peak - evidence.site.sign * moments.mean > LEAST_PEAK * moments.variance**0.5
+    documents = {excerpt.document for excerpt in tops}
+    return (
+        len(types) <= MOST_TYPES
+        and len(documents) >= LEAST_DOCUMENTS
+        and evidence.peak - evidence.site.sign * moments.mean > LEAST_PEAK * moments.variance**0.5
+    )
