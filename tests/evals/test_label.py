@@ -198,7 +198,7 @@ async def test_without_a_language_model_nothing_is_asked(run: Label, server: Any
 async def test_what_will_be_asked_is_told_before(run: Label, workplace: Path) -> None:
     told: list[str] = []
     results: RunResults = await run("out", tell=told.append)
-    explanations, excerpts = map(int, re.findall(r"(?:up to|and) (\d+)", told[0]))
+    explanations, excerpts = map(int, re.findall(r"(\d+) (?:explanations|excerpts)", told[0]))
     calls = [json.loads(line) for line in (workplace / "out" / "transcript.jsonl").read_text("utf-8").splitlines()]
     assert explanations == sum(call["role"] == "explain" for call in calls)
     probes = sum(call["role"] == "probe" for call in calls)
