@@ -6,16 +6,17 @@ from difflib import SequenceMatcher
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Row(Generic[T]):
+class Row(Generic[T_co]):
     """One written line."""
 
     index: int | None
     """From 1; None where the model wrote no whole number."""
     token: str
-    value: T
+    value: T_co
 
 
 def _key(token: str) -> str:

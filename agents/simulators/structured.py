@@ -5,17 +5,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from agents.explanation import Scale, Simulation
-from agents.llm import LLM, Chat, ChatReply, Message
+from agents.llm import LLM, Chat, ChatReply
 from agents.simulators import SIMULATORS
-from agents.simulators.alignment import Row, align
-from agents.simulators.top_logprobs import numbered, split_levels
-from agents.untrusted import one_line
-from analyzers.errors import Failed
+from agents.simulators.alignment import Row
+from agents.simulators.written import Written
 from analyzers.evidence import Excerpt
-from prompts import load
 
 TOKENS_AN_ENTRY = 16
 """Allowed for each entry of the answer."""
@@ -86,48 +80,23 @@ def rows(text: str) -> list[Row[float | None]]:
 
 
 @SIMULATORS.add("structured", needs=frozenset({"chat"}), rank=2)
-class Structured:
+class Structured(Written):
     """The JSON simulator around any chat model."""
 
-    scale: Scale = "level"
-
     def __init__(self, llm: LLM) -> None:
-        self._llm = llm
-        self._prompt = load("simulate_json")
-        self.name = f"structured({llm.name})"
-
-    @property
-    def prompt(self) -> str:
-        """Hash of the prompt."""
-        return self._prompt.hash
+        super().__init__(llm, "structured", "simulate_json")
 
     def request(self, explanation: str, excerpt: Excerpt) -> Chat:
         """What is asked for one excerpt."""
-        prompt = self._prompt
-        turns = [Message(role="system", content=prompt.render("system"))]
-        for example in prompt.examples:
-            tokens, levels = split_levels(example["tokens"])
-            asked = prompt.render("user", explanation=example["explanation"], lines=numbered(tokens))
-            entries = [[i, token, level] for i, (token, level) in enumerate(zip(tokens, levels, strict=True), start=1)]
-            answer = prompt.render("assistant", json=json.dumps({"levels": entries}, ensure_ascii=False))
-            turns += [Message(role="user", content=asked), Message(role="assistant", content=answer)]
-        described = one_line(explanation) or prompt.render("null")
-        turns.append(Message(role="user", content=prompt.render("user", explanation=described, lines=numbered(excerpt.tokens))))
         schema = SCHEMA if "json_schema" in self._llm.capabilities else None
-        return Chat(messages=tuple(turns), max_tokens=TOKENS_AN_ENTRY * len(excerpt.tokens) + 16, json_schema=schema)
+        messages = self.turns(explanation, excerpt)
+        return Chat(messages=messages, max_tokens=TOKENS_AN_ENTRY * len(excerpt.tokens) + 16, json_schema=schema)
 
-    async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:
-        """One simulation an excerpt; a level that is missing or out of range is missing, Failed where no entry is usable."""
-        replies = await self._llm.answer([self.request(explanation, excerpt) for excerpt in excerpts])
-        return [self._read(reply, excerpt) for reply, excerpt in zip(replies, excerpts, strict=True)]
+    def answer(self, tokens: Sequence[str], levels: Sequence[int]) -> str:
+        """How a few-shot answer is written."""
+        entries = [[i, token, level] for i, (token, level) in enumerate(zip(tokens, levels, strict=True), start=1)]
+        return self._prompt.render("assistant", json=json.dumps({"levels": entries}, ensure_ascii=False))
 
-    def _read(self, reply: object, excerpt: Excerpt) -> Simulation | Failed:
-        if isinstance(reply, Failed):
-            return reply
-        if not isinstance(reply, ChatReply):
-            raise TypeError(f"{self._llm.name!r} answered a chat with {reply!r:.80}")
-        levels = align(rows(reply.text), [one_line(token) for token in excerpt.tokens])
-        present = np.array([level is not None for level in levels])
-        if not present.any():
-            return Failed("simulate", f"no entry of the reply is a token of the excerpt with a level 0-9: {reply.text[:80]!r}")
-        return Simulation(np.array([level or 0.0 for level in levels], dtype=np.float32), present, "level")
+    def read(self, reply: ChatReply) -> list[Row[float | None]]:
+        """The entries of a reply."""
+        return rows(reply.text)
