@@ -7,20 +7,16 @@ than any run of angle brackets in the excerpts, so no corpus text can close its 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from agents.explainers import EXPLAINERS
-from agents.explainers.candidates import candidates as ask
-from agents.explanation import Explanation
+from agents.explainers.few_shot import FewShot, Levelled
 from agents.levels import levels
-from agents.llm import LLM, Message
+from agents.llm import LLM
 from agents.untrusted import one_line, one_line_each
-from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
-from prompts import load
 
 SHOWN = 6
 """Excerpts."""
@@ -31,9 +27,6 @@ MARKED_LEVEL = 4
 STRONGEST = 6
 """Tokens listed with their level."""
 MAX_TOKENS = 40
-
-Levelled = list[tuple[str, int]]
-"""Tokens with their level 0-9."""
 
 
 def marks(texts: Sequence[str]) -> tuple[str, str]:
@@ -81,62 +74,25 @@ def excerpt_lines(excerpts: Sequence[Levelled]) -> str:
     return "\n".join(f"{i}. {marked_line(excerpt, opening, closing).strip()}" for i, excerpt in enumerate(excerpts, start=1))
 
 
-def chosen(excerpts: Sequence[Excerpt]) -> list[Levelled]:
-    """The loudest excerpts, cut around their peaks, with levels relative to the loudest token of them all."""
-    loudest = sorted(excerpts, key=lambda excerpt: -float(excerpt.activations.max()))[:SHOWN]
-    peak = float(loudest[0].activations.max())
-    shown: list[Levelled] = []
-    for excerpt in loudest:
-        at = int(np.argmax(excerpt.activations))
-        window = slice(max(0, at - BEFORE), at + AFTER + 1)
-        level = levels(excerpt.activations[window], peak, top=9).tolist()
-        shown.append(list(zip(excerpt.tokens[window], level, strict=True)))
-    return shown
-
-
-def _example(data: Mapping[str, Any]) -> list[Levelled]:
-    return [[(part, 0) if isinstance(part, str) else (part[0], part[1]) for part in excerpt] for excerpt in data["excerpts"]]
-
-
 @EXPLAINERS.add("marked-text", needs=frozenset({"chat"}))
-class MarkedText:
+class MarkedText(FewShot):
     """The marked-text explainer around a chat model."""
 
     def __init__(self, llm: LLM) -> None:
-        self._llm = llm
-        self._prompt = load("marked_text")
-        self.name = f"marked-text({llm.name})"
+        super().__init__(llm, "marked-text", "marked_text", max_tokens=MAX_TOKENS)
 
-    @property
-    def prompt(self) -> str:
-        """Hash of the prompt."""
-        return self._prompt.hash
+    def chosen(self, excerpts: Sequence[Excerpt]) -> Sequence[Levelled]:
+        """The loudest excerpts, cut around their peaks, with levels relative to the loudest token of them all."""
+        loudest = sorted(excerpts, key=lambda excerpt: -float(excerpt.activations.max()))[:SHOWN]
+        peak = float(loudest[0].activations.max())
+        shown: list[Levelled] = []
+        for excerpt in loudest:
+            at = int(np.argmax(excerpt.activations))
+            window = slice(max(0, at - BEFORE), at + AFTER + 1)
+            level = levels(excerpt.activations[window], peak, top=9).tolist()
+            shown.append(list(zip(excerpt.tokens[window], level, strict=True)))
+        return shown
 
-    def messages(self, excerpts: Sequence[Excerpt]) -> list[Message]:
-        """The conversation: the task, one turn an example, and the excerpts."""
-        prompt = self._prompt
-
-        def user(shown: list[Levelled]) -> Message:
-            return Message(role="user", content=prompt.render("user", excerpts=excerpt_lines(shown), strongest=strongest(shown)))
-
-        turns = [Message(role="system", content=prompt.render("system"))]
-        for example in prompt.examples:
-            answer = prompt.render("assistant", lead=prompt.render("lead"), explanation=example["explanation"])
-            turns += [user(_example(example)), Message(role="assistant", content=answer)]
-        return [*turns, user(chosen(excerpts))]
-
-    async def explain(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> list[Explanation | Failed]:
-        """Up to `candidates` different explanations, the greedy one first; Failed where the site never fires in the excerpts."""
-        if not any(float(excerpt.activations.max()) > 0 for excerpt in excerpts):
-            return [Failed("explain", "the site fires on none of the excerpts")]
-        return await ask(
-            self._llm,
-            self.messages(excerpts),
-            count=candidates,
-            seed=seed,
-            max_tokens=MAX_TOKENS,
-            explainer=self.name,
-            prompt=self._prompt,
-            few_shots=["".join(token for token, _ in excerpt) for example in self._prompt.examples for excerpt in _example(example)],
-            excerpts=excerpts,
-        )
+    def user(self, shown: Sequence[Levelled]) -> str:
+        """The turn that shows them."""
+        return self._prompt.render("user", excerpts=excerpt_lines(shown), strongest=strongest(shown))

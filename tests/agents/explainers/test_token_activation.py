@@ -1,6 +1,6 @@
 import numpy as np
 
-from agents.explainers.token_activation import TokenActivation, chosen, is_sparse, token_lines
+from agents.explainers.token_activation import TokenActivation, is_sparse, token_lines
 from agents.explanation import Explanation
 from agents.llm import Chat
 from agents.providers.scripted import ScriptedLLM
@@ -19,7 +19,7 @@ def user_turn(llm: ScriptedLLM) -> str:
 
 
 def test_levels_are_tenths_of_the_loudest_token_shown() -> None:
-    shown = chosen([excerpt(["a", "b"], [1.0, 0.39]), excerpt(["c", "d"], [4.0, 3.99])])
+    shown = TokenActivation(ScriptedLLM([])).chosen([excerpt(["a", "b"], [1.0, 0.39]), excerpt(["c", "d"], [4.0, 3.99])])
     assert shown == [[("c", 10), ("d", 9)], [("a", 2), ("b", 0)]]
 
 
