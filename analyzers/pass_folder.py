@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from analyzers.errors import RunFolderError
 from analyzers.progress import Report
+from analyzers.whole_files import remove_parts, replaced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ def alone(folder: Path, report: Report) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError(f"{str(folder)!r} cannot be written: {error.strerror}; choose another folder") from error
     try:
+        remove_parts(folder)
         yield
     finally:
         lock.release()
@@ -98,19 +100,10 @@ def check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with replaced(path) as temporary:
+            yield temporary
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise RunFolderError(
             f"{str(path)!r} cannot be written: {error.strerror}; make room, and the same command goes on at the last checkpoint"
         ) from error

@@ -8,11 +8,12 @@ from agents.budget import Budget
 from agents.explanation import Explanation, Simulation
 from analyzers.errors import Failed
 from analyzers.evidence import SPLITS, Evidence, Split
+from analyzers.whole_files import replaced
 from evals.cautions import cautions
 from evals.label_config import LabelConfig
 from evals.leak_audit import audit
 from evals.results import Calls, Candidate, Failure, Instrument, RunResults, Scores, SiteResult, Tokens, Value, headline
-from evals.run_folder import RunFolder, replaced, write_json, write_json_lines, write_parquet
+from evals.run_folder import RunFolder, write_json, write_json_lines, write_parquet
 from evals.site_scores import Outcomes, failure
 from evals.statistics import benjamini_hochberg, mean
 from evals.work import Work

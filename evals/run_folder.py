@@ -2,31 +2,17 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from analyzers.errors import RunFolderError
+from analyzers.whole_files import PART, remove_parts, replaced
 
-_PART = ".part"
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused, never half-read."""
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place, whole or not at all, when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -94,8 +80,7 @@ class RunFolder:
             raise RunFolderError(f"{str(self.path)!r} is in use by another process; wait for it or choose another --out") from None
         try:
             # Whoever holds the lock is alone: these are left by a process that was killed while it wrote.
-            for left in self.path.rglob(f".*{_PART}"):
-                left.unlink()
+            remove_parts(self.path)
             manifest = self.path / "manifest.json"
             if manifest.exists():
                 found = read_json(manifest)
@@ -147,7 +132,7 @@ class RunFolder:
 
 def _ours(name: str) -> bool:
     """Whether a file in a folder without a manifest can be from a run that was killed before it had written one."""
-    return name == ".lock" or (name.startswith(".manifest.json.") and name.endswith(_PART))
+    return name == ".lock" or (name.startswith(".manifest.json.") and name.endswith(PART))
 
 
 class Transcript:

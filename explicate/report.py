@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from analyzers.whole_files import replaced
 from evals.cautions import CHANCE
 from evals.results import RunResults, SiteResult, Value, headline
-from evals.run_folder import read_json, replaced
+from evals.run_folder import read_json
 from explicate.site_card import TITLES, card, label_of, number
 
 PURPOSES = {
