@@ -4,7 +4,6 @@
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzers.blocks import Blocks, BlockSettings
+from analyzers.memory import peak_rss_mb
 from analyzers.sampling import sample
 from analyzers.subject import Subject
 
@@ -98,7 +98,7 @@ def _run_for_peak(kind: str, tokens: int, dtype: str) -> None:
                 _forward_once(subject)
         else:
             sample(subject, blocks, Path(folder) / "pass")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(round(peak_rss_mb()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """`explicate sample`: run a model once over a text and keep what every neuron does."""
 
-import sys
-
 import typer
 
 from explicate.commands.options import Corpus, Device, Dtype, ExcerptTokens, Json, Seed, SubjectName, Tokens, Trust
@@ -23,8 +21,7 @@ def sample(
 
     Example: explicate sample smollm2-135m --tokens 50000
     """
-    import resource
-
+    from analyzers.memory import peak_rss_mb
     from analyzers.passes import open_pass, pass_seconds
     from analyzers.subject import Subject
     from explicate.progress import bars
@@ -34,14 +31,12 @@ def sample(
         model = Subject.load(subject, dtype=dtype, device=device, trust_remote_code=trust_remote_code, report=report)
         store = open_pass(model, corpus, tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed, batch=batch_size, report=report)
     seconds = pass_seconds(store.folder)
-    # Kilobytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
     facts = {
         "sites": 2 * sum(store.neurons),
         "tokens": store.tokens,
         "seconds": None if seconds is None else round(seconds, 3),
         "tokens_per_second": None if seconds is None else round(store.tokens / seconds, 1),
-        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
         "model_path": None if model.path is None else str(model.path),
         "dtype": model.identity["dtype"],
         "batch_size": batch_size,
