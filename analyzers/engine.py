@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicCache
 
 from analyzers.errors import Failed, ProviderError
 from analyzers.evidence import FloatArray
+from analyzers.generating import Generated, Writer
 from analyzers.loading import DTYPES, MIXED, choose_device, dtype_name, engine_dtype, load_pretrained
 from analyzers.mixed import widen
 from analyzers.prefixes import CHUNK, Prefix, Prefixes
@@ -37,32 +38,6 @@ class Reading:
     """[position, option] natural logarithms, normalised over the options."""
     prompt_tokens: int
     """Tokens computed for it. What several texts share counts for the first of them, and for none where it was kept from before."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """A generated token."""
-
-    text: str
-    logprob: float
-    """Of the whole vocabulary, at temperature 1."""
-    top: tuple[tuple[str, float], ...]
-    """The likeliest tokens at its place with their log-probabilities, best first."""
-
-
-@dataclass(frozen=True)
-class Generated:
-    """A generated text."""
-
-    text: str
-    """Without the stop text that ended it."""
-    tokens: tuple[Token, ...]
-    """Empty unless alternatives were asked for."""
-    finish: str
-    """stop: by itself or by a stop text; length: by the limit."""
-    prompt_tokens: int
-    """Tokens computed before the first new one. What several samples share counts for the first of them."""
-    completion_tokens: int
 
 
 class Engine:
@@ -168,7 +143,9 @@ class Engine:
         if len(streams) > 1:
             cache.batch_repeat_interleave(len(streams))
             logits = logits.expand(len(streams), -1)
-        writers = [_Writer(self, stream, temperature, tuple(stop), top_logprobs) for stream in streams]
+        writers = [
+            Writer(self.tokens, self._ends, stream, temperature=temperature, stop=tuple(stop), top=top_logprobs) for stream in streams
+        ]
         writing = list(range(len(writers)))
         for step in range(room):
             for row, number in enumerate(writing):
@@ -268,52 +245,6 @@ class Engine:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self.model.device)
-
-
-class _Writer:
-    """One text in the making."""
-
-    def __init__(self, engine: Engine, stream: torch.Generator | None, temperature: float, stop: tuple[str, ...], top: int) -> None:
-        self.engine = engine
-        self.stream = stream
-        self.temperature = temperature
-        self.stop = stop
-        self.top = top
-        self.ids: list[int] = []
-        self.tokens: list[Token] = []
-        self.text = ""
-        self.done = False
-
-    def take(self, logits: Tensor) -> None:
-        """Choose the next token from its logits [vocabulary]."""
-        logits = logits.cpu()
-        chosen = int(logits.argmax()) if self.stream is None else _draw(logits / self.temperature, self.stream)
-        self.ids.append(chosen)
-        if chosen in self.engine._ends:
-            self.done = True
-            return
-        tokens = self.engine.tokens
-        if self.top:
-            logprobs = F.log_softmax(logits, dim=-1)
-            best = torch.topk(logprobs, min(self.top, len(logprobs)))
-            alternatives = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            top = tuple((tokens.text(token), value) for token, value in alternatives)
-            self.tokens.append(Token(tokens.text(chosen), float(logprobs[chosen]), top))
-        self.text = tokens.decode(self.ids, special=False)
-        ends = [at for stop in self.stop if (at := self.text.find(stop)) >= 0]
-        if ends:
-            self.text, self.done = self.text[: min(ends)], True
-
-    def result(self, prompt_tokens: int) -> Generated:
-        finish = "stop" if self.done else "length"
-        return Generated(self.text, tuple(self.tokens), finish, prompt_tokens, len(self.ids))
-
-
-def _draw(logits: Tensor, stream: torch.Generator) -> int:
-    """A token drawn by its probability, by where one uniform number falls among the cumulated probabilities."""
-    cumulated = F.softmax(logits.double(), dim=-1).cumsum(dim=-1)
-    place = torch.rand(1, generator=stream, dtype=torch.float64) * cumulated[-1]
-    return min(int(torch.searchsorted(cumulated, place, right=True)), len(logits) - 1)
 
 
 def _batches(numbers: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,7 +11,8 @@ from analyzers.errors import Failed, ProviderError
 from analyzers.progress import Report, quiet
 
 if TYPE_CHECKING:
-    from analyzers.engine import Engine, Generated
+    from analyzers.engine import Engine
+    from analyzers.generating import Generated
 
 Asked = TypeVar("Asked", Chat, Readout)
 

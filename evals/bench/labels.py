@@ -1,6 +1,6 @@
 """Does the score tell right from wrong explanations, and at what cost?
 
-24 token-concentrated neurons, chosen by the fixed rule of evals.bench.neurons, with template explanations (no language model writes).
+48 token-concentrated neurons, chosen by the fixed rule of evals.bench.neurons, with template explanations (no language model writes).
 On the held-out top and random excerpts of each, its own explanation is simulated and that of the next neuron with another one. The
 published protocol spends about 12,000 prompt tokens a neuron (one explanation, ten simulations with their few-shots).
 """
@@ -20,8 +20,8 @@ from evals.scores import score
 from evals.site_scores import pairs_of
 from evals.statistics import auroc, mean
 
-NEURONS = 24
-DRAWN = 2000
+NEURONS = 48
+DRAWN = 4000
 """Random neurons among which the concentrated ones are sought."""
 SIMULATOR = "local:qwen2.5-coder-0.5b"
 PUBLISHED_PROMPT_TOKENS = 12_000

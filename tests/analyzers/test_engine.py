@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyzers.engine import Engine, Generated, Reading
+from analyzers.engine import Engine, Reading
 from analyzers.errors import Failed, ProviderError, SubjectError
+from analyzers.generating import Generated
 from analyzers.mixed import widen
 
 Checkpoint = Callable[[str], Path]
