@@ -50,7 +50,7 @@ def forecast(
         asked = [*tests]
         for work in works:
             splits = work.evidence.splits
-            asked += [*splits["test"] * 3, *splits["calibrate"] * 2]
+            asked += [*splits["test"] * 3, *splits["calibrate"] * 3]
             asked += splits["select"] * (1 + config.candidates) if config.candidates > 1 else ()
         prompt = completion = 0
         for excerpt in asked:

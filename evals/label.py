@@ -255,6 +255,7 @@ async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: i
             test=await simulator.simulate(work.chosen.text, test),
             test_null=await simulator.simulate("", test) if has_prior else [],
             shuffled=await simulator.simulate(work.shuffled, test),
+            calibrate_shuffled=await simulator.simulate(work.shuffled, calibrate),
         )
     work.scores = await score_site(work.evidence, work.chosen.text, work.simulations, has_prior=has_prior, seed=seed)
 

@@ -140,6 +140,7 @@ def _simulations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
             ("null", "calibrate", work.simulations.calibrate_null),
             ("explanation", "test", work.simulations.test),
             ("null", "test", work.simulations.test_null),
+            ("shuffled", "calibrate", work.simulations.calibrate_shuffled),
             ("shuffled", "test", work.simulations.shuffled),
         ]
         for of, split, outcomes in groups:

@@ -10,8 +10,9 @@ first    share of neurons whose true explanation scores above all its false ones
 Ties count half. A pair with a member that has no score counts as not ranked: it stays in the denominator, so that failing can never
 look like judging well. Chance is .5 for `within` and `auroc`. Intervals are over planted neurons.
 
-A kind is judged where the interval of `within` stays above chance and true explanations come first more often than not. The second
-is for conditional rules: a simulator that takes "numbers, only of people" for "numbers" beats the unrelated explanations, and so
+A kind is judged where the interval of `within` stays above chance, a simulator that knows nothing would rank so well once in 20 tests
+at most (exactly, over all kinds of the test together: evals.statistics.luck), and true explanations come first more often than not. The
+last is for conditional rules: a simulator that takes "numbers, only of people" for "numbers" beats the unrelated explanations, and so
 chance, but it ties with the bare word.
 
 Results are kept beside the reply cache, one file for each instrument and set of planted neurons, for later runs to show.
@@ -32,20 +33,18 @@ from agents.simulators import Simulator
 from analyzers.errors import ExplicateError, Failed
 from analyzers.progress import Report, quiet
 from analyzers.settings import settings
+from evals.cautions import CHANCE
 from evals.planted import Planted, fingerprint, planted
 from evals.results import Failure, Instrument, Value
 from evals.run_folder import write_json
 from evals.scores import Floats, Masked
 from evals.site_scores import failure, pearson_of
-from evals.statistics import bootstrap
+from evals.statistics import benjamini_hochberg, bootstrap, luck
 
-__all__ = ["Explained", "Ranking", "SelftestResult", "fingerprint", "identity", "known", "planted", "rank", "selftest", "store"]
-
-FORMAT = 1
+FORMAT = 2
 """Version of a kept result; those of other versions are not found."""
-CHANCE = 0.5
-FEWEST = 3
-"""Neurons of a kind below which it is not judged: with three false explanations each, two true ones both come first by luck once in 16."""
+LUCK = 0.05
+"""Chance below which knowing nothing does not explain a kind's ranking, after Benjamini-Hochberg over the kinds."""
 
 T = TypeVar("T")
 
@@ -79,12 +78,8 @@ class Ranking(_Model):
     auroc: Value | Failure
     first: Value | Failure
 
-    @property
-    def judges(self) -> bool:
-        """Whether true explanations are told from false ones, over enough neurons for an interval to mean something."""
-        within = isinstance(self.within, Value) and self.within.low > CHANCE
-        first = isinstance(self.first, Value) and self.first.value > CHANCE
-        return self.neurons >= FEWEST and within and first
+    luck: float
+    """Chance that a simulator that knows nothing ranks at least as many false explanations below the true one of the same neuron."""
 
 
 class SelftestResult(_Model):
@@ -103,6 +98,21 @@ class SelftestResult(_Model):
     """The true explanation of each neuron, followed by its false ones."""
 
     @property
+    def judged(self) -> list[str]:
+        """Kinds on which true explanations are told from false ones."""
+        lucky = benjamini_hochberg([ranking.luck for ranking in self.kinds.values()])
+        return [
+            kind
+            for (kind, ranking), chance in zip(self.kinds.items(), lucky, strict=True)
+            if isinstance(ranking.within, Value)
+            and ranking.within.low > CHANCE
+            and isinstance(ranking.first, Value)
+            and ranking.first.value > CHANCE
+            and chance is not None
+            and chance < LUCK
+        ]
+
+    @property
     def n_failed(self) -> int:
         """Explanations without a score."""
         return sum(isinstance(row.score, Failure) for row in self.explanations)
@@ -115,7 +125,7 @@ class SelftestResult(_Model):
             auroc=self.overall.auroc,
             within=self.overall.within,
             kinds={kind: ranking.within for kind, ranking in self.kinds.items()},
-            cannot_judge=[kind for kind, ranking in self.kinds.items() if not ranking.judges],
+            cannot_judge=[kind for kind in self.kinds if kind not in self.judged],
             first={kind: ranking.first for kind, ranking in self.kinds.items()},
             raw={"auroc": self.raw_overall.auroc, "within": self.raw_overall.within},
             n_explanations=len(self.explanations),
@@ -185,7 +195,8 @@ def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Rank
     else:
         values = bootstrap({"within": within, "auroc": auroc, "first": first}, len(names), n=len(names), seed=seed)
     figures = {name: _outcome(value) for name, value in values.items()}
-    return Ranking(neurons=len(names), pairs=pairs, unranked=unranked, **figures)
+    chance = luck(float(below.diagonal().sum()), [len(false[name]) for name in names])
+    return Ranking(neurons=len(names), pairs=pairs, unranked=unranked, luck=chance, **figures)
 
 
 def identity(simulator: Simulator, llm: LLM | None = None) -> dict[str, str]:

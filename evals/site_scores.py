@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.explanation import Simulation
+from agents.simulators import Simulator
 from agents.simulators.lexical import Lexical
 from agents.simulators.lookup import fit_bigram, fit_token
 from analyzers.errors import Failed
@@ -15,6 +16,8 @@ from evals.statistics import exchange_p, lift, scores
 
 Outcomes = Sequence[Simulation | Failed]
 
+KINDS: Mapping[str, tuple[str, ...]] = {**{stratum: (stratum,) for stratum in STRATA}, "top_and_random": ("top", "random")}
+"""The kinds of excerpts that are also scored alone; top and random together are the mix of the published protocol."""
 MOST_MISSING = 0.2
 """Share of tokens without a prediction beyond which a score is Failed: what is left would not be the sample that was drawn."""
 
@@ -29,6 +32,7 @@ class Simulations:
     test_null: Outcomes
     shuffled: Outcomes
     """Of the test excerpts, from another site's explanation."""
+    calibrate_shuffled: Outcomes
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,26 +81,33 @@ async def score_site(evidence: Evidence, explanation: str, simulations: Simulati
     and the headline is the plain Pearson correlation. Intervals: cluster bootstrap over documents, the same draws throughout.
     """
     test, calibrate, explain = (evidence.splits[split] for split in ("test", "calibrate", "explain"))
-    measured = _measures(pairs_of(test, simulations.test), pairs_of(calibrate, simulations.calibrate), "", seed)
-    name, null = "pearson", None
-    if has_prior:
-        name, null = "pearson_null_contrast", simulations.test_null
-        contrasted = pairs_of(calibrate, simulations.calibrate, simulations.calibrate_null)
-        measured |= _measures(pairs_of(test, simulations.test, null), contrasted, "_null_contrast", seed)
+
+    def told(on_test: Outcomes, on_calibrate: Outcomes) -> dict[str, Value | Failed]:
+        """All scores of what was simulated from words, as it is and with null contrast."""
+        found = _measures(pairs_of(test, on_test), pairs_of(calibrate, on_calibrate), "", seed)
+        if has_prior and on_test is not simulations.test_null:
+            contrasted = pairs_of(calibrate, on_calibrate, simulations.calibrate_null)
+            found |= _measures(pairs_of(test, on_test, simulations.test_null), contrasted, "_null_contrast", seed)
+        return found
+
+    name, null = ("pearson_null_contrast", simulations.test_null) if has_prior else ("pearson", None)
     headline = pairs_of(test, simulations.test, null)
-    free = {
-        "token_lookup": paired(test, await fit_token(explain).simulate("", test)),
-        "bigram_lookup": paired(test, await fit_bigram(explain).simulate("", test)),
-        "lexical": paired(test, await Lexical().simulate(explanation, test)),
-    }
-    controls = {control: stored(_pearson(pairs, "pearson", seed)) for control, pairs in free.items()}
-    controls["shuffled"] = stored(_told(test, simulations.shuffled, null, seed))
+    controls = {"shuffled": told(simulations.shuffled, simulations.calibrate_shuffled)}
     if has_prior:
-        controls["null"] = stored(_pearson(pairs_of(test, simulations.test_null), "pearson", seed))
+        controls["null"] = told(simulations.test_null, simulations.calibrate_null)
+    free: dict[str, Pairs | Failed] = {}
+    lookers: dict[str, tuple[Simulator, str]] = {
+        "token_lookup": (fit_token(explain), ""),
+        "bigram_lookup": (fit_bigram(explain), ""),
+        "lexical": (Lexical(), explanation),
+    }
+    for control, (simulator, text) in lookers.items():
+        free[control] = paired(test, await simulator.simulate(text, test))
+        controls[control] = _measures(free[control], paired(calibrate, await simulator.simulate(text, calibrate)), "", seed)
     return SiteScores(
-        scores=stored(measured),
-        by_stratum=_by_stratum(test, simulations.test, null, name, seed),
-        controls=controls,
+        scores=stored(told(simulations.test, simulations.calibrate)),
+        by_stratum=_by_stratum(test, simulations.test, null, seed),
+        controls={control: stored(measured) for control, measured in controls.items()},
         lift=_lift(headline, free, name, seed),
         p_value=None if isinstance(headline, Failed) else _number(exchange_p(headline, seed=seed)),
     )
@@ -123,23 +134,18 @@ def _pearson(pairs: Pairs | Failed, name: str, seed: int) -> dict[str, Value | F
     return {name: pairs if isinstance(pairs, Failed) else scores(pairs, ("pearson",), seed=seed)["pearson"]}
 
 
-def _told(test: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None, seed: int) -> dict[str, Value | Failed]:
-    """The scores of an explanation that is told to the simulator but is not this site's."""
-    measured = _pearson(pairs_of(test, outcomes), "pearson", seed)
-    if null is not None:
-        measured |= _pearson(pairs_of(test, outcomes, null), "pearson_null_contrast", seed)
-    return measured
-
-
-def _by_stratum(test: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None, name: str, seed: int) -> dict[str, Scores]:
-    """The headline score on the excerpts of one kind alone."""
+def _by_stratum(test: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None, seed: int) -> dict[str, Scores]:
+    """Pearson, as simulated and with null contrast, on the excerpts of some kinds alone."""
     found: dict[str, Scores] = {}
-    for stratum in STRATA:
-        mine = [position for position, excerpt in enumerate(test) if excerpt.stratum == stratum]
+    for kind, strata in KINDS.items():
+        mine = [position for position, excerpt in enumerate(test) if excerpt.stratum in strata]
         if mine:
-            excerpts = [test[position] for position in mine]
-            nulls = None if null is None else [null[position] for position in mine]
-            found[stratum] = stored(_pearson(pairs_of(excerpts, [outcomes[position] for position in mine], nulls), name, seed))
+            excerpts, simulated = [test[position] for position in mine], [outcomes[position] for position in mine]
+            measured = _pearson(pairs_of(excerpts, simulated), "pearson", seed)
+            if null is not None:
+                contrasted = pairs_of(excerpts, simulated, [null[position] for position in mine])
+                measured |= _pearson(contrasted, "pearson_null_contrast", seed)
+            found[kind] = stored(measured)
     return found
 
 

@@ -133,15 +133,18 @@ def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:
 
 
 def exchange_p(pairs: Pairs, *, draws: int = 999, seed: int = 0) -> float | Failed:
-    """p-value of the Pearson score when whole simulations are exchanged at random among the excerpts.
+    """p-value of the Pearson score when simulations are exchanged at random: whole documents among those with as many excerpts.
 
-    What a simulation knows only of positions within an excerpt survives the exchange and earns nothing. Excerpts of one document are
-    exchanged like others, so the p-value is somewhat small where documents give several. Failed where the score is.
+    What a simulation knows only of positions within an excerpt survives the exchange and earns nothing, and excerpts of one document,
+    which are alike, move together. Failed where the score is, and where no two documents have equally many excerpts.
     """
     observed = score("pearson", pairs)
     if isinstance(observed, Failed):
         return observed
     excerpts = len(pairs.document)
+    exchanged = _exchanges(pairs.document, draws, np.random.default_rng(seed))
+    if exchanged is None:
+        return Failed("score", "no two documents have equally many excerpts, so nothing can be exchanged")
     place = np.arange(len(pairs.excerpt)) - np.searchsorted(pairs.excerpt, pairs.excerpt)
 
     def table(values: npt.NDArray[np.bool_] | Floats) -> Floats:
@@ -156,9 +159,34 @@ def exchange_p(pairs: Pairs, *, draws: int = 999, seed: int = 0) -> float | Fail
     here, has, T, P = table(np.ones_like(pairs.present)), table(pairs.present), table(t), table(p)
     # [sum, excerpt whose truth, excerpt whose prediction]: every exchange only adds up cells of these tables
     sums = np.stack([here @ has.T, T @ has.T, here @ P.T, T**2 @ has.T, here @ (P**2).T, T @ P.T])
-    exchanged = np.random.default_rng(seed).permuted(np.tile(np.arange(excerpts), (draws, 1)), axis=1)
     permuted = correlation(sums[:, np.arange(excerpts), exchanged].sum(axis=2))
     return permutation_p(observed, permuted.filled(np.inf))
+
+
+def _exchanges(document: Indices, draws: int, rng: np.random.Generator) -> Indices | None:
+    """[draw, excerpt] whose simulation stands in an excerpt's place; None where documents all differ in how many excerpts they have."""
+    exchanged = np.tile(np.arange(len(document)), (draws, 1))
+    of_size: dict[int, list[Indices]] = {}
+    for index in range(int(document.max()) + 1):
+        members = np.flatnonzero(document == index)
+        of_size.setdefault(len(members), []).append(members)
+    for alike in of_size.values():
+        members = np.stack(alike)
+        order = rng.permuted(np.tile(np.arange(len(members)), (draws, 1)), axis=1)
+        exchanged[:, members.ravel()] = members[order].reshape(draws, -1)
+    return exchanged if any(len(alike) > 1 for alike in of_size.values()) else None
+
+
+def luck(beaten: float, opponents: Sequence[int]) -> float:
+    """Chance that items which know nothing beat at least so many of their opponents, each ranked against its own number of them.
+
+    Exact: without knowledge every rank among k opponents is equally likely, so an item beats 0, 1, ..., or k of them with equal
+    chance. Ties count half in `beaten`.
+    """
+    chances = np.ones(1)
+    for k in opponents:
+        chances = np.convolve(chances, np.full(k + 1, 1 / (k + 1)))
+    return min(1.0, float(chances[np.arange(len(chances)) >= beaten - 1e-9].sum()))
 
 
 def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
@@ -181,7 +209,10 @@ def _value(whole: Masked, drawn: Floats, draws: int, n: int, level: float) -> Va
         return Failed("score", "undefined on these items")
     lost = draws - drawn.size
     if lost > DEGENERATE * draws:
-        return Failed("score", f"undefined in {lost} of {draws} resamples: what varies is in too few units for an interval")
+        return Failed(
+            "score",
+            f"undefined in {lost} of {draws} resamples: what varies is in too few units for an interval around {float(whole[0]):.2f}",
+        )
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Value(value=float(whole[0]), low=float(low), high=float(high), n=n)
 

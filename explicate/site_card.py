@@ -14,6 +14,7 @@ STRATA = {
     "q75": "from the loudest 25 % of random blocks",
     "random": "drawn at random, the same for all sites",
 }
+KINDS = {**{kind: kind for kind in STRATA}, "top_and_random": "top and random"}
 CONTROLS = {
     "shuffled": "another site's explanation",
     "null": "an empty explanation",
@@ -41,18 +42,12 @@ def number(value: Value | Failure | None, *, sign: bool = False) -> str:
     return form.format(value.value, value.low, value.high)
 
 
-def best_control(site: SiteResult) -> tuple[str, Value] | None:
-    """The control without a language model that scores highest, if any could be scored."""
-    found = [(name, site.controls.get(name, {}).get("pearson")) for name in FREE]
-    values = [(name, value) for name, value in found if isinstance(value, Value)]
-    return max(values, key=lambda pair: pair[1].value, default=None)
-
-
 def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument: Instrument | None) -> dict[str, Any]:
     """Everything the templates say of one site; rows: its excerpts."""
     name = label_of(site.site, site.polarity)
     first = headline(site.scores)
-    score, lift, control = site.scores.get(first), site.lift, best_control(site)
+    score, lift = site.scores.get(first), site.lift
+    control = _numbers(site.controls.get(lift.over, {}).get("pearson")) if isinstance(lift, Lift) else None
     return {
         "anchor": name,
         "label": name,
@@ -69,11 +64,13 @@ def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument
         "raw": _numbers(site.scores.get("pearson")),
         "lift": _numbers(lift, sign=True),
         "lift_over": CONTROLS.get(lift.over, lift.over) if isinstance(lift, Lift) else "",
-        "control": {"name": CONTROLS[control[0]], **(_numbers(control[1]) or {})} if control else None,
+        "control": {"name": CONTROLS.get(lift.over, lift.over), **control} if isinstance(lift, Lift) and control else None,
         "q_value": "none" if site.q_value is None else "under .001" if site.q_value < 0.001 else f"{site.q_value:.3f}",
         "fires": "unknown" if site.firing is None else f"{site.firing:.2%}",
         "forest": _forest(_marks(site, first)),
-        "strata": _forest([_mark(kind, site.by_stratum[kind].get(first), "ours") for kind in STRATA if kind in site.by_stratum]),
+        "strata": _forest(
+            [_mark(title, site.by_stratum[kind].get(first), "ours") for kind, title in KINDS.items() if kind in site.by_stratum]
+        ),
         "mini": _forest([_mark("", score, "ours")]),
         "histogram": _histogram(rows),
         "candidates": [

@@ -23,6 +23,7 @@ class LookUp:
     name: str
     means: Mapping[_Key, float] = field(repr=False)
     scale: Scale = "activation"
+    prompt: str = ""
 
     async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:
         """One simulation an excerpt; the explanation is ignored."""

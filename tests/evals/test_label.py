@@ -160,7 +160,7 @@ async def test_scores_stand_beside_their_controls(run: Label, workplace: Path, t
         assert site.lift.value == pytest.approx(site.scores["pearson_null_contrast"].value - best[0], abs=1e-6)  # type: ignore[union-attr]
         assert site.firing is not None
         assert 0 < site.firing < 0.1
-        assert set(site.by_stratum) <= {"top", "q95", "q75", "random"}
+        assert set(site.by_stratum) <= {"top", "q95", "q75", "random", "top_and_random"}
     # Benjamini-Hochberg of two: the smaller is doubled, unless the larger is less than that.
     small, large = sorted((site.p_value for site in results.sites), key=lambda p: p or 0)
     assert small is not None

@@ -1,5 +1,6 @@
 """Intervals against naive resampling and planted truth; p-values and AUROC against scipy and scikit-learn."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from analyzers.errors import Failed
 from evals.results import Lift, Value
 from evals.scores import SCORES, Pairs, score, statistic
-from evals.statistics import auroc, benjamini_hochberg, bootstrap, exchange_p, lift, mean, permutation_p, scores
+from evals.statistics import auroc, benjamini_hochberg, bootstrap, exchange_p, lift, luck, mean, permutation_p, scores
 
 
 def clustered(rng: np.random.Generator, documents: int = 30, each: int = 40, signal: float = 0.6, cluster: float = 0.7) -> Pairs:
@@ -273,6 +274,41 @@ def test_exchange_p_of_excerpts_of_unequal_length_and_of_nothing() -> None:
     assert isinstance(p, float)
     assert p < 0.01
     assert isinstance(exchange_p(Pairs(truth, 0 * truth, right.present, excerpt, np.arange(7), "level")), Failed)
+
+
+def test_exchange_p_keeps_its_level_where_documents_give_several_excerpts() -> None:
+    """Level and loudness of a document are its own, and unrelated: the test must not take that for skill."""
+    rng = np.random.default_rng(17)
+    document = np.repeat(np.arange(8), 2)
+    below = 0
+    for i in range(400):
+        truth = (rng.exponential(1, 8)[document][:, None] * rng.random((16, 10))).ravel()
+        prediction = (rng.exponential(1, 8)[document][:, None] * rng.random((16, 10))).ravel()
+        p = exchange_p(Pairs(truth, prediction, np.ones(160, bool), np.repeat(np.arange(16), 10), document, "level"), draws=99, seed=i)
+        assert isinstance(p, float)
+        below += p <= 0.05
+    assert below / 400 == pytest.approx(0.05, abs=0.033)  # 3 standard deviations of 400 tests
+
+
+def test_exchange_p_exchanges_documents_of_equally_many_excerpts() -> None:
+    rng = np.random.default_rng(18)
+    truth, noise = rng.normal(size=(2, 6, 5))
+    prediction = truth + noise
+    document = np.array([0, 1, 1, 2, 3, 3])  # single: 0 and 2; pairs: 1 and 3
+    pairs = Pairs(truth.ravel(), prediction.ravel(), np.ones(30, bool), np.repeat(np.arange(6), 5), document, "level")
+    orders = [[a, c, d, b, e, f] for (a, b), (c, d, e, f) in itertools.product(((0, 3), (3, 0)), ((1, 2, 4, 5), (4, 5, 1, 2)))]
+    observed = np.corrcoef(truth.ravel(), prediction.ravel())[0, 1]
+    larger = np.mean([np.corrcoef(truth.ravel(), prediction[order].ravel())[0, 1] >= observed - 1e-12 for order in orders])
+    assert exchange_p(pairs, draws=4000) == pytest.approx(larger, abs=0.03)
+    alone = Pairs(truth.ravel(), prediction.ravel(), np.ones(30, bool), np.repeat(np.arange(6), 5), np.array([0, 1, 1, 2, 2, 2]), "level")
+    assert isinstance(exchange_p(alone), Failed)
+
+
+@pytest.mark.parametrize("opponents", [[1], [3, 3], [2, 2, 2, 2], [3, 1, 2]])
+def test_luck_equals_counting_all_rankings(opponents: list[int]) -> None:
+    totals = [sum(beaten) for beaten in itertools.product(*(range(k + 1) for k in opponents))]
+    for beaten in np.arange(0, sum(opponents) + 0.5, 0.5):
+        assert luck(float(beaten), opponents) == pytest.approx(np.mean([total >= beaten for total in totals]))
 
 
 @settings(deadline=None)
