@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agents.llm import Request, Usage
@@ -51,7 +52,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What calls to come are expected to take; None for what is not known."""
+    """What calls to come are expected to take at most; None for what is not known."""
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -93,6 +94,8 @@ def estimate(request: Request, price: Price | None, *, hidden_tokens: int = 0) -
 class _Model:
     price: Price | None
     lanes: int
+    hidden_tokens: int
+    shares: bool
     spent: Spent = field(default_factory=Spent)
 
 
@@ -116,10 +119,10 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
         self._reached: str | None = None
 
-    def admit(self, name: str, price: Price | None, *, lanes: int = 1) -> None:
+    def admit(self, name: str, price: Price | None, *, lanes: int = 1, hidden_tokens: int = 0, shares: bool = False) -> None:
         """Make a model known; raises ProviderError where money is limited and the model's price is not known.
 
-        lanes: calls that go on at the same time.
+        lanes: calls that go on at the same time; hidden_tokens: as in `estimate`; shares: computes the prefix of readouts once for all.
         """
         if price is None and self.max_usd is not None:
             raise ProviderError(
@@ -127,7 +130,7 @@ class Budget:
                 "give --price IN,OUT (USD per million tokens; 0,0 for a server of your own), or limit --max-calls or --max-tokens"
             )
         known = self._models.get(name)
-        self._models[name] = _Model(price, lanes, known.spent if known else Spent())
+        self._models[name] = _Model(price, lanes, hidden_tokens, shares, known.spent if known else Spent())
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -201,12 +204,18 @@ class Budget:
         if self._reached is not None:
             raise LimitReached(self._reached)
 
-    def forecast(self, name: str, *, calls: int, prompt_tokens: int, completion_tokens: int) -> Forecast:
-        """Turn expected calls and tokens (totals, not per call) of a model into money and time.
+    def forecast(self, name: str, requests: Iterable[Request]) -> Forecast:
+        """What requests to come will take of a model at most, by the estimates that limits are held against, and how long that takes.
 
         usd is None for a model without a known price; seconds are None until a call of this model has been timed.
         """
         model = self._models[name]
-        usd = None if model.price is None else model.price.usd(prompt_tokens, completion_tokens)
-        seconds = model.spent.seconds / model.spent.made * calls / model.lanes if model.spent.made else None
-        return Forecast(calls, prompt_tokens, completion_tokens, usd, seconds)
+        total, computed = Estimate(), set[str]()
+        for request in requests:
+            total += estimate(request, model.price, hidden_tokens=model.hidden_tokens)
+            if model.shares and request.kind == "readout":
+                total += Estimate(prompt_tokens=-_tokens_at_most(request.prefix) if request.prefix in computed else 0)
+                computed.add(request.prefix)
+        usd = None if model.price is None else model.price.usd(total.prompt_tokens, total.completion_tokens)
+        seconds = model.spent.seconds / model.spent.made * total.calls / model.lanes if model.spent.made else None
+        return Forecast(total.calls, total.prompt_tokens, total.completion_tokens, usd, seconds)

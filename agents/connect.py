@@ -74,7 +74,9 @@ async def connect(
     if provider == "local":
         from agents.providers.local import LocalLLM
 
-        return Metered(LocalLLM(spec, report=report), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, on_call=on_call)
+        return Metered(
+            LocalLLM(spec, report=report), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, shares=True, on_call=on_call
+        )
     if provider == "scripted":
         from agents.providers.scripted import ScriptedLLM
 

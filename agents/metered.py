@@ -75,12 +75,14 @@ class Metered:
         batch: int = 1,
         timeout: float | None = None,
         hidden_tokens: int = 0,
+        shares: bool = False,
         redact: Callable[[str], str] = str,
         on_call: OnCall | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """lanes: calls at the same time; batch: requests handed to `base` in one call; timeout: seconds for one try of one call."""
-        budget.admit(base.name, price, lanes=lanes)
+        """lanes: calls at the same time; batch: requests handed to `base` in one call; timeout: seconds for one try of one call;
+        hidden_tokens and shares: as in `Budget.admit`."""
+        budget.admit(base.name, price, lanes=lanes, hidden_tokens=hidden_tokens, shares=shares)
         self.name = base.name
         self.identity: Mapping[str, str] = base.identity
         self.capabilities: frozenset[Capability] = base.capabilities

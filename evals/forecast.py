@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from agents.budget import Budget, Forecast
-from agents.llm import LLM, Message, Request
+from agents.llm import LLM, Request
 from analyzers.evidence import Excerpt
 from evals.instrument import quick
 from evals.label_config import LabelConfig
 from evals.work import Work
 
-LETTERS_A_TOKEN = 4
-"""Of English text; tables and other scripts have fewer."""
-SAID = "the word of an explanation of usual length"
+SAID = "word " * 30
+"""In place of explanations that are not known yet: counted as more tokens than an explainer may write."""
 
 
 @runtime_checkable
 class _Explains(Protocol):
-    def messages(self, excerpts: Sequence[Excerpt]) -> list[Message]: ...
+    def requests(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> Sequence[Request]: ...
 
 
 @runtime_checkable
@@ -35,39 +34,39 @@ def forecast(
     simulates: LLM | None,
     budget: Budget,
 ) -> str:
-    """One line for the user. What is in the cache costs nothing, and what prompts share is computed once by a local model, so it is more
-    than what will be taken."""
+    """One line for the user, counted as each call is held against the limits (`agents.budget.estimate`); what is in the cache costs
+    nothing, so it is more than what will be taken."""
     total, said = Forecast(), []
     if explains is not None and isinstance(explainer, _Explains):
-        firing = [work for work in works if work.evidence.peak > 0]
-        prompts = [sum(len(message.content) for message in explainer.messages(work.evidence.splits["explain"])) for work in firing]
-        calls = len(firing) * config.candidates
-        tokens = config.candidates * sum(prompts) // LETTERS_A_TOKEN
-        total += budget.forecast(explains.name, calls=calls, prompt_tokens=tokens, completion_tokens=calls * len(SAID) // LETTERS_A_TOKEN)
-        said.append(f"{calls} explanations to ask for")
+        explanations = [
+            request
+            for work in works
+            if work.evidence.peak > 0
+            for request in explainer.requests(work.evidence.splits["explain"], candidates=config.candidates, seed=config.seed)
+        ]
+        total += budget.forecast(explains.name, explanations)
+        said.append(f"{len(explanations)} explanations to ask for")
     if simulates is not None and isinstance(simulator, _Simulates):
-        tests = [excerpt for neuron in quick() for excerpt in neuron.excerpts() for _ in range(2 + len(neuron.false_explanations))]
-        asked = [*tests]
+        asked = [
+            (text, excerpt)
+            for neuron in quick()
+            for text in (neuron.explanation, *neuron.false_explanations, "")
+            for excerpt in neuron.excerpts()
+        ]
+        tests = len(asked)
         for work in works:
             splits = work.evidence.splits
-            asked += [*splits["test"] * 3, *splits["calibrate"] * 3]
-            asked += splits["select"] * (1 + config.candidates) if config.candidates > 1 else ()
-        prompt = completion = 0
-        for excerpt in asked:
-            letters, written = _size(simulator.request(SAID, excerpt))
-            prompt, completion = prompt + letters // LETTERS_A_TOKEN, completion + written
-        total += budget.forecast(simulates.name, calls=len(asked), prompt_tokens=prompt, completion_tokens=completion)
-        said.append(f"{len(asked)} excerpts to simulate, {len(tests)} of these to test the simulator")
+            scored = (*splits["test"], *splits["calibrate"])
+            # The explanation and the shuffled control, each candidate where there is a choice, and the null simulation beside them.
+            asked += [(text, excerpt) for text in (SAID, SAID, "") for excerpt in scored]
+            asked += [
+                (text, excerpt) for text in ("", *[SAID] * config.candidates) for excerpt in splits["select"] if config.candidates > 1
+            ]
+        total += budget.forecast(simulates.name, (simulator.request(text, excerpt) for text, excerpt in asked))
+        said.append(f"{len(asked)} excerpts to simulate, {tests} of these to test the simulator")
     if not said:
         return f"{len(works)} sites, and no language model to ask"
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
     time = "" if total.seconds is None else f", about {total.seconds / 60:.0f} min"
     tokens_said = f"{total.prompt_tokens:,} prompt and {total.completion_tokens:,} completion tokens"
     return f"{len(works)} sites: up to {' and '.join(said)}: {tokens_said}, {money}{time}, less what is in the cache"
-
-
-def _size(request: Request) -> tuple[int, int]:
-    """Letters that are sent and tokens that may come back."""
-    if request.kind == "readout":
-        return len(request.prefix) + len(request.head) + sum(map(len, request.pieces)), 0
-    return sum(len(message.content) for message in request.messages), request.max_tokens

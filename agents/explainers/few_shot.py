@@ -63,6 +63,17 @@ class FewShot(ABC):
             turns += [Message(role="user", content=self.user(shown)), Message(role="assistant", content=answer)]
         return [*turns, Message(role="user", content=self.user(self.chosen(excerpts)))]
 
+    def requests(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> list[Chat]:
+        """What is asked for one site that fires, a request a candidate."""
+        messages = self.messages(excerpts)
+        stop: tuple[str, ...] = ()
+        if "prefill" in self._llm.capabilities:
+            messages, stop = [*messages, Message(role="assistant", content=self._prompt.render("lead"))], ("\n",)
+        return [
+            Chat(messages=tuple(messages), max_tokens=self._max_tokens, temperature=TEMPERATURE if i else 0.0, seed=seed + i, stop=stop)
+            for i in range(candidates)
+        ]
+
     async def explain(self, excerpts: Sequence[Excerpt], *, candidates: int, seed: int) -> list[Explanation | Failed]:
         """Up to `candidates` outcomes in the order they were asked, the greedy one first, without those that repeat an earlier one.
 
@@ -73,17 +84,9 @@ class FewShot(ABC):
         if peak <= 0:
             return [Failed("explain", "the site fires on none of the excerpts")]
         lead = self._prompt.render("lead")
-        messages = self.messages(excerpts)
-        stop: tuple[str, ...] = ()
-        if "prefill" in self._llm.capabilities:
-            messages, stop = [*messages, Message(role="assistant", content=lead)], ("\n",)
-        requests = [
-            Chat(messages=tuple(messages), max_tokens=self._max_tokens, temperature=TEMPERATURE if i else 0.0, seed=seed + i, stop=stop)
-            for i in range(candidates)
-        ]
         outcomes: list[Explanation | Failed] = []
         seen: set[str] = set()
-        for reply in await self._llm.answer(requests):
+        for reply in await self._llm.answer(self.requests(excerpts, candidates=candidates, seed=seed)):
             outcome = self._read(reply, lead, excerpts, LOUD * peak)
             if isinstance(outcome, Failed):
                 outcomes.append(outcome)

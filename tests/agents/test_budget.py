@@ -14,6 +14,7 @@ from agents.prices import FREE, Price, listed_price
 from analyzers.errors import ExplicateError, LimitReached, ProviderError
 
 PRICE = Price(1.0, 10.0)
+CHAT = Chat(messages=(Message(role="user", content="What is the capital?"),), max_tokens=50)
 
 
 def budget_of(price: Price | None = PRICE, **limits: Any) -> Budget:
@@ -141,7 +142,7 @@ def test_an_unknown_price_is_said_and_forbids_a_limit_in_money() -> None:
     budget = budget_of(None)
     assert list(budget.unpriced) == ["m"]
     assert not budget_of().unpriced
-    assert budget.forecast("m", calls=2, prompt_tokens=10, completion_tokens=0).usd is None
+    assert budget.forecast("m", [CHAT]).usd is None
 
 
 def test_two_models_share_limits_and_are_told_apart() -> None:
@@ -158,15 +159,29 @@ def test_two_models_share_limits_and_are_told_apart() -> None:
 
 def test_a_forecast_is_money_and_time() -> None:
     budget = Budget()
-    budget.admit("m", Price(0.25, 2.0), lanes=4)
-    first = budget.forecast("m", calls=1000, prompt_tokens=2_000_000, completion_tokens=50_000)
-    assert first == Forecast(1000, 2_000_000, 50_000, 0.25 * 2 + 2.0 * 0.05, None)
+    budget.admit("m", Price(0.25, 2.0), lanes=4, hidden_tokens=150)
+    first = budget.forecast("m", [CHAT] * 1000)
+    prompt = estimate(CHAT, None).prompt_tokens * 1000
+    assert first == Forecast(1000, prompt, 200_000, first.usd, None)
+    assert first.usd == pytest.approx((0.25 * prompt + 2.0 * 200_000) / 1e6)
     asyncio.run(budget.reserve(Estimate(1)))
     budget.book("m", Estimate(1), Usage(), 3.0)
-    assert budget.forecast("m", calls=1000, prompt_tokens=0, completion_tokens=0).seconds == 1000 * 3.0 / 4
+    assert budget.forecast("m", [CHAT] * 1000).seconds == 1000 * 3.0 / 4
     total = Forecast(1, 2, 3, 4.0, 5.0) + Forecast(10, 20, 30, 40.0, 50.0)
     assert total == Forecast(11, 22, 33, 44.0, 55.0)
     assert (total + first).seconds is None
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_forecast_counts_what_is_computed_once_for_all_once(shares: bool) -> None:
+    budget = Budget()
+    budget.admit("m", FREE, shares=shares)
+    readout = Readout(prefix="of the valley " * 20, head="the word", pieces=(" a", " b"), after=(1,), options=("0",))
+    other = readout.model_copy(update={"prefix": "of the town " * 30})
+    one, two = (estimate(request, None).prompt_tokens for request in (readout, other))
+    alone = estimate(readout.model_copy(update={"prefix": ""}), None).prompt_tokens
+    found = budget.forecast("m", [readout, other, readout, readout])
+    assert (found.calls, found.prompt_tokens) == (4, one + two + 2 * (alone if shares else one))
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,40 @@
 """The forecast of a labelling run against the requests that are sent."""
 
+import json
+import math
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import numpy as np
+import pytest
 
 from agents.budget import Budget
 from agents.explainers import EXPLAINERS
-from agents.llm import ChatReply
+from agents.llm import Capability, ChatReply, Request
 from agents.metered import Metered
 from agents.prices import Price
 from agents.providers.scripted import ScriptedLLM
 from agents.simulators import SIMULATORS
+from analyzers.errors import Failed
 from analyzers.evidence import Evidence, Excerpt, Moments
 from analyzers.sites import Site
 from evals.forecast import forecast
+from evals.instrument import quick
 from evals.label_config import LabelConfig
 from evals.work import Work
 
+WORDS = [f" word{i}" for i in range(10)]
+SPLITS = {"explain": 6, "select": 3, "calibrate": 2, "test": 4}
 
-def evidence(site: Site) -> Evidence:
+
+def evidence(site: Site, tokens: Sequence[str] = WORDS) -> Evidence:
     def excerpt(number: int) -> Excerpt:
-        activations = np.zeros(10, np.float32)
+        activations = np.zeros(len(tokens), np.float32)
         activations[4] = 1 + number
-        return Excerpt(f"d{number}", 0, tuple(f" word{i}" for i in range(10)), activations, "top")
+        return Excerpt(f"d{number}", 0, tuple(tokens), activations, "top")
 
-    counts = {"explain": 6, "select": 3, "calibrate": 2, "test": 4}
-    splits: Any = {split: tuple(excerpt(number) for number in range(count)) for split, count in counts.items()}
+    splits: Any = {split: tuple(excerpt(number) for number in range(count)) for split, count in SPLITS.items()}
     return Evidence(site, splits, Moments(tokens=100, mean=0.0, variance=1.0, firing=0.1))
 
 
@@ -44,15 +52,20 @@ def said(candidates: int, price: Price | None) -> str:
     )
 
 
+def figures(line: str) -> list[int]:
+    """Prompt and completion tokens of a forecast."""
+    return [int(text.replace(",", "")) for text in re.findall(r"([\d,]+) (?:prompt|completion)", line)]
+
+
 def test_calls_are_counted_exactly() -> None:
     # The quick selftest here has one neuron of one sentence: its true, one false and the null explanation.
-    everything = 3 + 2 * (3 * 4 + 2 * 2 + 3 * 3)
+    everything = 3 + 2 * (3 * (4 + 2) + 3 * 3)
     assert f"up to 4 explanations to ask for and {everything} excerpts to simulate, 3 of these" in said(2, Price(1, 1))
-    assert "up to 2 explanations to ask for and 35 excerpts" in said(1, Price(1, 1))
+    assert "up to 2 explanations to ask for and 39 excerpts" in said(1, Price(1, 1))
 
 
 def test_money_follows_the_price_and_is_not_made_up() -> None:
-    prompt, completion = (int(text.replace(",", "")) for text in re.findall(r"([\d,]+) (?:prompt|completion)", said(2, Price(1, 1))))
+    prompt, completion = figures(said(2, Price(1, 1)))
     assert f"{(prompt * 100 + completion * 300) / 1e6:.2f} USD" in said(2, Price(100, 300))
     assert "a price that is not known" in said(2, None)
 
@@ -68,3 +81,59 @@ def test_without_a_language_model_nothing_is_asked() -> None:
         budget=Budget(),
     )
     assert line == "1 sites, and no language model to ask"
+
+
+TEXT = (
+    " In", " 19", "27", " the", " old", " bridge", " was", " carried", " away", " by", " a", " flood", ",", " and", " people", " crossed",
+    " by", " boat", ".", "\n", ' "', "We", " never", " wanted", " 36", " years",
+)  # fmt: skip
+LONG = (
+    "names of rivers and bridges in texts on the history of a town, above all where they follow a year or a number of visitors, and the "
+    "verbs of motion right behind them, such as rises, crossed or carried"
+)
+
+
+def count(text: str) -> int:
+    """As today's tokenizers count or more: pieces of words of six letters, and every digit, mark and space that is not before a word."""
+    return sum(math.ceil(len(piece.strip()) / 6) or 1 for piece in re.findall(r" ?[^\W\d_]+|\d|\s|[^\w\s]|_", text))
+
+
+def taken(request: Request) -> int:
+    """Prompt tokens that are paid for: every turn has a head and an end, and a schema is read like the rest."""
+    if request.kind == "readout":
+        return count(request.prefix + request.head + "".join(request.pieces))
+    schema = 0 if request.json_schema is None else count(json.dumps(dict(request.json_schema)))
+    return 3 + schema + sum(4 + count(message.content) for message in request.messages)
+
+
+@pytest.mark.parametrize("explainer", [entry.name for entry in EXPLAINERS.entries().values() if entry.needs is not None])
+@pytest.mark.parametrize("simulator", [entry.name for entry in SIMULATORS.entries().values() if entry.needs is not None])
+@pytest.mark.parametrize("shares", [False, True])
+async def test_no_run_takes_more_than_its_forecast(explainer: str, simulator: str, shares: bool) -> None:
+    """Everything a run asks, asked of a model that says nothing: counted beside the forecast; sharing, each prefix once."""
+    budget = Budget()
+    everything = frozenset(get_args(Capability))
+    base = ScriptedLLM(lambda request: Failed("ask", "nothing to say"), capabilities=everything)
+    llm = Metered(base, budget=budget, cache=None, price=None, shares=shares)
+    explains, simulates = EXPLAINERS.create(explainer, llm), SIMULATORS.create(simulator, llm)
+    work = Work(Site(0, 0), evidence(Site(0, 0), TEXT), "other")
+    config = LabelConfig.checked(subject="s", candidates=2)
+    prompt, completion = figures(
+        forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, budget=budget)
+    )
+    splits = work.evidence.splits
+    await explains.explain(splits["explain"], candidates=2, seed=0)
+    for neuron in quick():
+        for text in (neuron.explanation, *neuron.false_explanations, ""):
+            await simulates.simulate(text, neuron.excerpts())
+    for text in (LONG, LONG.upper(), ""):
+        for split in ("select", "calibrate", "test"):
+            # The excerpts are alike, and equal requests would be asked once.
+            for excerpt in splits[split]:
+                await simulates.simulate(text, [excerpt])
+    assert len(base.history) == 2 + 3 + 3 * (3 + 2 + 4)
+    prefixes = [request.prefix for request in base.history if request.kind == "readout"]
+    shared = sum(map(count, prefixes)) - sum(map(count, set(prefixes))) if shares else 0
+    actual = sum(map(taken, base.history)) - shared
+    assert actual <= prompt < 2.5 * actual
+    assert completion == sum(request.max_tokens if request.kind == "chat" else 1 for request in base.history)
