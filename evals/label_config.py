@@ -12,6 +12,8 @@ from analyzers.sites import Polarity, Site
 
 DEFAULT_SAMPLE = 20
 """How many neurons are drawn when neither sites nor a number are given."""
+LARGEST_SEED = 2**32 - 1
+"""What every generator and every provider takes."""
 
 
 class LabelConfig(BaseModel):
@@ -33,14 +35,21 @@ class LabelConfig(BaseModel):
     excerpt_tokens: int = Field(32, ge=17, le=128)
     """More than the margins of 8 tokens on both sides of a block, where no peak is looked for."""
     base_url: str | None = None
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     dtype: str = "auto"
     device: str = "auto"
     trust_remote_code: bool = False
 
     @classmethod
     def checked(cls, **values: Any) -> "LabelConfig":
-        """Build from what a user wrote; raises ExplicateError naming the first option that is wrong."""
+        """Build from what a user wrote; raises ExplicateError naming the first option that is wrong.
+
+        `sites` is None where the neurons are to be drawn; naming none is a mistake.
+        """
+        sites = values.pop("sites", None)
+        if sites is not None and not sites:
+            raise ExplicateError("--sites names no neuron; write some, such as L7.mlp.1306,L9.mlp.851-, or leave it out to draw them")
+        values |= {} if sites is None else {"sites": sites}
         try:
             config = cls(**values)
         except ValidationError as error:
@@ -49,6 +58,11 @@ class LabelConfig(BaseModel):
             raise ExplicateError(f"{option} {first['input']!r}: {first['msg']}") from None
         if config.sites and (config.layers or config.sample):
             raise ExplicateError("--sites names the neurons, --layers and --sample draw them: give one or the other")
+        if config.sites and config.polarity != "dominant":
+            raise ExplicateError(
+                f"--polarity {config.polarity!r} is for neurons that are drawn; with --sites leave it out: "
+                "a name with a - at the end is the negative side, L7.mlp.1306-, and one without the positive"
+            )
         for name in config.sites:
             Site.parse(name)
         return config
@@ -59,11 +73,11 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    calls: int | None = None
-    tokens: int | None = None
-    usd: float | None = None
+    calls: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0)
+    usd: float | None = Field(default=None, ge=0)
     price: str | None = None
-    concurrency: int = 8
+    concurrency: int = Field(default=8, ge=1)
 
     def check(self) -> None:
         """Raise ExplicateError for a limit of zero, which allows nothing."""

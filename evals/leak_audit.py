@@ -25,6 +25,7 @@ from typing import Any
 from analyzers.duplicates import SHINGLE, normalise, words
 from analyzers.errors import RunFolderError
 from evals.results import LeakAudit
+from evals.run_folder import read_parquet
 
 NEAR_DUPLICATE = 0.5
 """From this overlap on an excerpt counts as shown to its own site's explainer."""
@@ -67,7 +68,7 @@ def audit(run: Path) -> LeakAudit:
     or if its document is in two splits. An excerpt of fewer words is sought as a whole, one of fewer than 12 letters and digits by all
     that is not white space, if that is 12 characters. Raises RunFolderError for missing or damaged artefacts.
     """
-    rows = _rows(run / "excerpts.parquet")
+    rows = read_parquet(run / "excerpts.parquet", _COLUMNS)
     calls = list(_explain_calls(run / "transcript.jsonl"))
     splits: dict[str, set[str]] = defaultdict(set)
     scored: dict[str, list[_Excerpt]] = defaultdict(list)
@@ -196,23 +197,11 @@ def _without_space(text: str) -> str:
     return "".join(normalise(text).split())
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=_COLUMNS).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise RunFolderError(f"{str(path)!r} cannot be read ({reason}); run the command that made the run again") from None
-    return rows
-
-
 def _explain_calls(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the calls by which explanations were asked for; none where no language model was called at all."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 call = json.loads(line)

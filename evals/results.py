@@ -1,4 +1,7 @@
-"""The documented contract of results.json (docs/results.md): additive, so that a reader of an older one reads a newer one."""
+"""The documented contract of results.json (docs/results.md): additive, so that a reader of an older one reads a newer one.
+
+What a later version added is left out on reading.
+"""
 
 from typing import Any, Literal
 
@@ -8,7 +11,7 @@ SCHEMA = 1
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
 class Value(_Model):

@@ -36,14 +36,33 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: Any = N
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a run folder; raises RunFolderError where it is missing or damaged."""
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run folder; raises RunFolderError where it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{str(path.parent)!r} is no run folder: it has no {path.name}; give the folder that --out named") from None
+    except OSError as error:
+        raise RunFolderError(f"{str(path)!r} cannot be read: {error.strerror}; give the folder that --out named") from None
     except ValueError as error:
         raise RunFolderError(f"{str(path)!r} is damaged ({error}); run the command again with another --out") from None
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{str(path)!r} is damaged (it holds no JSON object); run the command again with another --out")
+    return found
+
+
+def read_parquet(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """These columns of a parquet file of a run folder, by row; raises RunFolderError where it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "there is no such file" if missing else " ".join(str(error).split())
+        raise RunFolderError(f"{str(path)!r} cannot be read ({reason}); run the command that made the run again") from None
+    return rows
 
 
 class RunFolder:
@@ -85,7 +104,7 @@ class RunFolder:
             if manifest.exists():
                 found = read_json(manifest)
                 self._check_same(found)
-                self._manifest = dict(found)
+                self._manifest = found
             else:
                 write_json(manifest, self._manifest)
         except BaseException:
@@ -121,7 +140,8 @@ class RunFolder:
             raise RunFolderError(
                 f"{where} is a run of {found.get('command')!r}, not of {self._manifest['command']!r}; choose another --out"
             )
-        ours, theirs = json.loads(json.dumps(self._manifest["config"])), found.get("config", {})
+        ours, theirs = json.loads(json.dumps(self._manifest["config"])), found.get("config")
+        theirs = theirs if isinstance(theirs, dict) else {}
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key):
                 raise RunFolderError(
@@ -154,7 +174,10 @@ class Transcript:
             if len(whole) != len(data):
                 with path.open("rb+") as file:
                     file.truncate(len(whole))
-            self._seen.update(json.loads(line)["key"] for line in whole.splitlines())
+            try:
+                self._seen.update(json.loads(line)["key"] for line in whole.splitlines())
+            except (ValueError, KeyError, TypeError):
+                raise RunFolderError(f"{str(path)!r} is damaged; run the command again with another --out") from None
         self._path = path
         for row in self._early:
             self.append(row)

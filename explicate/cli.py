@@ -31,7 +31,10 @@ _INTERRUPTED = 130
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())
+    """The message on one line; what a server or a file put into it cannot steer the terminal."""
+    from agents.untrusted import one_line
+
+    return one_line(" ".join(message.split()))
 
 
 def _stop(message: str, code: int) -> NoReturn:
@@ -65,9 +68,9 @@ def run(body: Callable[[], int | None]) -> None:
         if error.errno in _NO_ROOM:
             where = f" at {error.filename!r}" if error.filename else ""
             _stop(f"error: {_NO_ROOM[error.errno]}{where}; free some room and run the same command again, it goes on from here", 2)
-        if isinstance(error, PermissionError):
-            _stop(f"error: no permission to write {error.filename!r}; choose another folder or change its permissions", 2)
-        raise
+        if error.filename is None:
+            _stop(f"error: {_one_line(str(error)) or type(error).__name__}", 2)
+        _stop(f"error: {error.filename!r} cannot be read or written: {error.strerror}; give another path, or mend this one", 2)
 
 
 def main() -> None:

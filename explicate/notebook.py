@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from agents.untrusted import one_line
 from analyzers.errors import ExplicateError
 from evals.label_config import LabelConfig, Limits
 from evals.results import RunResults, SiteResult
@@ -26,7 +27,7 @@ class SiteView:
     artefacts: Artefacts
 
     def __repr__(self) -> str:
-        return f"{label_of(self.result.site, self.result.polarity)}: {self.result.explanation or 'no explanation'}"
+        return f"{label_of(self.result.site, self.result.polarity)}: {one_line(self.result.explanation or 'no explanation')}"
 
     def _repr_html_(self) -> str:
         return render_site(self.artefacts, self.result)
@@ -84,7 +85,7 @@ def open_run(path: str | Path) -> Run:
 def label(
     subject: str,
     *,
-    sites: Sequence[str] = (),
+    sites: Sequence[str] | None = None,
     layers: str = "",
     sample: int = 0,
     polarity: Literal["dominant", "both", "+", "-"] = "dominant",
@@ -115,7 +116,7 @@ def label(
 
     config = LabelConfig.checked(
         subject=str(subject),
-        sites=tuple(sites),
+        sites=None if sites is None else tuple(sites),
         layers=layers,
         sample=sample,
         polarity=polarity,
@@ -162,6 +163,8 @@ def sample(
     from analyzers.subject import Subject
     from explicate.progress import bars
 
+    # The options are those of a labelling run, within the same bounds.
+    LabelConfig.checked(subject=str(subject), corpus=corpus, tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed)
     with bars() as report:
         model = Subject.load(subject, dtype=dtype, device=device, trust_remote_code=trust_remote_code, report=report)
         return open_pass(model, corpus, tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed, report=report)

@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from analyzers.errors import RunFolderError
 from analyzers.whole_files import replaced
 from evals.cautions import CHANCE
 from evals.results import RunResults, SiteResult, Value, headline
-from evals.run_folder import read_json
+from evals.run_folder import read_json, read_parquet
 from explicate.site_card import TITLES, card, label_of, number
 
 PURPOSES = {
@@ -27,6 +28,8 @@ PURPOSES = {
     "calibrate": "what fitted the calibration of simulated levels",
     "test": "what is scored",
 }
+_EXCERPT = ("site", "polarity", "split", "stratum", "document", "start", "tokens", "activations")
+_SIMULATION = ("site", "polarity", "document", "start", "of", "values")
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,21 @@ class Artefacts:
 
 
 def read(run: Path) -> Artefacts:
-    """Read a run folder; raises RunFolderError where it is none, or its run did not end."""
-    import pyarrow.parquet as pq
+    """Read a run folder; raises RunFolderError where it is none, its run did not end, or a file is damaged."""
+    from pydantic import ValidationError
 
-    results = RunResults.model_validate(read_json(run / "results.json"))
+    path = run / "results.json"
+    try:
+        results = RunResults.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RunFolderError(f"{str(path)!r} is damaged ({wrong}); run the command that made the run again") from None
     excerpts: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in pq.read_table(run / "excerpts.parquet").to_pylist():
+    for row in read_parquet(run / "excerpts.parquet", _EXCERPT):
         excerpts[label_of(row["site"], row["polarity"])].append(row)
     simulated: dict[tuple[str, str, int], dict[str, Sequence[float | None]]] = defaultdict(dict)
-    for row in pq.read_table(run / "simulations.parquet").to_pylist():
+    for row in read_parquet(run / "simulations.parquet", _SIMULATION):
         if row["values"] is not None:
             simulated[label_of(row["site"], row["polarity"]), row["document"], row["start"]][row["of"]] = row["values"]
     return Artefacts(results, excerpts, simulated)

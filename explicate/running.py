@@ -38,7 +38,7 @@ def await_(work: Coroutine[Any, Any, T]) -> T:
 def default_out(config: "LabelConfig") -> Path:
     """runs/<subject>-<hash of the configuration>: the same command goes on in the same folder."""
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return Path("runs") / f"{Path(config.subject).name}-{digest}"
+    return Path("runs") / f"{Path(config.subject).name[:50]}-{digest}"
 
 
 def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
@@ -76,12 +76,17 @@ def show(results: "RunResults", page: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from agents.untrusted import one_line
     from evals.cautions import cautions
     from evals.results import Lift, Value, headline
     from explicate.report import instrument_sentence
 
+    def plain(text: str) -> str:
+        """Text of a model or a user, that steers neither the table nor the terminal."""
+        return escape(one_line(text))
+
     console = Console()
-    title = f"Neurons of {escape(str(results.manifest['config']['subject']))}"
+    title = f"Neurons of {plain(str(results.manifest['config']['subject']))}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0, expand=True)
     table.add_column("site", no_wrap=True)
     table.add_column("±", no_wrap=True)
@@ -91,7 +96,8 @@ def show(results: "RunResults", page: Path) -> None:
     auroc = results.instrument.auroc if results.instrument is not None else None
     mark = "✱" if results.instrument is None or results.instrument.cannot_judge else ""
     for site in results.sites:
-        said = escape(site.explanation) if site.explanation is not None else f"[red]{escape(reason(site))}"
+        why = reason(site)
+        said = "\n".join(part for part in (plain(site.explanation or ""), f"[red]{plain(why)}[/]" if why else "") if part)
         minded = ", ".join(caution.tag for caution in cautions(site, results.instrument))
         said += f"\n[yellow]{minded}" if minded else ""
         over = f"\n[dim]{site.lift.over.replace('_', ' ')}" if isinstance(site.lift, Lift) else ""
@@ -99,9 +105,9 @@ def show(results: "RunResults", page: Path) -> None:
             site.site,
             site.polarity,
             said,
-            number(site.scores.get("pearson")),
-            number(site.scores.get(headline(site.scores))),
-            number(site.lift, sign=True) + over,
+            cell(site.scores.get("pearson")),
+            cell(site.scores.get(headline(site.scores))),
+            cell(site.lift, sign=True) + over,
             f"{auroc.value:.2f}{mark}" if isinstance(auroc, Value) else f"none{mark}",
         )
     console.print(table)
@@ -110,21 +116,26 @@ def show(results: "RunResults", page: Path) -> None:
         f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED'} "
         f"({audit.checked:,} comparisons); {results.calls.made:,} LLM calls made, {results.calls.cached:,} from the cache, "
         f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
-        + (f", not counting {escape(', '.join(results.unpriced))}, whose price is not known" if results.unpriced else "")
+        + (f", not counting {plain(', '.join(results.unpriced))}, whose price is not known" if results.unpriced else "")
     )
     if results.void:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
-    console.print(f"{mark} {escape(instrument_sentence(results))}".strip())
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"{mark} {plain(instrument_sentence(results))}".strip())
+    console.print(f"Report: {escape(str(page))}", soft_wrap=True)
 
 
 def reason(site: "SiteResult") -> str:
-    """Why a site has no explanation."""
-    return site.failures[-1].reason if site.failures else "no explanation"
+    """Why a site has no explanation or no score; empty where it has both."""
+    from evals.results import Value, headline
+
+    score = site.scores.get(headline(site.scores))
+    if score is None or (site.explanation is None and site.failures):
+        return site.failures[-1].reason if site.failures else "not scored"
+    return "" if isinstance(score, Value) else score.reason
 
 
-def number(value: Any, *, sign: bool = False) -> str:
-    """A value with its interval below it, or that it failed."""
+def cell(value: Any, *, sign: bool = False) -> str:
+    """A value for a table, with its interval below it, or that it failed."""
     from evals.results import Value
 
     if not isinstance(value, Value):
@@ -138,19 +149,24 @@ def number(value: Any, *, sign: bool = False) -> str:
 
 def show_selftest(result: "SelftestResult") -> None:
     """The table of a selftest: how true explanations rank over false ones, by kind, and which kinds are not to be judged."""
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"Selftest of {escape(result.simulator)}", title_justify="left")
-    for column in ("kind", "neurons", "within", "AUROC", "without null contrast:\nwithin", "AUROC", "unranked pairs", ""):
+    table = Table(title=f"Selftest of {escape(result.simulator)}", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("kind", no_wrap=True)
+    for column in ("neurons", "within", "AUROC", "as simulated:\nwithin", "\nAUROC"):
         table.add_column(column)
+    table.add_column("", no_wrap=True)
     rows = [("all", result.overall, result.raw_overall)]
     rows += [(kind, ranking, result.raw_kinds[kind]) for kind, ranking in result.kinds.items()]
     for kind, ranking, raw in rows:
-        cells = [number(value) for value in (ranking.within, ranking.auroc, raw.within, raw.auroc)]
-        verdict = "" if ranking.judges else "[red]cannot judge"
-        table.add_row(escape(kind), str(ranking.neurons), *cells, f"{ranking.unranked} of {ranking.pairs}", verdict)
+        cells = [cell(value) for value in (ranking.within, ranking.auroc, raw.within, raw.auroc)]
+        verdict = "" if kind in ("all", *result.judged) else "[red]cannot judge"
+        if ranking.unranked:
+            verdict += f"\n{ranking.unranked} of {ranking.pairs} pairs unranked"
+        table.add_row(escape(kind), str(ranking.neurons), *cells, verdict.strip())
     console = Console()
     console.print(table)
     console.print(

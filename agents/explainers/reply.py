@@ -3,6 +3,7 @@
 import re
 
 from agents.llm import ChatReply
+from agents.untrusted import one_line
 from analyzers.errors import Failed
 
 LONGEST = 60
@@ -35,7 +36,8 @@ def _loops(words: list[str]) -> bool:
 
 
 def read_explanation(reply: ChatReply, *, lead: str) -> str | Failed:
-    """The explanation in a reply: its first paragraph on one line, without `lead`, wrapping quotes and the full stop.
+    """The explanation in a reply: its first paragraph on one line, without `lead`, wrapping quotes and the full stop; control
+    characters are written out, so that it cannot steer a terminal that it is printed to.
 
     A reply cut off by the token limit is read up to its last full stop, semicolon or comma. Failed for a reply that is empty, a
     refusal, longer than LONGEST words, repeats itself, or is no explanation (says that it does not know, has no words, is code).
@@ -68,4 +70,4 @@ def read_explanation(reply: ChatReply, *, lead: str) -> str | Failed:
         return failed("repeats itself")
     if not re.search(r"[^\W\d_]", text) or _NOTHING.fullmatch(text):
         return failed("not an explanation")
-    return text
+    return one_line(text)

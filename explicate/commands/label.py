@@ -26,7 +26,9 @@ from explicate.commands.options import (
 
 def label(
     subject: SubjectName,
-    sites: Annotated[str, typer.Option(help="Neurons, comma-separated: L7.mlp.1306,L9.mlp.851- (a - at the end: its negative side).")] = "",
+    sites: Annotated[
+        str | None, typer.Option(help="Neurons, comma-separated: L7.mlp.1306,L9.mlp.851- (- at the end: negative side).")
+    ] = None,
     layers: Annotated[str, typer.Option(help="Instead of --sites: layers to draw neurons from, such as 0-11 or 3,7.")] = "",
     sample: Annotated[int, typer.Option(help="Instead of --sites: how many neurons to draw at random.", min=0)] = 0,
     polarity: Annotated[str, typer.Option(help="Side of drawn neurons: dominant, both, + or -.")] = "dominant",
@@ -63,7 +65,7 @@ def label(
 
     config = LabelConfig.checked(
         subject=subject,
-        sites=tuple(name.strip() for name in sites.split(",") if name.strip()),
+        sites=None if sites is None else tuple(name.strip() for name in sites.split(",") if name.strip()),
         layers=layers,
         sample=sample,
         polarity=polarity,

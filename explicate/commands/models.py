@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def models(
-    fetch: Annotated[list[str] | None, typer.Argument(help="Names to bring into the cache; none: only list.")] = None,
+    fetch: Annotated[list[str] | None, typer.Argument(help="Names to bring into the cache; none, or list: only list.")] = None,
     json: Json = False,
 ) -> None:
     """List the models and texts known by name: licence, size, source, and what is cached. With names: fetch these.
@@ -23,7 +23,7 @@ def models(
     from explicate.progress import bars
     from explicate.running import show_json
 
-    if fetch:
+    if fetch and fetch != ["list"]:
         with bars() as report:
             for name in fetch:
                 bring(name, report)

@@ -8,7 +8,7 @@ SubjectName = Annotated[str, typer.Argument(help="The model under study: an asse
 Corpus = Annotated[str, typer.Option(help="Text to sample: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")]
 Tokens = Annotated[int, typer.Option(help="How much text to sample, in tokens.", min=1)]
 ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=17, max=128)]
-Seed = Annotated[int, typer.Option(help="Seed of everything that draws.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that draws.", min=0, max=2**32 - 1)]
 Dtype = Annotated[str, typer.Option(help="Number format of the subject: auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option(help="Where the subject runs: auto, cpu, cuda or mps.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that the model's folder brings along.")]

@@ -22,6 +22,7 @@ def report(
     from explicate.running import show, show_json
 
     if leak_audit:
+        from agents.untrusted import one_line
         from evals.leak_audit import audit
 
         found = audit(run)
@@ -30,7 +31,7 @@ def report(
         else:
             print(f"{'passed' if found.passed else 'FAILED'}: {found.checked:,} comparisons, largest overlap {found.largest_overlap:.0%}")
             for leak in found.leaks:
-                print("  " + ", ".join(f"{key} {value}" for key, value in leak.items()))
+                print("  " + one_line(", ".join(f"{key} {value}" for key, value in leak.items())))
         if not found.passed:
             raise ExplicateError(f"{str(run)!r} leaks: {len(found.leaks)} scored or selecting excerpts were shown to an explainer")
         return

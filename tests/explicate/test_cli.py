@@ -1,6 +1,7 @@
 """The commands as a user gives them: what stands on stdout, what --json holds, which files appear."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,77 @@ def test_label_json_is_what_results_json_holds_and_report_shows_it_again(call: C
     again = json.loads(call("report", "out", "--json").stdout)
     assert again.pop("report") == "out/report.html"
     assert again == shown
+    sections = documented()
+    assert shown.keys() == sections["results.json"]
+    assert all(site.keys() == sections["sites"] for site in shown["sites"])
+    assert shown["instrument"].keys() == sections["instrument"]
     assert page.read_bytes() == before
     audit = json.loads(call("report", "out", "--leak-audit", "--json").stdout)
     assert audit == shown["leak_audit"]
     assert call("report", "out", "--leak-audit").stdout.startswith("passed: ")
+
+
+def documented() -> dict[str, set[str]]:
+    """The keys that docs/results.md names in the tables of results.json, of one of its sites and of the instrument."""
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8").split("## results.json")[1].split("\n## ")[0]
+    parts = re.split(r"^Each of `sites`:$|^`instrument`:$", text, flags=re.MULTILINE)
+    keys = [{key for row in re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)} for part in parts]
+    return dict(zip(("results.json", "sites", "instrument"), keys, strict=True))
+
+
+@pytest.fixture
+def results(call: Callable[..., Result], text: list[object]) -> dict[str, Any]:
+    """results.json of a run without a language model in `out`."""
+    shown = call("label", *text, "--sites", "L0.mlp.3", "--explainer", "template", "--simulator", "lexical", "--out", "out", "--json")
+    found: dict[str, Any] = json.loads(shown.stdout)
+    return found
+
+
+def test_what_a_later_version_added_to_results_is_left_out_on_reading(call: Callable[..., Result], results: dict[str, Any]) -> None:
+    more: dict[str, Any] = json.loads(json.dumps(results))
+    for part in (more, more["sites"][0], more["sites"][0]["lift"], *more["sites"][0]["scores"].values(), more["calls"], more["leak_audit"]):
+        part["added_later"] = {"value": 1}
+    Path("out/results.json").write_text(json.dumps(more))
+    again = json.loads(call("report", "out", "--json").stdout)
+    assert {key: again[key] for key in results} == results
+
+
+def test_a_score_that_failed_says_why_below_its_explanation(call: Callable[..., Result], results: dict[str, Any]) -> None:
+    (site,) = results["sites"]
+    site["explanation"] = "words about war"
+    site["scores"] = {name: {"failed": True, "stage": "score", "reason": "the site is constant here"} for name in site["scores"]}
+    site["failures"] = [{"failed": True, "stage": "explain", "reason": "another candidate was refused"}]
+    Path("out/results.json").write_text(json.dumps(results))
+    shown = " ".join(call("report", "out").stdout.split())
+    assert "words about war" in shown
+    assert "the site is constant here" in shown
+    assert "another candidate" not in shown
+
+
+def test_the_name_of_a_folder_is_no_markup(call: Callable[..., Result], results: dict[str, Any]) -> None:
+    Path("out").rename("of [red] and [b")
+    assert "Report: of [red] and [b/report.html" in call("report", "of [red] and [b").stdout
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b2J"
+
+
+def test_text_of_a_model_or_a_corpus_does_not_steer_the_terminal(call: Callable[..., Result], results: dict[str, Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (site,) = results["sites"]
+    site["explanation"] = f"words {HOSTILE}"
+    results["manifest"]["config"]["subject"] = HOSTILE
+    Path("out/results.json").write_text(json.dumps(results))
+    table = call("report", "out").stdout
+    rows = pq.read_table("out/excerpts.parquet").to_pylist()
+    rows += [row | {"document": HOSTILE, "split": split} for row in rows[:1] for split in ("explain", "test")]
+    pq.write_table(pa.Table.from_pylist(rows), "out/excerpts.parquet")
+    leaks = CliRunner().invoke(app, ["report", "out", "--leak-audit"]).stdout
+    for shown in (table, leaks):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+        assert "\\u001b]0;owned" in shown
 
 
 def test_sites_are_drawn_by_layer_and_seed(call: Callable[..., Result], text: list[object]) -> None:

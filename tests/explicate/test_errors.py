@@ -106,6 +106,12 @@ def check(outcome: Outcome, *said: str, code: int = 2) -> None:
         (("--polarity", "up"), ("--polarity 'up'", "dominant")),
         (("--sites", "L0.mlp"), ("'L0.mlp' is not a site", "L7.mlp.1306-")),
         (("--sites", "L0.mlp.1", "--sample", 3), ("--sites", "--sample", "one or the other")),
+        (("--sites", ","), ("--sites names no neuron", "L7.mlp.1306")),
+        (("--sites", ""), ("--sites names no neuron", "leave it out")),
+        (("--polarity", "-"), ("--polarity '-'", "--sites", "L7.mlp.1306-")),
+        (("--polarity", "both"), ("--polarity 'both'", "drawn")),
+        (("--seed", -1), ("--seed", "greater than or equal to 0", "--help")),
+        (("--seed", 10**20), ("--seed", "4294967295", "--help")),
         (("--base-url", "http://127.0.0.1:1/v1"), ("--base-url 'http://127.0.0.1:1/v1'", "'template' and 'lexical'", "leave it out")),
         (("--explainer", "openai:m", "--base-url", "localhost"), ("'localhost' is not a base URL", "http://127.0.0.1:8000/v1")),
         (("--tokens", 0), ("--tokens", "greater than or equal to 1", "--help")),
@@ -132,6 +138,42 @@ def test_an_unknown_command_or_option_is_one_line(explicate: Explicate) -> None:
     check(explicate("label", "x", "--site", "L0.mlp.1"), "--site", "--sites", "explicate label --help")
     check(explicate("selftest", "--simulator", "lexical", "--base-url", "http://127.0.0.1:1/v1"), "--base-url", "'lexical'")
     check(explicate("report", "nowhere"), "'nowhere' is no run folder", "--out")
+
+
+def test_a_seed_that_is_none_is_told_by_every_command(explicate: Explicate) -> None:
+    for command in (("sample", "x"), ("selftest", "--simulator", "lexical")):
+        for seed in (-1, 2**32):
+            check(explicate(*command, "--seed", seed), "--seed", "--help")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_told_and_nothing_is_made(label: Explicate, explicate: Explicate, workplace: Path) -> None:
+    long = "a" * 300
+    before = set(workplace.iterdir())
+    check(label("--out", long), f"{long}/manifest.json'", "File name too long")
+    check(label("--corpus", long), f"'{long}'", "File name too long")
+    check(label("--out", None, subject=long), f"'{long}'", "File name too long")
+    check(explicate("sample", long), f"'{long}'", "File name too long")
+    check(explicate("report", long), f"{long}/results.json'", "File name too long")
+    assert {path for path in workplace.iterdir() if path.name != "store"} <= before
+
+
+def test_an_error_that_nobody_foresaw_names_the_file_and_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, said in (
+        (PermissionError(13, "Permission denied", "a file"), "error: 'a file' cannot be read or written: Permission denied"),
+        (ConnectionResetError("the server \x1b[2Jhung up"), "error: the server \\u001b[2Jhung up"),
+        (TimeoutError(), "error: TimeoutError"),
+    ):
+
+        def body(error: OSError = error) -> None:
+            raise error
+
+        with pytest.raises(SystemExit) as stop:
+            cli.run(body)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert stop.value.code == 2
+        assert line.startswith(said)
 
 
 # ---- the subject
@@ -280,6 +322,51 @@ def test_a_run_that_is_not_over_has_no_report(explicate: Explicate, workplace: P
     (workplace / "begun" / "manifest.json").write_text("{}", encoding="utf-8")
     check(explicate("report", workplace / "begun"), "has no results.json")
     check(explicate("report", workplace / "begun", "--leak-audit", "--json"), "excerpts.parquet")
+
+
+def test_a_run_folder_that_is_damaged_is_told_and_left_as_it_is(label: Explicate, explicate: Explicate, workplace: Path) -> None:
+    assert label().code == 0
+    out = workplace / "out"
+    whole = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    results = json.loads(whole[out / "results.json"])
+    (out / "results.json").write_text(json.dumps({**results, "usd": "much"}), encoding="utf-8")
+    check(explicate("report", out), "results.json' is damaged (usd: ", "run the command that made the run again")
+    for content, said in ((b"[]", "no JSON object"), (b"\xff", "is damaged"), (None, "has no results.json")):
+        damage(out / "results.json", content)
+        check(explicate("report", out), said, "--out")
+    damage(out / "results.json", whole[out / "results.json"])
+    for name in ("excerpts.parquet", "simulations.parquet"):
+        other = whole[out / "scores.parquet"]
+        for content in (None, b"", b"PAR1", whole[out / name][:-9], whole[out / name][:40] + bytes(40) + whole[out / name][80:], other):
+            damage(out / name, content)
+            check(explicate("report", out), f"{name}' cannot be read (", "run the command that made the run again")
+        damage(out / name, whole[out / name])
+    damage(out / "excerpts.parquet", other)
+    check(explicate("report", out, "--leak-audit"), "excerpts.parquet' cannot be read (", "run the command that made the run again")
+    damage(out / "excerpts.parquet", whole[out / "excerpts.parquet"])
+    damage(out / "transcript.jsonl", b'{"key": "\xff"}\n')
+    check(explicate("report", out, "--leak-audit"), "transcript.jsonl' line 1 is no whole record")
+    check(label(), "transcript.jsonl' is damaged", "--out")
+    (out / "transcript.jsonl").unlink()
+    for content, said in ((b"[]", "no JSON object"), (b'{"format": 1, "command": "label", "config": []}', "was begun with")):
+        damage(out / "manifest.json", content)
+        check(label(), str(out), said, "--out")
+    damage(out / "manifest.json", whole[out / "manifest.json"])
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == whole
+    assert explicate("report", out).code == 0
+
+
+def damage(path: Path, content: bytes | None) -> None:
+    """Put this into the file, or remove it."""
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.write_bytes(content)
+
+
+def test_a_report_of_what_is_no_folder_is_told(explicate: Explicate, workplace: Path) -> None:
+    (workplace / "file").touch()
+    check(explicate("report", "file"), "'file' is no run folder", "--out")
+    check(explicate("report", "file", "--leak-audit"), "excerpts.parquet' cannot be read (there is no such file)")
 
 
 @pytest.mark.parametrize("room", [2_000, 30_000, 150_000])

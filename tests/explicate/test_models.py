@@ -34,6 +34,11 @@ def test_the_list_fits_a_terminal_and_says_what_is_here() -> None:
     assert max(map(len, lines)) <= 120
 
 
+def test_list_lists() -> None:
+    assert CliRunner().invoke(app, ["models", "list"]).output == CliRunner().invoke(app, ["models"]).output
+    assert CliRunner().invoke(app, ["models", "list", "--json"]).output == CliRunner().invoke(app, ["models", "--json"]).output
+
+
 def test_json_is_one_object_with_hashes_and_what_is_cached() -> None:
     put("minilm")
     shown = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)

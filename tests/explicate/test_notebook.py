@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 import typer.main
+from pydantic import ValidationError
 
 import evals.label
 import explicate
 from analyzers.errors import ExplicateError, LimitReached, RunFolderError
-from evals import LabelConfig
+from evals import LabelConfig, Limits
 from evals.label import Stopped
 from explicate.notebook import Run, label, open_run
 
@@ -99,6 +101,33 @@ def test_a_mistake_is_told_before_anything_is_loaded() -> None:
         label("no model", sites=["layer 3"])
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sites": []}, "names no neuron"),
+        ({"sites": ["L0.mlp.3"], "polarity": "-"}, "--polarity '-'"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**32}, "--seed 4294967296"),
+    ],
+)
+def test_options_that_cannot_be_are_told_before_anything_is_loaded(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ExplicateError, match=said):
+        label("no model", **options)
+
+
+def test_options_of_a_pass_that_cannot_be_are_told_before_anything_is_loaded() -> None:
+    mistakes: list[dict[str, Any]] = [{"seed": -1}, {"tokens": 0}, {"excerpt_tokens": 16}]
+    for options in mistakes:
+        with pytest.raises(ExplicateError, match=f"--{next(iter(options)).replace('_', '-')} "):
+            explicate.sample("no model", **options)
+
+
+@pytest.mark.parametrize("limit", [{"concurrency": 0}, {"calls": -1}, {"tokens": -1}, {"usd": -0.5}, {"usd": math.nan}])
+def test_limits_that_nothing_keeps_cannot_be_made(limit: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=f"Limits\n{next(iter(limit))}"):
+        Limits(**limit)
+
+
 def test_a_run_that_a_limit_stopped_leaves_its_report(
     tiny_checkpoint: Callable[[str], Path], tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +149,9 @@ def test_command_notebook_and_configuration_agree_on_every_default() -> None:
     fields = {name: field.default for name, field in LabelConfig.model_fields.items() if name != "subject"}
     parameters = {name: parameter.default for name, parameter in inspect.signature(label).parameters.items()}
     options = {parameter.name: parameter.default for parameter in group.commands["label"].params}
+    # No sites at all are None at both doors, which the configuration writes as ().
+    assert parameters.pop("sites") is options.pop("sites") is None
+    assert fields.pop("sites") == ()
     assert {name: parameters[name] for name in fields} == fields
     assert {name: options[name] or fields[name] for name in fields} == fields
     assert parameters.keys() - fields.keys() == {"subject", "out", "limits"}

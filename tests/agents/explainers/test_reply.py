@@ -25,6 +25,8 @@ def read(text: str, finish: str = "stop") -> str | Failed:
         ("Sorrow and grief", "Sorrow and grief"),
         ("I, as a pronoun", "I, as a pronoun"),
         ("nothing but the rain", "nothing but the rain"),
+        ("words\x1b]0;owned\x07 of \x1b[2Jwar", "words\\u001b]0;owned\\u0007 of \\u001b[2Jwar"),
+        ("words of \x9b2J\x7fwar", "words of \\u009b2J\\u007fwar"),
     ],
 )
 def test_the_explanation_is_taken_out_of_its_dress(text: str, explanation: str) -> None:
@@ -45,6 +47,7 @@ def test_the_explanation_is_taken_out_of_its_dress(text: str, explanation: str) 
         ("unknown", "not an explanation"),
         ("No clear pattern.", "not an explanation"),
         ("1, 2, 3", "not an explanation"),
+        ("\x00\x1b", "not an explanation"),
         ("```python\nprint(1)\n```", "not an explanation"),
         ('{"explanation": "x"}', "not an explanation"),
     ],
