@@ -6,25 +6,22 @@ is not asked again, and the rest is computed again to the same result.
 
 import asyncio
 import gc
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from agents.explainers import EXPLAINERS, Explainer
 from agents.explanation import Explanation
 from agents.llm import LLM
 from agents.simulators import SIMULATORS, Simulator
 from analyzers.blocks import Blocks
-from analyzers.errors import Failed, LimitReached, SubjectError
+from analyzers.errors import Failed, LimitReached
+from analyzers.evidence import Excerpt
 from analyzers.passes import open_blocks, run_pass
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
-from analyzers.store import ActivationStore
 from analyzers.subject import Subject
 from evals.calls import Calls, check_base_url, doing
 from evals.forecast import forecast
@@ -33,7 +30,8 @@ from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits, choose_sites
 from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript
-from evals.site_scores import Simulations, pearson_of, score_site
+from evals.shuffled import lend, stand_ins
+from evals.site_scores import Outcomes, Simulations, pearson_of, score_site
 from evals.work import Work
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "openai", "langchain", "langchain-openai")
@@ -147,23 +145,10 @@ async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folde
     sites = choose_sites(config, subject.neurons, store.dominant)
     works = []
     for done, site in enumerate(sites):
-        stand_in = await _stand_in(site, subject, store, config.seed)
-        works.append(Work(site, store.evidence(site, subject.token_text), stand_in))
+        lent = await stand_ins(site, subject, store, config.seed)
+        works.append(Work(site, store.evidence(site, subject.token_text), lent))
         report("collect evidence", done + 1, len(sites))
     return works
-
-
-async def _stand_in(site: Site, subject: Subject, store: ActivationStore, seed: int) -> str:
-    """A template explanation of some other neuron, drawn by seed and site so that it does not depend on the run's other sites."""
-    rng = np.random.default_rng([seed, zlib.crc32(str(site).encode())])
-    template = EXPLAINERS.create("template")
-    for _ in range(100):
-        layer = int(rng.integers(subject.layers))
-        other = Site(layer, int(rng.integers(subject.neurons[layer])))
-        (lent,) = await template.explain(store.evidence(other, subject.token_text).splits["explain"], candidates=1, seed=0)
-        if isinstance(lent, Explanation) and other.name != site.name:
-            return lent.text
-    raise SubjectError(f"100 neurons of {subject.name!r} drawn at random do not fire at all on this corpus; sample more text with --tokens")
 
 
 async def _explain(works: Sequence[Work], models: _Models, config: LabelConfig, calls: Calls, report: Report) -> None:
@@ -198,7 +183,7 @@ async def _simulate(works: Sequence[Work], models: _Models, config: LabelConfig,
         await _measure(work, simulator, has_prior=has_prior, seed=config.seed)
 
     chosen = await each(works, choose, "choose explanations", report, at_once)
-    _lend(works, config.seed)
+    lend(works, config.seed)
     measured = await each(works, measure, "simulate and score", report, at_once)
     for outcomes in (chosen, measured):
         for work, outcome in zip(works, outcomes, strict=True):
@@ -227,35 +212,23 @@ async def _choose(work: Work, simulator: Simulator, *, has_prior: bool) -> None:
         work.chosen = candidates[0]
 
 
-def _lend(works: Sequence[Work], seed: int) -> None:
-    """Give every site the explanation of another one with another text, for the shuffled control."""
-    order = np.random.default_rng([seed, 2]).permutation(len(works))
-    for position, index in enumerate(order):
-        work = works[index]
-        others = [works[order[(position + step) % len(works)]].chosen for step in range(1, len(works))]
-        work.shuffled = next(
-            (other.text for other in others if other is not None and work.chosen is not None and not _same(other.text, work.chosen.text)),
-            work.stand_in,
-        )
-
-
-def _same(a: str, b: str) -> bool:
-    return a.casefold().split() == b.casefold().split()
-
-
 async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: int) -> None:
     """Simulate the chosen explanation and its controls on the excerpts that score it."""
     if work.chosen is None:
         return
-    test, calibrate = work.evidence.splits["test"], work.evidence.splits["calibrate"]
+    test, calibrate, lent = work.evidence.splits["test"], work.evidence.splits["calibrate"], work.shuffled
+
+    async def shuffled(excerpts: Sequence[Excerpt]) -> Outcomes:
+        return [lent] * len(excerpts) if isinstance(lent, Failed) else await simulator.simulate(lent, excerpts)
+
     with doing("simulate", work.site):
         work.simulations = Simulations(
             calibrate=await simulator.simulate(work.chosen.text, calibrate),
             calibrate_null=await simulator.simulate("", calibrate) if has_prior else [],
             test=await simulator.simulate(work.chosen.text, test),
             test_null=await simulator.simulate("", test) if has_prior else [],
-            shuffled=await simulator.simulate(work.shuffled, test),
-            calibrate_shuffled=await simulator.simulate(work.shuffled, calibrate),
+            shuffled=await shuffled(test),
+            calibrate_shuffled=await shuffled(calibrate),
         )
     work.scores = await score_site(work.evidence, work.chosen.text, work.simulations, has_prior=has_prior, seed=seed)
 

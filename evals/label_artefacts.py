@@ -74,6 +74,7 @@ def write_outcome(
         site.q_value = q_value
     for site in sites:
         site.warning = " ".join(caution.text for caution in cautions(site, tested)) or None
+        site.cannot_judge = [] if tested is None else tested.cannot_judge
     scored = [site for site in sites if isinstance(site.scores.get(headline(site.scores)), Value)]
     results = RunResults(
         sites=sites,
@@ -110,7 +111,7 @@ def _site(work: Work, explainer: str, simulator: str) -> SiteResult:
         controls={} if scores is None else scores.controls,
         lift=failure(missing) if scores is None else scores.lift,
         p_value=None if scores is None else scores.p_value,
-        shuffled_explanation=work.shuffled if scores is not None else None,
+        shuffled_explanation=work.shuffled if scores is not None and isinstance(work.shuffled, str) else None,
         firing=work.evidence.moments.firing,
         candidates=[
             Candidate(explanation=candidate.text, select_score=failure(score) if isinstance(score, Failed) else score)

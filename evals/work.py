@@ -15,13 +15,14 @@ class Work:
 
     site: Site
     evidence: Evidence
-    stand_in: str
-    """An explanation of another neuron, made without a language model: the shuffled control where the run has no other to lend."""
+    stand_ins: tuple[str, ...]
+    """Explanations of other neurons, made without a language model: the shuffled control where the run has no other to lend."""
     candidates: list[Explanation | Failed] = field(default_factory=list)
     select_scores: list[float | Failed] = field(default_factory=list)
     """Of the candidates that are explanations; empty where there was nothing to choose."""
     chosen: Explanation | None = None
-    shuffled: str = ""
+    shuffled: str | Failed = ""
+    """The explanation of another site, which this one is scored on as a control."""
     simulations: Simulations | None = None
     scores: SiteScores | None = None
     failures: list[Failed] = field(default_factory=list)

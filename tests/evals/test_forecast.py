@@ -42,7 +42,7 @@ def said(candidates: int, price: Price | None) -> str:
     budget = Budget()
     llm = Metered(ScriptedLLM(lambda request: ChatReply(text="the word")), budget=budget, cache=None, price=price)
     return forecast(
-        [Work(Site(0, index), evidence(Site(0, index)), "other") for index in range(2)],
+        [Work(Site(0, index), evidence(Site(0, index)), ("other",)) for index in range(2)],
         LabelConfig.checked(subject="s", candidates=candidates),
         explainer=EXPLAINERS.create("marked-text", llm),
         explains=llm,
@@ -72,7 +72,7 @@ def test_money_follows_the_price_and_is_not_made_up() -> None:
 
 def test_without_a_language_model_nothing_is_asked() -> None:
     line = forecast(
-        [Work(Site(0, 0), evidence(Site(0, 0)), "other")],
+        [Work(Site(0, 0), evidence(Site(0, 0)), ("other",))],
         LabelConfig.checked(subject="s"),
         explainer=EXPLAINERS.create("template"),
         explains=None,
@@ -116,7 +116,7 @@ async def test_no_run_takes_more_than_its_forecast(explainer: str, simulator: st
     base = ScriptedLLM(lambda request: Failed("ask", "nothing to say"), capabilities=everything)
     llm = Metered(base, budget=budget, cache=None, price=None, shares=shares)
     explains, simulates = EXPLAINERS.create(explainer, llm), SIMULATORS.create(simulator, llm)
-    work = Work(Site(0, 0), evidence(Site(0, 0), TEXT), "other")
+    work = Work(Site(0, 0), evidence(Site(0, 0), TEXT), ("other",))
     config = LabelConfig.checked(subject="s", candidates=2)
     prompt, completion = figures(
         forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, budget=budget)

@@ -1,0 +1,60 @@
+"""The shuffled control: a site is scored on an explanation with another text, of another site.
+
+Where the run has none to lend, a stand-in is lent, which the template made for a neuron drawn at random. It is drawn by seed and site
+before anything is explained, so there are two with different texts: one of them is not the site's own explanation.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents.explainers import EXPLAINERS
+from agents.explanation import Explanation
+from analyzers.errors import Failed, SubjectError
+from analyzers.sites import Site
+from analyzers.store import ActivationStore
+from analyzers.subject import Subject
+from evals.work import Work
+
+DRAWN = 100
+"""Neurons, at most."""
+
+
+async def stand_ins(site: Site, subject: Subject, store: ActivationStore, seed: int) -> tuple[str, ...]:
+    """Two template explanations of other neurons that differ in text, drawn by seed and site so that they do not depend on the run's
+    other sites; one where all drawn have the same. Raises SubjectError where none fires."""
+    rng = np.random.default_rng([seed, zlib.crc32(str(site).encode())])
+    template = EXPLAINERS.create("template")
+    found: list[str] = []
+    for _ in range(DRAWN):
+        layer = int(rng.integers(subject.layers))
+        other = Site(layer, int(rng.integers(subject.neurons[layer])))
+        (lent,) = await template.explain(store.evidence(other, subject.token_text).splits["explain"], candidates=1, seed=0)
+        if isinstance(lent, Explanation) and other.name != site.name and not any(_same(lent.text, text) for text in found):
+            found.append(lent.text)
+        if len(found) == 2:
+            break
+    if not found:
+        raise SubjectError(
+            f"{DRAWN} neurons of {subject.name!r} drawn at random do not fire at all on this corpus; sample more text with --tokens"
+        )
+    return tuple(found)
+
+
+def lend(works: Sequence[Work], seed: int) -> None:
+    """Give every site with an explanation one with another text: another site's, or else a stand-in; Failed where all are the same."""
+    order = np.random.default_rng([seed, 2]).permutation(len(works))
+    for position, index in enumerate(order):
+        work = works[index]
+        if work.chosen is None:
+            continue
+        own = work.chosen.text
+        others = [works[order[(position + step) % len(works)]].chosen for step in range(1, len(works))]
+        texts = [*(other.text for other in others if other is not None), *work.stand_ins]
+        nothing = Failed("shuffle", f"no explanation of another site has another text than {own!r}")
+        work.shuffled = next((text for text in texts if not _same(text, own)), nothing)
+
+
+def _same(a: str, b: str) -> bool:
+    return a.casefold().split() == b.casefold().split()
