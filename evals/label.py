@@ -24,6 +24,7 @@ from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.subject import Subject
 from evals.calls import Calls, check_base_url, doing
+from evals.code_version import code_hash
 from evals.forecast import forecast
 from evals.instrument import instrument
 from evals.label_artefacts import write_evidence, write_outcome
@@ -79,6 +80,12 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
         )
         with folder:
             transcript.open(folder.path / "transcript.jsonl")
+            code, before = code_hash(), folder.manifest.get("code")
+            if before not in (None, code):
+                tell(
+                    f"{str(out)!r} was last written by other code ({before}, now {code}): what was sampled and answered is kept, "
+                    "all else is computed again by this code"
+                )
             folder.record(
                 {
                     "version": version("explicate"),
@@ -88,7 +95,7 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
                     "simulator": _identity(models.simulator.name, models.simulates),
                     "prompts": {"explainer": models.explainer.prompt, "simulator": models.simulator.prompt},
                 },
-                latest={"packages": {name: version(name) for name in PACKAGES}},
+                latest={"code": code, "packages": {name: version(name) for name in PACKAGES}},
             )
             works = await _evidence(subject, blocks, config, folder, report)
             del subject

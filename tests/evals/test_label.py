@@ -15,6 +15,7 @@ import pytest
 
 from agents.connect import connect
 from analyzers.errors import LimitReached
+from evals.code_version import code_hash
 from evals.label import Stopped, label
 from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
@@ -314,6 +315,22 @@ async def test_a_repeated_run_asks_nothing_and_finds_the_same(
     uncached: RunResults = await run("third")
     assert len(server.bodies) == 2 * asked
     assert plain(uncached) == plain(first)
+
+
+async def test_going_on_with_other_code_is_told_and_recorded(run: Label, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"explainer": "template", "simulator": "lexical"}
+    told: list[str] = []
+    first: RunResults = await run("out", tell=told.append, **free)
+    again: RunResults = await run("out", tell=told.append, **free)
+    assert first.manifest["code"] == again.manifest["code"] == code_hash()
+    assert not any("other code" in line for line in told)
+    monkeypatch.setattr("evals.label.code_hash", lambda: "0123456789ab")
+    changed: RunResults = await run("out", tell=told.append, **free)
+    (line,) = (line for line in told if "other code" in line)
+    assert f"({code_hash()}, now 0123456789ab)" in line
+    assert changed.manifest["code"] == "0123456789ab"
+    assert json.loads((workplace / "out" / "manifest.json").read_text("utf-8"))["code"] == "0123456789ab"
+    assert plain(changed) == plain(first)
 
 
 async def test_an_endpoint_with_bad_moments_ends_with_the_same_results(
