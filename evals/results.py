@@ -33,8 +33,8 @@ class Failure(_Model):
 
 
 Scores = dict[str, Value | Failure]
-"""By score name: pearson, pearson_null_contrast, r2_uncentred, r2_centred, absolute_deviation_explained; the last three need a
-calibration and carry its name: r2_uncentred_linear, r2_uncentred_percentile."""
+"""By score name: pearson, r2_uncentred, r2_centred, absolute_deviation_explained; the last three after a linear calibration, or with
+`_percentile` after that one; with `_null_contrast` after the simulation of an empty explanation was subtracted."""
 
 
 def headline(scores: Scores) -> str:
@@ -80,6 +80,8 @@ class SiteResult(_Model):
     """Share of sampled tokens on which this side fires (beyond 3 standard deviations)."""
     warning: str | None = None
     """What to mind when reading the score."""
+    cannot_judge: list[str] = Field(default_factory=list)
+    """Kinds of explanations that the simulator behind the scores was not seen to judge."""
     shuffled_explanation: str | None = None
     """The other site's explanation that the shuffled control was simulated from."""
     candidates: list[Candidate] = Field(default_factory=list)

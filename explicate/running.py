@@ -105,10 +105,10 @@ def show(results: "RunResults", page: Path) -> None:
             site.site,
             site.polarity,
             said,
-            cell(site.scores.get("pearson")),
-            cell(site.scores.get(headline(site.scores))),
+            cell(site.scores.get("pearson"), mark=mark),
+            cell(site.scores.get(headline(site.scores)), mark=mark),
             cell(site.lift, sign=True) + over,
-            f"{auroc.value:.2f}{mark}" if isinstance(auroc, Value) else f"none{mark}",
+            f"{auroc.value:.2f}" if isinstance(auroc, Value) else "none",
         )
     console.print(table)
     audit = results.leak_audit
@@ -134,8 +134,8 @@ def reason(site: "SiteResult") -> str:
     return "" if isinstance(score, Value) else score.reason
 
 
-def cell(value: Any, *, sign: bool = False) -> str:
-    """A value for a table, with its interval below it, or that it failed."""
+def cell(value: Any, *, sign: bool = False, mark: str = "") -> str:
+    """A value for a table, marked, with its interval below it, or that it failed."""
     from evals.results import Value
 
     if not isinstance(value, Value):
@@ -144,7 +144,7 @@ def cell(value: Any, *, sign: bool = False) -> str:
     def short(part: float) -> str:
         return f"{part:{'+' if sign else ''}.2f}".replace("0.", ".", 1)
 
-    return f"{value.value:{'+' if sign else ''}.2f}\n[dim]{short(value.low)} to {short(value.high)}"
+    return f"{value.value:{'+' if sign else ''}.2f}{mark}\n[dim]{short(value.low)} to {short(value.high)}"
 
 
 def show_selftest(result: "SelftestResult") -> None:
