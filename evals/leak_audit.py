@@ -10,13 +10,15 @@ explain). Those are counted beside the leaks.
 What an explainer saw is read from the prompts as they were sent (transcript.jsonl), and from the explain excerpts (excerpts.parquet) for
 explainers that send none. Nothing that chose the excerpts is relied on. Marks like <<token>> and lists of a token and its level a line
 tear words apart; so prompts are searched as streams of letters and digits, as they are, and with all that looks like a level removed.
+
+What was explained or simulated must be there to be compared: an audit of less is no passed audit.
 """
 
 import json
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -66,16 +68,17 @@ def audit(run: Path) -> LeakAudit:
     its site (`analyzers.duplicates.overlap`, but blind to how the prompt spells them), or for a test excerpt in a select excerpt of its
     site; if all of them do in a prompt or explain excerpt of another site; if an explain call lists a window of its document as shown;
     or if its document is in two splits. An excerpt of fewer words is sought as a whole, one of fewer than 12 letters and digits by all
-    that is not white space, if that is 12 characters. Raises RunFolderError for missing or damaged artefacts.
+    that is not white space, if that is 12 characters. Raises RunFolderError for missing, damaged or incomplete artefacts.
     """
     rows = read_parquet(run / "excerpts.parquet", _COLUMNS)
-    calls = list(_explain_calls(run / "transcript.jsonl"))
+    calls = _explain_calls(run / "transcript.jsonl")
+    _check_complete(run, rows, calls)
     splits: dict[str, set[str]] = defaultdict(set)
     scored: dict[str, list[_Excerpt]] = defaultdict(list)
     seen: dict[str, _Seen] = {}
     selecting: dict[str, _Seen] = {}
     for row in rows:
-        text, site = "".join(row["tokens"]), row["site"] + ("-" if row["polarity"] == "-" else "")
+        text, site = "".join(row["tokens"]), _site(row)
         splits[row["document"]].add(row["split"])
         if row["split"] == "select":
             selecting.setdefault(text, _Seen(text, "select excerpt")).sites.add(site)
@@ -197,21 +200,65 @@ def _without_space(text: str) -> str:
     return "".join(normalise(text).split())
 
 
-def _explain_calls(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the calls by which explanations were asked for; none where no language model was called at all."""
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                call = json.loads(line)
-                if call["role"] != "explain":
-                    continue
-                whole = isinstance(call["site"], str) and isinstance(call["prompt"], str | list)
-            except (ValueError, KeyError, TypeError):
-                whole = False
-            if not whole:
-                raise RunFolderError(
-                    f"{str(path)!r} line {number} is no whole record of a call; run the command that made the run again"
-                ) from None
-            yield call
+def _site(row: Mapping[str, Any]) -> str:
+    return str(row["site"]) + ("-" if row["polarity"] == "-" else "")
+
+
+def _check_complete(run: Path, rows: Sequence[Mapping[str, Any]], calls: Iterable[Mapping[str, Any]]) -> None:
+    """Raise RunFolderError where something was explained, chosen or simulated of which the audit has not all to compare."""
+    excerpts = {(_site(row), row["split"], row["document"], row["start"]) for row in rows}
+    splits = {(_site(row), row["split"]) for row in rows}
+    asked, explained = {call["site"] for call in calls}, set()
+    missing = None
+    for row in _records(run / "explanations.jsonl", _is_candidate):
+        site = _site(row)
+        if row["explanation"] is None:
+            continue
+        explained.add(site)
+        if (site, "explain") not in splits:
+            missing = f"excerpts.parquet has no explain excerpt of {site!r}, which {row['explainer']!r} explained"
+        elif row["prompt"] and site not in asked:
+            missing = f"transcript.jsonl has no explain call for {site!r}, which {row['explainer']!r} explained"
+        elif row["select_score"] is not None and (site, "select") not in splits:
+            missing = f"excerpts.parquet has no select excerpt of {site!r}, by which an explanation was chosen"
+    for row in read_parquet(run / "simulations.parquet", ["site", "polarity", "split", "document", "start"]):
+        site, where = _site(row), f"{row['document']}:{row['start']}"
+        if (site, row["split"], row["document"], row["start"]) not in excerpts:
+            missing = f"excerpts.parquet lacks the {row['split']} excerpt {where!r} of {site!r}, which was simulated"
+        elif site not in explained:
+            missing = f"explanations.jsonl has no explanation of {site!r}, which was simulated"
+    if missing is not None:
+        raise RunFolderError(f"{str(run)!r} cannot be audited: {missing}; run the command that made the run again")
+
+
+def _is_candidate(row: Mapping[str, Any]) -> bool:
+    return {"site", "polarity", "explanation"} <= row.keys() and (
+        row["explanation"] is None or {"explainer", "prompt", "select_score"} <= row.keys()
+    )
+
+
+def _is_call(call: Mapping[str, Any]) -> bool:
+    return call["role"] != "explain" or bool(isinstance(call["site"], str) and isinstance(call["prompt"], str | list) and call["prompt"])
+
+
+def _explain_calls(path: Path) -> list[dict[str, Any]]:
+    """The calls by which explanations were asked for; none where no language model was called at all."""
+    return [call for call in _records(path, _is_call) if call["role"] == "explain"] if path.exists() else []
+
+
+def _records(path: Path, whole: Callable[[Mapping[str, Any]], bool]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file with one a line; raises RunFolderError for one that is not whole."""
+    remedy = "run the command that made the run again"
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise RunFolderError(f"{str(path)!r} cannot be read ({error.strerror}); {remedy}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            good = whole(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            good = False
+        if not good:
+            raise RunFolderError(f"{str(path)!r} line {number} is no whole record; {remedy}")
+        yield record

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,13 @@ STYLES: dict[str, Callable[[Sequence[Sequence[str]]], str]] = {
 
 
 class Run:
-    """A run of two sites with nothing leaked; tests plant a leak and write it."""
+    """A run of two sites with nothing leaked, each explained and scored; tests plant a leak, or take something away, and write it."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.calls: list[dict[str, Any]] = []
+        self.explanations: list[dict[str, Any]] = []
+        self.simulations: list[dict[str, Any]] = []
         seed = 0
         for site in SITES:
             for split, documents in (("explain", "abc"), ("select", "de"), ("calibrate", "fg"), ("test", "hijk")):
@@ -84,6 +87,14 @@ class Run:
             self.calls.append(self.call(site, as_marked))
             self.calls.append(self.call(site, as_list))
             self.calls.append({"role": "simulate", "site": site})
+            one = {"site": site.removesuffix("-"), "polarity": "-" if site.endswith("-") else "+"}
+            writer = {"explainer": "marked-text(openai:writer)", "prompt": "0123456789ab"}
+            self.explanations += [
+                one | writer | {"explanation": "names of rivers", "chosen": True, "select_score": 0.5},
+                one | {"explanation": None, "failed": {"stage": "explain", "reason": "refused"}},
+            ]
+            for row in (*self.of(site, "test"), *self.of(site, "calibrate")):
+                self.simulations.append(one | {name: row[name] for name in ("split", "document", "start")})
 
     @staticmethod
     def row(site: str, split: str, document: str, start: int, shown: list[str]) -> dict[str, Any]:
@@ -106,7 +117,16 @@ class Run:
     def write(self, folder: Path) -> Path:
         pq.write_table(pa.Table.from_pylist(self.rows), folder / "excerpts.parquet")
         (folder / "transcript.jsonl").write_text("".join(json.dumps(call) + "\n" for call in self.calls), encoding="utf-8")
+        (folder / "explanations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.explanations), encoding="utf-8")
+        types = [(name, pa.string()) for name in ("site", "polarity", "split", "document")]
+        pq.write_table(pa.Table.from_pylist(self.simulations, pa.schema([*types, ("start", pa.int64())])), folder / "simulations.parquet")
         return folder
+
+
+def by_template(run: Run) -> None:
+    run.calls = []
+    for row in run.explanations:
+        row.update({"explainer": "template", "prompt": ""} if row["explanation"] else {})
 
 
 def test_a_clean_run_passes(tmp_path: Path) -> None:
@@ -178,7 +198,7 @@ def test_an_excerpt_shown_in_part_is_caught(tmp_path: Path) -> None:
 
 def test_a_repeated_text_among_the_explain_excerpts_is_caught_without_any_call(tmp_path: Path) -> None:
     run = Run()
-    run.calls = []
+    by_template(run)
     run.rows.append(run.row(SITES[0], "explain", "a", 999, run.of(SITES[0], "test")[0]["tokens"]))
     folder = run.write(tmp_path)
     (folder / "transcript.jsonl").unlink()
@@ -192,6 +212,7 @@ def test_a_test_excerpt_that_chose_among_candidates_of_its_own_site_is_caught(tm
     for site, other in (SITES, SITES[::-1]):
         scored = run.of(site, "test")[0]
         scored["document"] += site
+        run.simulations = [row for row in run.simulations if row["start"] or row["document"] != "h"]
         run.rows.append(run.row(other, "select", "d", 999 + len(site), scored["tokens"]))
     assert audit(run.write(tmp_path)).passed
     scored = run.of(SITES[1], "test")[2]
@@ -291,3 +312,85 @@ def test_missing_and_damaged_artefacts_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"site": ["L1.mlp.1"]}), tmp_path / "excerpts.parquet")
     with pytest.raises(RunFolderError, match="cannot be read"):
         audit(tmp_path)
+
+
+def keep(run: Run, kept: Callable[[dict[str, Any]], bool]) -> None:
+    run.rows = [row for row in run.rows if kept(row)]
+
+
+def silent(run: Run) -> None:
+    run.calls = []
+
+
+def of_one_site(run: Run) -> None:
+    run.calls = [call for call in run.calls if call["site"] == SITES[0] or call["role"] != "explain"]
+
+
+def without_prompt(run: Run) -> None:
+    run.calls[0]["prompt"] = ""
+
+
+def unscored(run: Run) -> None:
+    keep(run, lambda row: row["split"] not in ("select", "test"))
+
+
+def one_less(run: Run) -> None:
+    keep(run, lambda row: (row["document"], row["start"]) != ("i", 128) or row["polarity"] == "-")
+
+
+def moved(run: Run) -> None:
+    run.of(SITES[0], "test")[0]["split"] = "explain"
+
+
+def nothing_selects(run: Run) -> None:
+    keep(run, lambda row: row["split"] != "select" or row["polarity"] == "+")
+
+
+def nothing_explains(run: Run) -> None:
+    by_template(run)
+    keep(run, lambda row: row["split"] != "explain")
+
+
+def unexplained(run: Run) -> None:
+    run.explanations = []
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (silent, r"transcript\.jsonl has no explain call for 'L\S+', which 'marked-text\(openai:writer\)' explained"),
+        (of_one_site, r"no explain call for 'L2\.mlp\.7-'"),
+        (without_prompt, r"line 1 is no whole record"),
+        (unscored, r"excerpts\.parquet lacks the test excerpt '\S+' of 'L\S+', which was simulated"),
+        (one_less, r"lacks the test excerpt 'i:128' of 'L1\.mlp\.3'"),
+        (moved, r"lacks the test excerpt 'h:0' of 'L1\.mlp\.3'"),
+        (nothing_selects, r"no select excerpt of 'L2\.mlp\.7-', by which"),
+        (nothing_explains, r"no explain excerpt of 'L\S+', which 'template' explained"),
+        (unexplained, r"explanations\.jsonl has no explanation of 'L\S+', which was simulated"),
+    ],
+)
+def test_an_audit_that_cannot_compare_everything_does_not_pass(tmp_path: Path, damage: Callable[[Run], None], reason: str) -> None:
+    run = Run()
+    damage(run)
+    with pytest.raises(RunFolderError, match=reason):
+        audit(run.write(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["transcript.jsonl", "explanations.jsonl", "simulations.parquet", "excerpts.parquet"])
+def test_an_audit_of_a_run_that_lost_a_file_does_not_pass(tmp_path: Path, name: str) -> None:
+    Run().write(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(RunFolderError, match=re.escape(name)):
+        audit(tmp_path)
+    if not name.endswith(".parquet"):
+        (tmp_path / name).touch()
+        with pytest.raises(RunFolderError, match=re.escape(name)):
+            audit(tmp_path)
+
+
+def test_a_site_that_nothing_was_said_of_needs_no_call(tmp_path: Path) -> None:
+    run = Run()
+    of_one_site(run)
+    run.explanations = [row for row in run.explanations if row["polarity"] == "+" or row["explanation"] is None]
+    run.simulations = [row for row in run.simulations if row["polarity"] == "+"]
+    assert audit(run.write(tmp_path)).passed
