@@ -2,31 +2,37 @@
 run, and asks no language model twice for what it had answered.
 
 Each attempt is a process of its own, forked from one that has imported what takes seconds to import and done nothing else. A process
-is killed with SIGKILL just before it does a given thing, seen by Python's audit events (a file opened for writing, a file put in its
-place, a request sent), or when it has run for a given time.
+is killed with SIGKILL just before it does a given thing (a file opened for writing or put in its place, seen by Python's audit events;
+a request sent; a line of progress), or at a random moment after that.
 """
 
 import json
 import os
 import random
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.connect import LOCAL_BATCH
+
 ZYGOTE = r"""
-import contextlib, importlib, json, os, pathlib, re, signal, sys, threading
+import contextlib, importlib, json, os, pathlib, re, signal, sys, threading, time
 import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
 from langchain.chat_models import init_chat_model
-import evals.label, explicate.cli, explicate.report, explicate.running
-import agents.providers.chat, agents.connect, analyzers.subject, evals.instrument
+import evals.label, explicate.cli, explicate.progress, explicate.report, explicate.running
+import agents.providers.chat, agents.connect, analyzers.engine, analyzers.subject, evals.instrument
+from agents.cache import request_key
+from agents.providers.local import LocalLLM
 from agents.explainers import EXPLAINERS
 from agents.simulators import SIMULATORS
 EXPLAINERS.entries(), SIMULATORS.entries()
@@ -41,12 +47,24 @@ def child(order):
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    seen = os.open(order["seen"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.environ.update(order["environment"])
     os.chdir(order["folder"])
     pattern, left = re.compile(order["before"] or "$^"), order["nth"]
 
-    def watch(event, arguments):
+    def happens(what):
         nonlocal left
+        os.write(seen, f"{time.monotonic()} {what}\n".encode())
+        if pattern.search(what):
+            left -= 1
+            if left == 0 and order["seconds"] is None:
+                die()
+            elif left == 0:
+                timer = threading.Timer(order["seconds"], die)
+                timer.daemon = True
+                timer.start()
+
+    def watch(event, arguments):
         if event == "os.rename":
             what = f"put {os.fspath(arguments[1])}"
         elif event == "open" and isinstance(arguments[0], str | os.PathLike) and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
@@ -55,16 +73,21 @@ def child(order):
             what = f"make {os.fspath(arguments[0])}"
         else:
             return
-        if pattern.search(what):
-            left -= 1
-            if left == 0:
-                die()
+        happens(what)
+
+    report, compute = explicate.progress.Lines.report, LocalLLM._answer
+
+    def reported(self, what, done, total):
+        happens(f"progress {what}")
+        report(self, what, done, total)
+
+    def computed(self, requests):
+        for request in requests:
+            happens(f"compute {request_key(self.identity, request)}")
+        return compute(self, requests)
 
     sys.addaudithook(watch)
-    if order["seconds"] is not None:
-        timer = threading.Timer(order["seconds"], die)
-        timer.daemon = True
-        timer.start()
+    explicate.progress.Lines.report, LocalLLM._answer = reported, computed
     sys.argv = ["explicate", *order["argv"]]
     before = set(sys.modules)
     try:
@@ -120,20 +143,24 @@ def zygote() -> Iterator["subprocess.Popen[str]"]:
 class Command:
     """The same `explicate label` command, over and over, in a folder of its own."""
 
-    def __init__(self, zygote: "subprocess.Popen[str]", server: Any, folder: Path, subject: Path, corpus: Path) -> None:
+    def __init__(
+        self, zygote: "subprocess.Popen[str]", server: Any, folder: Path, subject: Path, corpus: Path, simulator: str = "openai:reader"
+    ) -> None:
         folder.mkdir()
         self.zygote, self.server, self.folder = zygote, server, folder
         self.out = folder / "out"
         self.argv = ["label", str(subject), "--sites", "L0.mlp.3,L1.mlp.7-", "--corpus", str(corpus), "--tokens", "9000"]
-        self.argv += ["--explainer", "openai:writer", "--simulator", "openai:reader", "--base-url", server.url]
+        self.argv += ["--explainer", "openai:writer", "--simulator", simulator, "--base-url", server.url]
         self.argv += ["--concurrency", "1", "--out", str(self.out)]
         self.requests: list[list[str]] = []
         """Of each attempt, in order."""
         self.codes: list[int] = []
+        self.seen: list[tuple[float, str]] = []
+        """Of the last attempt: when, and what."""
 
     def attempt(self, *, before: str = "", nth: int = 1, request: str = "", late: bool = False, seconds: float | None = None) -> int:
         """Run it once and return its exit code, KILLED where it was killed: before the nth file operation like this, at this request
-        (before it is answered, or right after), or after so many seconds."""
+        (before it is answered, or right after), or so many seconds after that file operation or line of progress."""
         pipe_in, pipe_out = self.zygote.stdin, self.zygote.stdout
         assert pipe_in is not None
         assert pipe_out is not None
@@ -159,20 +186,37 @@ class Command:
             "nth": nth,
             "seconds": seconds,
             "log": str(self.folder / "log"),
+            "seen": str(self.folder / "seen"),
             "modules": str(self.folder / "modules"),
             "folder": str(self.folder),
             "environment": {f"EXPLICATE_{name}": str(self.folder / "store" / where) for name, where in names.items()}
             | {"XDG_CONFIG_HOME": str(self.folder / "config")},
         }
+        had = self.cached()
         pipe_in.write(json.dumps(order) + "\n")
         pipe_in.flush()
         pid = int(pipe_out.readline())
         known.set()
         code = int(pipe_out.readline())
+        whole = (self.folder / "seen").read_text("utf-8").rpartition("\n")[0].splitlines()
+        self.seen = [(float(moment), what) for moment, what in (line.split(" ", 1) for line in whole)]
         self.requests.append(asked)
         self.codes.append(code)
         assert code in (0, KILLED), (self.folder / "log").read_text("utf-8")
+        computed = [what.removeprefix("compute ") for _, what in self.seen if what.startswith("compute ")]
+        assert had.isdisjoint(computed)
+        assert len(set(computed)) == len(computed)
+        assert len(set(computed) - self.cached()) <= (LOCAL_BATCH if code == KILLED else 0)
         return code
+
+    def cached(self) -> set[str]:
+        """Keys of the replies that are kept."""
+        path = self.folder / "store" / "kept" / "replies.sqlite"
+        if not path.exists():
+            return set()
+        with closing(sqlite3.connect(path)) as file:
+            has_table = file.execute("SELECT count(*) FROM sqlite_master WHERE name = 'replies'").fetchone()[0]
+            return {key for (key,) in file.execute("SELECT key FROM replies")} if has_table else set()
 
     def asked_again(self) -> list[str]:
         """Requests that were asked once more, other than the one that was under way when its process was killed."""
@@ -195,9 +239,9 @@ def command(
     tmp_path: Path,
     tiny_checkpoint: Callable[[str], Path],
     tiny_corpus: Path,
-) -> Callable[[str], Command]:
-    """command("name") is the command in a new folder of that name."""
-    return lambda name: Command(zygote, server, tmp_path / name, tiny_checkpoint("llama"), tiny_corpus)
+) -> Callable[..., Command]:
+    """command("name") is the command in a new folder of that name; command("name", "local:FOLDER") with another simulator."""
+    return lambda name, *simulator: Command(zygote, server, tmp_path / name, tiny_checkpoint("llama"), tiny_corpus, *simulator)
 
 
 def check_equal(shaken: Command, calm: Command) -> None:
@@ -254,17 +298,42 @@ def test_killed_in_every_stage_the_same_command_goes_on(command: Callable[[str],
     check_equal(shaken, calm)
 
 
-def test_killed_at_random_moments_the_same_command_goes_on(command: Callable[[str], Command]) -> None:
+STAGES = {
+    "sampling": r"^progress sample$",
+    "explain": r"^put .*/evidence\.safetensors$",
+    "select and simulate": r"^progress selftest$",
+    "report": r"^put .*/simulations\.parquet$",
+    "end": r"^put .*/report\.html$",
+}
+"""How each begins."""
+
+
+def check_random_kills(command: Callable[[str], Command]) -> None:
+    """Kill ten times in all, two or three times at random within each stage; what ends nonetheless is checked and begun anew."""
     calm = command("calm")
-    started = time.monotonic()
     assert calm.attempt() == 0
-    took = time.monotonic() - started
+    begins = [next(moment for moment, what in calm.seen if re.search(pattern, what)) for pattern in STAGES.values()]
     draw = random.Random(1)
     shaken, finished = command("shaken-0"), 0
-    for _ in range(10):
-        if shaken.attempt(seconds=draw.uniform(0.05, 0.9) * took) == 0:
-            check_equal(shaken, calm)
-            finished += 1
-            shaken = command(f"shaken-{finished}")
+    for (stage, pattern), begin, end, times in zip(list(STAGES.items())[:-1], begins, begins[1:], (2, 3, 3, 2), strict=False):
+        assert begin < end, stage
+        left, killed = end - begin, 0
+        while killed < times:
+            seconds = draw.uniform(0, left)
+            if shaken.attempt(before=pattern, seconds=seconds) == KILLED:
+                # What was done is not done again, so the stage is so much shorter now.
+                left, killed = left - seconds, killed + 1
+            else:
+                check_equal(shaken, calm)
+                left, finished = (end - begin) / 2, finished + 1
+                shaken = command(f"shaken-{finished}")
     assert shaken.attempt() == 0
     check_equal(shaken, calm)
+
+
+def test_killed_at_ten_random_moments_the_same_command_goes_on(command: Callable[[str], Command]) -> None:
+    check_random_kills(command)
+
+
+def test_killed_at_ten_random_moments_a_run_with_a_local_model_goes_on(command: Callable[..., Command], tiny_llm: Path) -> None:
+    check_random_kills(lambda name: command(name, f"local:{tiny_llm}"))
