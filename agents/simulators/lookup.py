@@ -1,6 +1,7 @@
 """Look-up tables, controls without a language model or an explanation: the mean activation of a token in the explain excerpts.
 
-token_lookup: of the token, spaces and case aside. bigram_lookup: of the token after that previous token, backing off to the token alone.
+token_lookup: of the token, spaces and case aside, but each kind of white space by itself. bigram_lookup: of the token after that previous
+token, backing off to the token alone.
 What was never seen is 0, the activation at rest.
 """
 
@@ -61,4 +62,4 @@ def _means(excerpts: Sequence[Excerpt], longest: int) -> dict[_Key, float]:
 
 
 def _normalised(tokens: Sequence[str]) -> list[str]:
-    return [token.strip().lower() for token in tokens]
+    return [token.strip().lower() or token for token in tokens]

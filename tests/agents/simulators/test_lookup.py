@@ -56,17 +56,23 @@ async def test_the_explanation_is_ignored_and_nothing_seen_predicts_zero() -> No
     assert await table.simulate("", []) == []
 
 
+async def test_white_space_tokens_are_told_apart() -> None:
+    excerpts = [excerpt(["a", "\n", "b", " "], [1, 5, 2, 0])]
+    assert await predicted(fit_token(excerpts), "\n", " ", "\t") == [5, 0, 0]
+    assert await predicted(fit_bigram(excerpts), "a", "\n", "a", " ") == [1, 5, 1, 0]
+
+
+KINDS = {"a": "a", " A": "a", "b": "b", " c": "c", "\n": "line", " ": "space"}
+"""Tokens, and the name under which each is counted."""
+
+
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.lists(st.tuples(st.sampled_from(["a", " A", "b", " c"]), st.integers(0, 9)), min_size=1, max_size=6), min_size=1, max_size=6
-    )
-)
+@given(st.lists(st.lists(st.tuples(st.sampled_from(list(KINDS)), st.integers(0, 9)), min_size=1, max_size=6), min_size=1, max_size=6))
 async def test_both_equal_naive_means(rows: list[list[tuple[str, int]]]) -> None:
     excerpts = [excerpt([token for token, _ in row], [float(value) for _, value in row]) for row in rows]
     single, double = defaultdict(list), defaultdict(list)
     for row in rows:
-        names = [token.strip().lower() for token, _ in row]
+        names = [KINDS[token] for token, _ in row]
         for i, (_, value) in enumerate(row):
             single[names[i]].append(value)
             if i:
@@ -74,7 +80,7 @@ async def test_both_equal_naive_means(rows: list[list[tuple[str, int]]]) -> None
     for table, order in ((fit_token(excerpts), 1), (fit_bigram(excerpts), 2)):
         for row, outcome in zip(rows, await table.simulate("", excerpts), strict=True):
             assert isinstance(outcome, Simulation)
-            names = [token.strip().lower() for token, _ in row]
+            names = [KINDS[token] for token, _ in row]
             expected = [np.mean(double[names[i - 1], names[i]] if order == 2 and i else single[names[i]]) for i in range(len(row))]
             assert outcome.values == pytest.approx(expected, abs=1e-5)
 
