@@ -79,8 +79,10 @@ class KeptSplit:
     (in no order before `finish`), then q95, then q75.
     """
 
-    def __init__(self, neurons: tuple[int, ...], kept: Kept, excerpt: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, neurons: tuple[int, ...], kept: Kept, blocks: int, excerpt: int, dtype: torch.dtype, device: torch.device) -> None:
+        """Begin a split of so many blocks."""
         self.kept = kept
+        self.first_random = first_random(blocks, kept.random)
         self.excerpt = excerpt
         slots = kept.top + kept.q95 + kept.q75
         self.tensors: dict[str, Tensor] = {}
@@ -124,10 +126,11 @@ class KeptSplit:
                 begin = torch.minimum(begin, last[block])
             self.tensors[f"{layer}.start"][row, slot] = (begin - batch.prefix).to(torch.int32)
             self.tensors[f"{layer}.window"][row, slot] = windows(activations, block, begin, row % neurons, self.excerpt)
-        for number in range(batch.first, min(batch.first + len(batch.lengths), self.kept.random)):
+        drawn = range(self.first_random, self.first_random + self.kept.random)
+        for number in range(max(batch.first, drawn.start), min(batch.first + len(batch.lengths), drawn.stop)):
             begin_here = batch.prefix + random_start(batch.lengths[number - batch.first], self.excerpt)
             centre = activations[number - batch.first, begin_here : begin_here + self.excerpt]
-            self.tensors[f"{layer}.random"][:, number] = centre.t()
+            self.tensors[f"{layer}.random"][:, number - drawn.start] = centre.t()
 
     def snapshot_q95(self) -> None:
         """The best excerpts so far become the q95 ones."""
@@ -167,6 +170,11 @@ class KeptSplit:
             else:
                 out[name] = shaped
         return out
+
+
+def first_random(blocks: int, random: int) -> int:
+    """The random excerpts are of a split's last blocks, since q95 and q75 are chosen from its first: what is loud there is not random."""
+    return max(0, blocks - random)
 
 
 def random_start(length: int, excerpt: int) -> int:

@@ -16,7 +16,7 @@ from analyzers.whole_files import remove_parts, replaced
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 RESULT = "activations.json"
 CHECKPOINT = "checkpoint.safetensors"
 

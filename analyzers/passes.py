@@ -36,7 +36,13 @@ def run_pass(subject: Subject, blocks: Blocks, *, batch: int = 16, report: Repor
     Raises CorpusError, SubjectError and RunFolderError as `sample` does.
     """
     folder = settings().passes / _key(
-        {"subject": dict(subject.identity), "blocks": blocks.fingerprint, "batch": batch, "settings": SampleSettings().as_json()}
+        {
+            "format": FORMAT,
+            "subject": dict(subject.identity),
+            "blocks": blocks.fingerprint,
+            "batch": batch,
+            "settings": SampleSettings().as_json(),
+        }
     )
     made_before, begun_before = (folder / RESULT).exists(), (folder / CHECKPOINT).exists()
     started = time.perf_counter()

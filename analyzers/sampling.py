@@ -96,7 +96,12 @@ class _Pass:
             self.moments.restore(tensors)
         for split in SPLITS[SPLITS.index(note["split"]) :]:
             kept = KeptSplit(
-                self.subject.neurons, self.settings.kept[split], self.blocks.excerpt_tokens, self.subject.dtype, self.subject.device
+                self.subject.neurons,
+                self.settings.kept[split],
+                self.blocks.count(split),
+                self.blocks.excerpt_tokens,
+                self.subject.dtype,
+                self.subject.device,
             )
             done = note["done"] if split == note["split"] else 0
             if done:

@@ -9,7 +9,7 @@ import numpy as np
 from analyzers.duplicates import overlap
 from analyzers.errors import RunFolderError, SubjectError
 from analyzers.evidence import SPLITS, Evidence, Excerpt, FloatArray, Moments, Split, Stratum
-from analyzers.kept import Kept, random_start
+from analyzers.kept import Kept, first_random, random_start
 from analyzers.pass_folder import RESULT, check_same, read_json
 from analyzers.sites import Polarity, Site
 
@@ -105,9 +105,10 @@ class ActivationStore:
             names = [stratum for stratum, count in kinds for _ in range(count)]
             rows = list(zip(names, read("block").tolist(), read("start").tolist(), read("window").float().numpy(), strict=True))
             drawn = file.get_slice(f"{site.layer}.random")[site.index].float().numpy()
-        for block in range(sampled["random"]):
+        begin = first_random(sampled["blocks"], kept.random)
+        for block in range(begin, begin + sampled["random"]):
             length = int(self.blocks.lengths(split, block, block + 1)[0])
-            rows.append(("random", block, random_start(length, self.blocks.excerpt_tokens), drawn[block]))
+            rows.append(("random", block, random_start(length, self.blocks.excerpt_tokens), drawn[block - begin]))
         for stratum, block, start, window in rows:
             if block >= 0 and block not in seen:
                 seen.add(block)

@@ -73,7 +73,7 @@ class SiteResult(_Model):
     """null, shuffled, token_lookup, bigram_lookup, lexical."""
     lift: Lift | Failure
     p_value: float | None = None
-    """One-sided permutation test, (1+#)/(1+M): excerpts' simulations exchanged among excerpts."""
+    """One-sided permutation test, (1+#)/(1+M): simulations exchanged among one excerpt a document."""
     q_value: float | None = None
     """p_value after Benjamini-Hochberg over the sites of the run."""
     firing: float | None = None

@@ -133,48 +133,47 @@ def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:
 
 
 def exchange_p(pairs: Pairs, *, draws: int = 999, seed: int = 0) -> float | Failed:
-    """p-value of the Pearson score when simulations are exchanged at random: whole documents among those with as many excerpts.
+    """p-value of Pearson's correlation over one excerpt a document, its first, when whole simulations are exchanged among them.
 
-    What a simulation knows only of positions within an excerpt survives the exchange and earns nothing, and excerpts of one document,
-    which are alike, move together. Failed where the score is, and where no two documents have equally many excerpts.
+    Excerpts of one document are alike and cannot be exchanged like others, so only one of them takes part. What a simulation knows only
+    of positions within an excerpt survives the exchange and earns nothing. Failed where the score is, over these excerpts, and where
+    they are fewer than two.
     """
-    observed = score("pearson", pairs)
+    first = np.unique(pairs.document, return_index=True)[1]
+    if len(first) < 2:
+        return Failed("score", f"nothing can be exchanged among excerpts of {len(first)} documents")
+    number = np.full(len(pairs.document), -1)
+    number[first] = np.arange(len(first))
+    tokens = number[pairs.excerpt] >= 0
+    few = replace(
+        pairs,
+        truth=pairs.truth[tokens],
+        prediction=pairs.prediction[tokens],
+        present=pairs.present[tokens],
+        excerpt=number[pairs.excerpt[tokens]],
+        document=np.arange(len(first)),
+    )
+    observed = score("pearson", few)
     if isinstance(observed, Failed):
         return observed
-    excerpts = len(pairs.document)
-    exchanged = _exchanges(pairs.document, draws, np.random.default_rng(seed))
-    if exchanged is None:
-        return Failed("score", "no two documents have equally many excerpts, so nothing can be exchanged")
-    place = np.arange(len(pairs.excerpt)) - np.searchsorted(pairs.excerpt, pairs.excerpt)
+    excerpts = len(first)
+    place = np.arange(len(few.excerpt)) - np.searchsorted(few.excerpt, few.excerpt)
 
     def table(values: npt.NDArray[np.bool_] | Floats) -> Floats:
         out = np.zeros((excerpts, int(place.max()) + 1))
-        out[pairs.excerpt, place] = values
+        out[few.excerpt, place] = values
         return out
 
-    t = pairs.truth / (np.abs(pairs.truth).max())
-    p = np.where(pairs.present, pairs.prediction, 0.0)
+    t = few.truth / (np.abs(few.truth).max())
+    p = np.where(few.present, few.prediction, 0.0)
     p /= np.abs(p).max()
-    t, p = t - t.mean(), np.where(pairs.present, p - p[pairs.present].mean(), 0.0)
-    here, has, T, P = table(np.ones_like(pairs.present)), table(pairs.present), table(t), table(p)
+    t, p = t - t.mean(), np.where(few.present, p - p[few.present].mean(), 0.0)
+    here, has, T, P = table(np.ones_like(few.present)), table(few.present), table(t), table(p)
     # [sum, excerpt whose truth, excerpt whose prediction]: every exchange only adds up cells of these tables
     sums = np.stack([here @ has.T, T @ has.T, here @ P.T, T**2 @ has.T, here @ (P**2).T, T @ P.T])
+    exchanged = np.random.default_rng(seed).permuted(np.tile(np.arange(excerpts), (draws, 1)), axis=1)
     permuted = correlation(sums[:, np.arange(excerpts), exchanged].sum(axis=2))
     return permutation_p(observed, permuted.filled(np.inf))
-
-
-def _exchanges(document: Indices, draws: int, rng: np.random.Generator) -> Indices | None:
-    """[draw, excerpt] whose simulation stands in an excerpt's place; None where documents all differ in how many excerpts they have."""
-    exchanged = np.tile(np.arange(len(document)), (draws, 1))
-    of_size: dict[int, list[Indices]] = {}
-    for index in range(int(document.max()) + 1):
-        members = np.flatnonzero(document == index)
-        of_size.setdefault(len(members), []).append(members)
-    for alike in of_size.values():
-        members = np.stack(alike)
-        order = rng.permuted(np.tile(np.arange(len(members)), (draws, 1)), axis=1)
-        exchanged[:, members.ravel()] = members[order].reshape(draws, -1)
-    return exchanged if any(len(alike) > 1 for alike in of_size.values()) else None
 
 
 def luck(beaten: float, opponents: Sequence[int]) -> float:

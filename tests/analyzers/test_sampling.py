@@ -17,7 +17,7 @@ from torch import Tensor
 from analyzers.blocks import Blocks, BlockSettings
 from analyzers.errors import CorpusError, RunFolderError, SubjectError
 from analyzers.evidence import SPLITS, Split
-from analyzers.kept import KEPT, Kept, KeptSplit, SampleSettings
+from analyzers.kept import KEPT, Kept, KeptSplit, SampleSettings, first_random
 from analyzers.sampling import sample
 from analyzers.store import ActivationStore
 from analyzers.subject import Subject
@@ -134,9 +134,9 @@ def check_against_naive(subject: Any, blocks: Blocks, folder: Path, batch: int, 
                     ):
                         expected = naive(some, side, neuron, k, blocks.excerpt_tokens, settings.margin)
                         assert stored(tensors, layer, side, neuron, slots) == expected, (split, layer, neuron, side, slots)
-                for number in range(min(kept.random, len(here))):
-                    begin = (len(here[number]) - blocks.excerpt_tokens) // 2
-                    window = here[number][begin : begin + blocks.excerpt_tokens, neuron]
+                for number, block in enumerate(here[-kept.random :]):
+                    begin = (len(block) - blocks.excerpt_tokens) // 2
+                    window = block[begin : begin + blocks.excerpt_tokens, neuron]
                     assert torch.equal(tensors[f"{layer}.random"][neuron, number], window)
 
 
@@ -354,9 +354,17 @@ def test_a_short_split_takes_its_strata_from_what_there_is(tmp_path: Path) -> No
 
 def test_what_is_kept_of_a_split_is_set_by_neurons_alone() -> None:
     kept = KEPT["explain"]
-    state = KeptSplit((100, 60), kept, 32, torch.bfloat16, torch.device("cpu"))
+    state = KeptSplit((100, 60), kept, 500, 32, torch.bfloat16, torch.device("cpu"))
     size = sum(tensor.numel() * tensor.element_size() for tensor in state.tensors.values())
     assert size == 2 * 160 * 18 * (8 + 4 + 32 * 2) + 160 * 8 * 32 * 2
+
+
+def test_random_excerpts_are_of_other_blocks_than_the_quantile_ones_are_chosen_from() -> None:
+    settings = SampleSettings()
+    for kept in KEPT.values():
+        assert first_random(settings.q95_blocks + kept.random, kept.random) == settings.q95_blocks
+        assert first_random(1000, kept.random) == 1000 - kept.random
+        assert first_random(2, kept.random) == 0
 
 
 def test_there_cannot_be_more_quantile_excerpts_than_top_ones() -> None:

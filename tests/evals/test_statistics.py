@@ -290,18 +290,16 @@ def test_exchange_p_keeps_its_level_where_documents_give_several_excerpts() -> N
     assert below / 400 == pytest.approx(0.05, abs=0.033)  # 3 standard deviations of 400 tests
 
 
-def test_exchange_p_exchanges_documents_of_equally_many_excerpts() -> None:
+def test_exchange_p_takes_the_first_excerpt_of_every_document() -> None:
     rng = np.random.default_rng(18)
     truth, noise = rng.normal(size=(2, 6, 5))
     prediction = truth + noise
-    document = np.array([0, 1, 1, 2, 3, 3])  # single: 0 and 2; pairs: 1 and 3
+    document = np.array([0, 1, 1, 2, 0, 3])
     pairs = Pairs(truth.ravel(), prediction.ravel(), np.ones(30, bool), np.repeat(np.arange(6), 5), document, "level")
-    orders = [[a, c, d, b, e, f] for (a, b), (c, d, e, f) in itertools.product(((0, 3), (3, 0)), ((1, 2, 4, 5), (4, 5, 1, 2)))]
-    observed = np.corrcoef(truth.ravel(), prediction.ravel())[0, 1]
-    larger = np.mean([np.corrcoef(truth.ravel(), prediction[order].ravel())[0, 1] >= observed - 1e-12 for order in orders])
-    assert exchange_p(pairs, draws=4000) == pytest.approx(larger, abs=0.03)
-    alone = Pairs(truth.ravel(), prediction.ravel(), np.ones(30, bool), np.repeat(np.arange(6), 5), np.array([0, 1, 1, 2, 2, 2]), "level")
-    assert isinstance(exchange_p(alone), Failed)
+    first = [0, 1, 3, 5]
+    alone = Pairs(truth[first].ravel(), prediction[first].ravel(), np.ones(20, bool), np.repeat(np.arange(4), 5), np.arange(4), "level")
+    assert exchange_p(pairs, seed=3) == exchange_p(alone, seed=3)
+    assert isinstance(exchange_p(Pairs(truth[0], prediction[0], np.ones(5, bool), np.zeros(5, int), np.zeros(1, int), "level")), Failed)
 
 
 @pytest.mark.parametrize("opponents", [[1], [3, 3], [2, 2, 2, 2], [3, 1, 2]])
