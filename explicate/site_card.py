@@ -14,7 +14,7 @@ STRATA = {
     "q75": "from the loudest 25 % of random blocks",
     "random": "drawn at random, the same for all sites",
 }
-KINDS = {**{kind: kind for kind in STRATA}, "top_and_random": "top and random"}
+KINDS = {**{kind: kind for kind in STRATA}, "top_and_random": "top + random"}
 CONTROLS = {
     "shuffled": "another site's explanation",
     "null": "an empty explanation",
