@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache
@@ -125,9 +126,11 @@ class Engine:
     ) -> list[Generated] | Failed:
         """Continue a text, or answer messages {role, content}, once for every seed.
 
-        A last message of the assistant is continued. Temperature 0 takes the likeliest token each time, and all seeds get the same
-        text; else every seed draws from a random stream of its own, so that a sample does not depend on the others.
-        Failed where the prompt is too long. Raises ProviderError for messages to a model without a chat template.
+        A last message of the assistant is continued; what the system says opens the first message of the user where the chat template
+        refuses a system. Temperature 0 takes the likeliest token each time, and all seeds get the same text; else every seed draws from
+        a random stream of its own, so that a sample does not depend on the others.
+        Failed where the prompt is too long. Raises ProviderError for messages to a model without a chat template, or with one
+        that refuses them.
         """
         ids = [*self.tokens.start, *self.tokens.encode(prompt)] if isinstance(prompt, str) else self._chat_ids(prompt)
         room = max_tokens if self.limit is None else min(max_tokens, self.limit - len(ids))
@@ -173,14 +176,24 @@ class Engine:
     def _chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         if not self.tokenizer.chat_template:
             raise ProviderError(f"{self.name!r} has no chat template; choose a model that was trained to follow instructions")
-        continued = bool(messages) and messages[-1]["role"] == "assistant"
-        text = self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=not continued,
-            continue_final_message=continued,
+        turns = [dict(message) for message in messages]
+        try:
+            try:
+                return self.tokens.encode(self._templated(turns))
+            except TemplateError:
+                if not any(turn["role"] == "system" for turn in turns):
+                    raise
+                return self.tokens.encode(self._templated(_without_system(turns)))
+        except TemplateError as error:
+            why = " ".join(str(error).split())[:200]
+            raise ProviderError(f"the chat template of {self.name!r} refuses the conversation ({why}); choose another model") from error
+
+    def _templated(self, turns: list[dict[str, str]]) -> str:
+        continued = bool(turns) and turns[-1]["role"] == "assistant"
+        text: str = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=not continued, continue_final_message=continued
         )
-        return self.tokens.encode(text)
+        return text
 
     def _computed(self, prefix: str, head: str) -> tuple[Prefix, int]:
         """The keys and values of prefix + head, and the number of tokens that had to be computed for them."""
@@ -245,6 +258,17 @@ class Engine:
 
     def _tensor(self, ids: Any) -> Tensor:
         return torch.tensor(ids, device=self.model.device)
+
+
+def _without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """What the system says stands in front of the first turn of the user, for chat templates that know no system."""
+    said = [turn["content"] for turn in turns if turn["role"] == "system"]
+    others = [dict(turn) for turn in turns if turn["role"] != "system"]
+    for turn in others:
+        if turn["role"] == "user":
+            turn["content"] = "\n\n".join([*said, turn["content"]])
+            return others
+    return [{"role": "user", "content": "\n\n".join(said)}, *others]
 
 
 def _batches(numbers: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -98,6 +98,9 @@ def is_model(folder: Path) -> bool:
     if not (folder / "config.json").is_file():
         return False
     if indices:
-        shards = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            shards = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError):
+            return False
         return all((folder / shard).is_file() for shard in shards)
     return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))

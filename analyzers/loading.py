@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -70,20 +71,29 @@ def engine_dtype(dtype: str, device: torch.device, folder: Path) -> str:
 
 
 def _stored_dtype(folder: Path) -> str:
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    return str(config.get("dtype", config.get("torch_dtype")))
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except ValueError:
+        return ""  # loading it will say so
+    return str(config.get("dtype", config.get("torch_dtype"))) if isinstance(config, dict) else ""
 
 
 def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
-    """(model, tokenizer) from a folder in Hugging Face's layout; SubjectError, naming `name`, for what is no causal language model."""
+    """(model, tokenizer) from a folder in Hugging Face's layout.
+
+    Raises SubjectError, naming `name`, for what is no causal language model, is damaged, or needs a package that is not there.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
+    damaged = (SafetensorError, UnpicklingError, EOFError, StrictDataclassError)
     disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
-        why = " ".join(str(error).split())[:300]
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, *damaged) as error:
+        why = " ".join(str(error).split())[:300] or "its weights are cut off"
         raise SubjectError(f"{name!r} cannot be loaded as a causal language model: {why}") from error
     return model.to(device).eval().requires_grad_(False), tokenizer

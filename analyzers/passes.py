@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from analyzers.blocks import Blocks, BlockSettings
 from analyzers.corpus import source_identity
@@ -22,7 +23,7 @@ _TIMING = "timing.json"
 def open_blocks(subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: int, seed: int, report: Report = quiet) -> Blocks:
     """The blocks of a corpus in a subject's tokens: opened where they were cut before, else cut. CorpusError for one of no use."""
     cut = BlockSettings(tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed)
-    tokenizer = hashlib.sha256(subject.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    tokenizer = _tokenizer_identity(subject.tokenizer)
     text = {"source": source_identity(corpus, report=report), "tokenizer": tokenizer, "settings": cut.__dict__}
     folder = settings().passes / "blocks" / _key(text)
     if not folder.exists():
@@ -64,6 +65,13 @@ def pass_seconds(folder: Path) -> float | None:
     """How long the pass took, loading the model and cutting the text not counted; None for one that was interrupted in between."""
     path = folder / _TIMING
     return float(read_json(path)["seconds"]) if path.exists() else None
+
+
+def _tokenizer_identity(tokenizer: Any) -> str:
+    """Hash of all that it does, or of its kind and vocabulary where it is one that runs in Python."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    whole = backend.to_str() if backend is not None else json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _key(content: object) -> str:

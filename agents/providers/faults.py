@@ -75,9 +75,14 @@ class Endpoint:
 
 def checked_url(url: str) -> str:
     """A base URL without a trailing slash; raises ProviderError for what is none, or holds a password or a query."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProviderError(f"{url!r} is not a base URL; write for example http://127.0.0.1:8000/v1")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        shown = re.sub(r"[^/\s]*@", "", url).partition("?")[0]
+        raise ProviderError(f"{shown!r} is not a base URL; write for example http://127.0.0.1:8000/v1")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ProviderError(
             f"the base URL of {parts.hostname!r} holds more than scheme, host, port and path; a key belongs into the environment"

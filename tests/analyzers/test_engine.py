@@ -283,6 +283,36 @@ def test_messages_to_a_model_without_a_chat_template_are_refused(tiny_model: Tin
         engine.generate([{"role": "user", "content": "x"}], max_tokens=1)
 
 
+def test_what_a_system_says_opens_the_users_turn_where_the_template_knows_no_system(tiny_model: TinyModel) -> None:
+    engine = engine_of(tiny_model("llama"))
+    known = engine.tokenizer.chat_template
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    engine.tokenizer.chat_template = refusal + known
+    system, question = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which river?"}
+    begun, why = {"role": "assistant", "content": "The river"}, {"role": "user", "content": "Why?"}
+    pairs = [
+        ([question], "<|user|>Which river?</s><|assistant|>"),
+        ([system, question], "<|user|>Be brief.\n\nWhich river?</s><|assistant|>"),
+        ([system, question, begun, why], "<|user|>Be brief.\n\nWhich river?</s><|assistant|>The river</s><|user|>Why?</s><|assistant|>"),
+        ([system], "<|user|>Be brief.</s><|assistant|>"),
+    ]
+    for messages, text in pairs:
+        assert engine._chat_ids(messages) == engine.tokens.encode(text)
+    assert system == {"role": "system", "content": "Be brief."}
+    engine.tokenizer.chat_template = known
+    assert engine._chat_ids([system, question]) == engine.tokens.encode("<|system|>Be brief.</s><|user|>Which river?</s><|assistant|>")
+
+
+def test_a_template_that_refuses_a_conversation_is_one_plain_line(tiny_model: TinyModel) -> None:
+    engine = engine_of(tiny_model("llama"))
+    for template in ("{{ raise_exception('roles must\nalternate') }}", "{% if %}"):
+        engine.tokenizer.chat_template = template
+        for messages in ([{"role": "user", "content": "x"}], [{"role": "system", "content": "x"}]):
+            with pytest.raises(ProviderError, match="chat template of 'tiny' refuses") as caught:
+                engine.generate(messages, max_tokens=1)
+            assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("family", ["llama", "opt", "gpt2", "falcon", "gemma2"])
 def test_mixed_computes_what_float32_does_with_the_same_weights(family: str, tiny_model: TinyModel) -> None:
     model, tokenizer = tiny_model(family)
