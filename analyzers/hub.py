@@ -9,7 +9,8 @@ from analyzers.errors import AssetError
 from analyzers.progress import Report
 
 _SECONDS = 5.0
-_NEEDED = (".json", ".txt", ".model", ".jinja", ".py")
+BESIDE_WEIGHTS = (".json", ".txt", ".model", ".jinja", ".py")
+"""What the files end with that decide, with the weights, what a model answers."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def find(repository: str) -> Snapshot | None:
 def needed(names: list[str]) -> list[str]:
     """Of a repository's top-level files: configuration, tokenizer, and the weights in one format, safetensors first."""
     weights = [name for name in names if name.endswith(".safetensors")] or [name for name in names if name.endswith(".bin")]
-    return sorted(weights + [name for name in names if name.endswith(_NEEDED)])
+    return sorted(weights + [name for name in names if name.endswith(BESIDE_WEIGHTS)])
 
 
 def download(snapshot: Snapshot, folder: Path | None, report: Report) -> Path:

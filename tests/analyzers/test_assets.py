@@ -377,7 +377,16 @@ def test_a_local_folder_is_named_by_what_it_holds(tiny: Asset, tmp_path: Path) -
     assert (first.name, first.source, first.path) == ("checkpoint", "path", folder)
     assert model_source(str(folder)) == first
     (folder / "two.safetensors").write_bytes(b"3")
-    assert model_source(str(folder)).revision != first.revision
+    revisions = [first.revision, model_source(str(folder)).revision]
+    for name in ("chat_template.jinja", "merges.txt", "tokenizer.model", "modeling.py", "tokenizer_config.json"):
+        for content in ("one", "other"):
+            (folder / name).write_text(content)
+            revisions.append(model_source(str(folder)).revision)
+    assert len(set(revisions)) == len(revisions) == 12
+    for name in ("README.md", "rust_model.ot", "notes/merges.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("!")
+    assert model_source(str(folder)).revision == revisions[-1]
 
 
 def test_a_corpus_is_asked_for_by_its_name(tiny: Asset) -> None:
