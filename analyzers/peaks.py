@@ -41,9 +41,10 @@ def stretch_peaks(activations: Tensor, span: Span, ends: Tensor | None = None) -
 
 
 def peak_values(peaks: Tensor, dtype: torch.dtype) -> Tensor:
-    """[block, row] the loudest of [block, stretch, row], as activations."""
+    """[block, row] the loudest of [block, stretch, row], as activations; infinite, so that it is kept and seen, where one is no number."""
     loudest = peaks.amax(1)
-    return loudest.view(dtype) if loudest.dtype == torch.int16 else loudest
+    values = loudest.view(dtype) if loudest.dtype == torch.int16 else loudest
+    return values.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
 
 def peak_positions(activations: Tensor, span: Span, peaks: Tensor, block: Tensor, row: Tensor, ends: Tensor | None = None) -> Tensor:

@@ -127,13 +127,17 @@ class _Pass:
             self.report("sample", before, sum(self.tokens.values()))
             if (number + 1) % settings.checkpoint_batches == 0 and stop < count:
                 self._checkpoint(split, stop, kept.tensors)
+        finished = kept.finish()
         for layer, sums in enumerate(self.moments.sums):
-            if not sums.isfinite().all():
+            # Moments rest on some blocks only, and what was kept comes from any.
+            if not all(
+                found.isfinite().all() for found in (sums, *(finished[f"{layer}.{kind}"] for kind in ("value", "window", "random")))
+            ):
                 raise SubjectError(
                     f"{self.subject.name!r}: activations of layer {layer} are not finite in {self.subject.identity['dtype']!r}; "
                     "load it with dtype float32"
                 )
-        write_tensors(self.folder / f"{split}.safetensors", kept.finish())
+        write_tensors(self.folder / f"{split}.safetensors", finished)
         if split == SPLITS[0]:
             # The share of tokens beyond bounds is counted on other text than the bounds were taken from.
             self.moments.freeze()

@@ -336,6 +336,41 @@ def test_activations_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         run(Formula(sign=float("inf")), blocks, tmp_path / "pass")
 
 
+class Harmed(Formula):
+    """One activation in the middle of one block of a split is not finite; no moments rest on that block."""
+
+    def __init__(self, dtype: torch.dtype, blocks: Blocks, split: Split, value: float) -> None:
+        super().__init__(dtype)
+        self.block = torch.from_numpy(np.array(blocks.ids(split, 1, 2), dtype=np.int64))
+        self.value = value
+
+    @contextmanager
+    def capture(self, fn: Callable[[int, Tensor], None]) -> Iterator[None]:
+        def harmed(layer: int, activations: Tensor) -> None:
+            if layer == 1:
+                activations[self.here, 20, 3] = self.value
+            fn(layer, activations)
+
+        with super().capture(harmed):
+            yield
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> None:
+        self.here = (ids[:, 1:] == self.block).all(1)
+        super().forward(ids)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("split", ["explain", "test"])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), -float("nan")])
+def test_a_single_activation_that_is_not_finite_is_seen_in_any_block(
+    tmp_path: Path, dtype: torch.dtype, split: Split, value: float
+) -> None:
+    blocks = corpus(tmp_path / "blocks", count=30)
+    with pytest.raises(SubjectError, match=r"layer 1 are not finite.*float32"):
+        run(Harmed(dtype, blocks, split, value), blocks, tmp_path / "pass", batch=4)
+    assert not (tmp_path / "pass" / f"{split}.safetensors").exists()
+
+
 def test_excerpts_without_a_middle_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="16 tokens"):
         run(Formula(), corpus(tmp_path / "blocks", excerpt=16), tmp_path / "pass")
