@@ -10,8 +10,12 @@ from collections.abc import Sequence
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NOT_SHOWN = ("Cc", "Zl", "Zp", "Cs")
 """Unicode categories: control characters, line and paragraph separators, surrogates."""
-_CONTROL_TOKEN = re.compile(r"<(?=\|)|(?<=\|)>|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|\[(?=/?(?:INST|SYS))|<(?=</?SYS)", re.IGNORECASE)
-"""Where the control tokens of common chat templates open or close: <|im_end|>, </s>, <end_of_turn>, [INST], <<SYS>>."""
+_CONTROL_TOKEN = re.compile(
+    r"<(?=[|\uff5c])|(?<=[|\uff5c])>|<(?=/?s>)|<(?=(?:bos|eos|unk|pad|(?:start|end)_of_turn)>)|\[(?=/?(?:INST|SYS))|<(?=</?SYS)",
+    re.IGNORECASE,
+)
+"""Where the control tokens of common chat templates open or close: <|im_end|>, the same with DeepSeek's wide bars, </s>, <eos>,
+<end_of_turn>, [INST], <<SYS>>."""
 
 
 def one_line(text: str) -> str:
