@@ -163,17 +163,18 @@ class Budget:
         """Whether a call fits now, beside those under way."""
         return self._reached is None and self._beyond(sum(self._held, self._total()) + expected) is None
 
-    async def reserve(self, expected: Estimate) -> None:
-        """Hold an estimate against the limits before a call; `book` or `release` ends it. Raises LimitReached."""
-        while not self.fits(expected):
+    async def reserve(self, *expected: Estimate) -> None:
+        """Hold estimates against the limits before their calls, all or none; `book` or `release` ends each. Raises LimitReached."""
+        together = sum(expected, Estimate())
+        while not self.fits(together):
             # Beyond even without the calls under way, which can only add to it.
-            self._reached = self._reached or self._beyond(self._total() + expected)
+            self._reached = self._reached or self._beyond(self._total() + together)
             if self._reached is not None:
                 raise LimitReached(self._reached)
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-        self._held.append(expected)
+        self._held.extend(expected)
 
     def release(self, expected: Estimate) -> None:
         """End the hold of a call that took nothing."""

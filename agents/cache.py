@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -53,7 +53,7 @@ def _unpack(key: str, row: tuple[Any, Any]) -> Reply | None:
 
 
 class ReplyCache:
-    """Replies in one file, shared by any number of processes (write-ahead log, one transaction a reply)."""
+    """Replies in one file, shared by any number of processes (write-ahead log, one transaction for all replies of one call)."""
 
     def __init__(self, path: Path) -> None:
         """Open or create; raises ExplicateError where the file cannot be used as a reply cache."""
@@ -102,14 +102,26 @@ class ReplyCache:
             return reply
 
     def put(self, key: str, reply: Reply) -> Reply:
-        """Keep a reply, committed on return; returns the one that is kept, which is the first where another process was quicker."""
-        text = _pack(reply)
+        """`put_all` of one reply."""
+        return self.put_all([(key, reply)])[0]
+
+    def put_all(self, replies: Sequence[tuple[str, Reply]]) -> list[Reply]:
+        """Keep replies under their keys, all or none of them, committed on return; returns those that are kept, each the first where
+        another process was quicker."""
+        rows = [(key, text, _sum(key, text)) for key, text in ((key, _pack(reply)) for key, reply in replies)]
         with self._told():
-            written = self._file.execute(
-                "INSERT INTO replies VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING", (key, text, _sum(key, text))
-            ).rowcount
-        kept = reply if written else self.get(key)
-        return reply if kept is None else kept
+            self._file.execute("BEGIN IMMEDIATE")
+            try:
+                insert = "INSERT INTO replies VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
+                written = [self._file.execute(insert, row).rowcount for row in rows]
+                self._file.execute("COMMIT")
+            except BaseException:
+                # Where the disk is full the transaction may have been undone already.
+                if self._file.in_transaction:
+                    self._file.execute("ROLLBACK")
+                raise
+        found = [None if new else self.get(key) for new, (key, _) in zip(written, replies, strict=True)]
+        return [reply if kept is None else kept for kept, (_, reply) in zip(found, replies, strict=True)]
 
     def __len__(self) -> int:
         with self._told():

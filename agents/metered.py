@@ -61,7 +61,9 @@ class Metered:
     """A language model with cache, budget, retries, deadline, bounded concurrency and transcript around it.
 
     Equal requests, in one batch or under way at the same time, are asked once. A reply is in the cache before anyone sees it, so that
-    nothing that was answered is asked again, whatever happens next. It belongs to one event loop.
+    nothing that was answered is asked again, whatever happens next. What is handed over in one call is decided by the requests alone,
+    and its replies come into the cache together: a model whose last bits depend on what it computes at the same time gives the same
+    bytes when a run that was stopped goes on. It belongs to one event loop.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Metered:
             self._check(request)
             fresh[key] = request
         first = set(fresh)
-        for chunk in self._chunks(fresh):
+        for chunk in self._chunks(list(dict.fromkeys(keys)), fresh):
             tasks[self._start(chunk)] = None
         if tasks:
             await asyncio.wait(tasks)
@@ -155,9 +157,11 @@ class Metered:
             lacks, offers = ", ".join(sorted(lacking)), ", ".join(sorted(self.capabilities))
             raise ProviderError(f"{self.name!r} cannot do what is asked of it ({lacks}); it offers {offers}: name another model")
 
-    def _chunks(self, fresh: Mapping[str, Request]) -> list[dict[str, Request]]:
-        items = list(fresh.items())
-        return [dict(items[start : start + self._batch]) for start in range(0, len(items), self._batch)]
+    def _chunks(self, keys: Sequence[str], fresh: Mapping[str, Request]) -> list[dict[str, Request]]:
+        """The fresh requests in batches that are cut from all of them, so that no batch changes with the batches that are known."""
+        batches = (keys[start : start + self._batch] for start in range(0, len(keys), self._batch))
+        chunks = ({key: fresh[key] for key in batch if key in fresh} for batch in batches)
+        return [chunk for chunk in chunks if chunk]
 
     def _start(self, chunk: Mapping[str, Request]) -> asyncio.Task[dict[str, Outcome]]:
         task = asyncio.create_task(self._ask(chunk))
@@ -175,23 +179,13 @@ class Metered:
         return task
 
     async def _ask(self, chunk: Mapping[str, Request]) -> dict[str, Outcome]:
-        outcomes: dict[str, Outcome] = {}
-        waiting = list(chunk.items())
         async with self._lanes:
-            while waiting:
-                if self._stopped is not None:
-                    raise self._stopped
-                held: list[Estimate] = []
-                for _, request in waiting:
-                    expected = estimate(request, self._price, hidden_tokens=self._hidden_tokens)
-                    # Only the first may wait for calls under way to end: the others would wait for their own.
-                    if held and not self._budget.fits(expected):
-                        break
-                    await self._budget.reserve(expected)
-                    held.append(expected)
-                outcomes.update(await self._call(waiting[: len(held)], held))
-                waiting = waiting[len(held) :]
-                self._budget.check()
+            if self._stopped is not None:
+                raise self._stopped
+            held = [estimate(request, self._price, hidden_tokens=self._hidden_tokens) for request in chunk.values()]
+            await self._budget.reserve(*held)
+            outcomes = await self._call(list(chunk.items()), held)
+            self._budget.check()
         return outcomes
 
     async def _call(self, chunk: Sequence[tuple[str, Request]], held: Sequence[Estimate]) -> dict[str, Outcome]:
@@ -202,11 +196,10 @@ class Metered:
             answers = await self._tries(requests)
             seconds = (time.perf_counter() - started) / len(chunk)
             outcomes: dict[str, Outcome] = {}
-            for (key, request), answer in zip(chunk, answers, strict=True):
-                outcome, usage = self._keep(key, request, answer, unbooked[0])
+            for (key, request), (answer, usage) in zip(chunk, self._keep(chunk, answers, held), strict=True):
+                outcomes[key] = answer if isinstance(answer, Failed) else judge(request, answer)
                 self._budget.book(self.name, unbooked.pop(0), usage, seconds)
-                self._report(request, outcome, cached=False, usage=usage, seconds=seconds)
-                outcomes[key] = outcome
+                self._report(request, outcomes[key], cached=False, usage=usage, seconds=seconds)
             return outcomes
         except ProviderError as error:
             self._stopped = error
@@ -238,9 +231,22 @@ class Metered:
         self._failures = 0
         return answers
 
-    def _keep(self, key: str, request: Request, answer: Reply | Failed, expected: Estimate) -> tuple[Outcome, Usage]:
+    def _keep(
+        self, chunk: Sequence[tuple[str, Request]], answers: Sequence[Reply | Failed], held: Sequence[Estimate]
+    ) -> list[tuple[Reply | Failed, Usage]]:
+        """The answers as they are kept, all in one transaction, each with what it took."""
+        clean = [self._clean(answer, expected) for answer, expected in zip(answers, held, strict=True)]
+        usages = [Usage() if isinstance(answer, Failed) else answer.usage for answer in clean]
+        if self._cache is not None:
+            given = {key: answer for (key, _), answer in zip(chunk, clean, strict=True) if not isinstance(answer, Failed)}
+            kept = dict(zip(given, self._cache.put_all(list(given.items())), strict=True))
+            clean = [kept.get(key, answer) for (key, _), answer in zip(chunk, clean, strict=True)]
+        return list(zip(clean, usages, strict=True))
+
+    def _clean(self, answer: Reply | Failed, expected: Estimate) -> Reply | Failed:
+        """The answer without any key, and with what it took."""
         if isinstance(answer, Failed):
-            return Failed(answer.stage, self._redact(answer.reason)), Usage()
+            return Failed(answer.stage, self._redact(answer.reason))
         usage = answer.usage
         if usage == Usage():
             if not self._told_of_usage:
@@ -252,9 +258,7 @@ class Metered:
         reply = answer.model_copy(update={"usage": usage})
         if reply.kind == "chat" and self._redact(reply.text) != reply.text:
             reply = reply.model_copy(update={"text": self._redact(reply.text), "logprobs": None})
-        if self._cache is not None:
-            reply = self._cache.put(key, reply)
-        return judge(request, reply), usage
+        return reply
 
     def _report(self, request: Request, outcome: Outcome, *, cached: bool, usage: Usage, seconds: float) -> None:
         if self._on_call is not None:

@@ -119,6 +119,21 @@ async def test_an_estimate_that_does_not_fit_beside_a_call_under_way_waits_for_i
     await second
 
 
+async def test_what_is_held_together_is_held_whole_or_not_at_all() -> None:
+    budget = budget_of(max_calls=3)
+    await budget.reserve(Estimate(1), Estimate(1))
+    waiting = asyncio.create_task(budget.reserve(Estimate(1), Estimate(1)))
+    await asyncio.sleep(0)
+    assert budget.fits(Estimate(1))
+    budget.book("m", Estimate(1), Usage(), 0.1)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    budget.release(Estimate(1))
+    await waiting
+    with pytest.raises(LimitReached, match="it could be 4 calls"):
+        await budget.reserve(Estimate(1), Estimate(1), Estimate(1))
+
+
 async def test_more_than_was_estimated_is_noticed_afterwards() -> None:
     budget = budget_of(max_tokens=100)
     await budget.reserve(Estimate(1, 50, 0))

@@ -123,6 +123,18 @@ def test_a_full_disk_is_a_plain_error(tmp_path: Path) -> None:
         assert cache.get("k") == ChatReply(text="kept")
 
 
+def test_replies_that_belong_together_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
+    small, big = ChatReply(text="small"), ChatReply(text="x" * 100_000)
+    with ReplyCache(tmp_path / "r") as cache:
+        assert cache.put_all([("a", small), ("b", big)]) == [small, big]
+        assert cache.put_all([("b", small), ("c", small)]) == [big, small]
+        cache._file.execute("PRAGMA max_page_count = 40")
+        with pytest.raises(ExplicateError, match="full"):
+            cache.put_all([("d", small), ("e", big)])
+        assert [cache.get(key) for key in "abcde"] == [small, big, small, None, None]
+        assert cache.put("f", small) == small
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -1,7 +1,8 @@
 """What stands around every call: nothing is asked twice, limits keep what was answered, failures are typed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agents.cache import ReplyCache
 from agents.llm import LLM, Capability, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
 from agents.metered import PATIENCE, Metered
 from agents.prices import Price
+from agents.providers.local import LocalLLM
 from agents.providers.scripted import ScriptedLLM
 from agents.retry import ATTEMPTS, Transient
 from agents.transcript import CallRecord
@@ -106,10 +108,60 @@ async def test_a_limit_keeps_what_was_answered(cache: ReplyCache, batch: int) ->
     first = ScriptedLLM(echo)
     with pytest.raises(LimitReached, match="--max-calls 4"):
         await metered(first, cache, budget=Budget(max_calls=4), batch=batch).answer(requests)
-    assert len(first.history) == 4
+    # Whole batches only.
+    assert len(first.history) == 4 // batch * batch
     second = ScriptedLLM(echo)
     assert said(await metered(second, cache, batch=batch).answer(requests)) == [f"re {n}" for n in range(10)]
-    assert len(second.history) == 6
+    assert len(second.history) == 10 - len(first.history)
+
+
+async def test_the_replies_of_one_batch_are_kept_together(cache: ReplyCache) -> None:
+    kept: list[int] = []
+    llm = metered(ScriptedLLM(echo), cache, batch=3, on_call=lambda record: kept.append(len(cache)))
+    await llm.answer([chat(str(n)) for n in range(7)])
+    assert kept == [3, 3, 3, 6, 6, 6, 7]
+
+
+async def test_what_is_handed_over_at_once_does_not_change_with_what_is_known(cache: ReplyCache) -> None:
+    class Batches(ScriptedLLM):
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            batches.append([echo(request) for request in requests])
+            return await super().answer(requests)
+
+    batches: list[list[str]] = []
+    whole = [chat(str(n)) for n in range(9)]
+    await metered(Batches(echo), None, batch=3).answer(whole)
+    alone, batches = batches, []
+    await metered(Batches(echo), cache, batch=3).answer([whole[4]])
+    await metered(Batches(echo), cache, batch=3).answer(whole)
+    assert batches == [["re 4"], alone[0], ["re 3", "re 5"], alone[2]]
+
+
+async def test_a_model_of_this_machine_gives_the_same_bytes_when_a_stopped_run_goes_on(
+    tiny_model: Callable[..., tuple[Any, Any]], tmp_path: Path
+) -> None:
+    """With a model whose last bits depend on what is computed at the same time, as those of real ones do."""
+    for part in tiny_model("llama", hidden_size=256):
+        part.save_pretrained(tmp_path / "model")
+    draw = random.Random(0)
+    words = ["", "the", "of", "and", "in", "river", "bridge", "town", "was", "he", "she", "by", "with", "from", "war"]
+    requests: list[Request] = []
+    for _ in range(20):
+        pieces = tuple(piece for _ in range(draw.choice([5, 9, 12])) for piece in (f" {draw.choice(words)}", " ?"))
+        after = tuple(range(0, len(pieces), 2))
+        requests.append(Readout(prefix="Rate the words.\n" * 20, head="rivers", pieces=pieces, after=after, options=tuple("0123456789")))
+
+    async def ask(name: str, budget: Budget) -> list[object]:
+        with ReplyCache(tmp_path / name) as cache:
+            llm = metered(LocalLLM(f"local:{tmp_path / 'model'}", dtype="float32", device="cpu"), cache, budget=budget, batch=8)
+            async with llm:
+                return [reply.logprobs for reply in await llm.answer(requests) if isinstance(reply, ReadoutReply)]
+
+    calm = await ask("calm", Budget())
+    with pytest.raises(LimitReached):
+        await ask("stopped", Budget(max_calls=11))
+    assert await ask("stopped", Budget()) == calm
+    assert len(calm) == len(requests)
 
 
 async def test_a_budget_of_zero_asks_nothing() -> None:

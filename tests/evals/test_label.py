@@ -369,14 +369,33 @@ async def test_an_endpoint_with_bad_moments_ends_with_the_same_results(
     assert (shaken.calls.made, shaken.tokens) == (calm.calls.made, calm.tokens)
 
 
-async def test_sites_alone_and_together_score_the_same(run: Label, tiny_llm: Path) -> None:
-    """What may differ: the shuffled control, which is lent by another site of the run, and q, which is corrected for all."""
-    together: RunResults = await run("together", explainer="template", simulator=f"local:{tiny_llm}")
+def nearly(value: Any) -> Any:
+    """The value, equal to one whose numbers are the same but for their last digits."""
+    if isinstance(value, dict):
+        return {key: nearly(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [nearly(inner) for inner in value]
+    return pytest.approx(value, rel=1e-4, abs=1e-4) if isinstance(value, float) else value
+
+
+async def test_sites_alone_and_together_score_the_same(
+    run: Label,
+    workplace: Path,
+    tiny_model: Callable[..., tuple[Any, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What may differ: the shuffled control, which is lent by another site of the run, and q, which is corrected for all. The excerpts
+    that sites have in common are computed with others, by a model whose last bits depend on that."""
+    for part in tiny_model("llama", hidden_size=256, max_position_embeddings=16_384):
+        part.save_pretrained(workplace / "llm")
+    together: RunResults = await run("together", explainer="template", simulator=f"local:{workplace / 'llm'}")
     for site, name in zip(together.sites, SITES, strict=True):
-        alone: RunResults = await run(name, sites=(name,), explainer="template", simulator=f"local:{tiny_llm}")
+        fresh_replies(workplace, monkeypatch)
+        alone: RunResults = await run(name, sites=(name,), explainer="template", simulator=f"local:{workplace / 'llm'}")
+        assert alone.calls.made > alone.calls.cached
         one, many = plain(alone)[0], site.model_dump(mode="json")
         assert one["q_value"] == one["p_value"] == many["p_value"]
         assert one["controls"].keys() == many["controls"].keys()
         for result in (one, many):
             del result["q_value"], result["warning"], result["shuffled_explanation"], result["controls"]["shuffled"]
-        assert one == many
+        assert one == nearly(many)
