@@ -15,8 +15,11 @@ class RunningMoments:
     """
 
     def __init__(self, neurons: tuple[int, ...], device: torch.device) -> None:
+        # An Apple GPU has no float64.
+        place = torch.device("cpu") if device.type == "mps" else device
+
         def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=device)
+            return torch.zeros(*shape, dtype=torch.float64, device=place)
 
         self.sums = [zeros(2, width) for width in neurons]
         """[layer][sum or sum of squares, neuron]"""
@@ -38,13 +41,14 @@ class RunningMoments:
         x = activations.float()
         # Sums as matrix products: several times as fast as sum(0), the more so for the booleans of the firing counts.
         ones = torch.ones(len(x), device=x.device)
-        self.sums[layer][0] += ones @ x
-        self.sums[layer][1] += ones @ x.square()
+        sums, fired = self.sums[layer], self.fired[layer]
+        sums[0] += (ones @ x).to(sums.device)
+        sums[1] += (ones @ x.square()).to(sums.device)
         if self._bounds is not None:
-            high, low = self._bounds[layer]
+            high, low = self._bounds[layer].to(x.device)
             marks = torch.empty_like(x)
-            self.fired[layer][0] += ones @ torch.gt(x, high, out=marks)
-            self.fired[layer][1] += ones @ torch.lt(x, low, out=marks)
+            fired[0] += (ones @ torch.gt(x, high, out=marks)).to(fired.device)
+            fired[1] += (ones @ torch.lt(x, low, out=marks)).to(fired.device)
 
     def mean(self, layer: int) -> Tensor:
         """[neuron] float64"""
