@@ -59,7 +59,8 @@ def engine_dtype(dtype: str, device: torch.device, folder: Path) -> str:
     """The number format of a language model in this process: one of DTYPES, or mixed.
 
     auto: as for a subject, but mixed on a CPU that is slow at bfloat16 where the folder's weights are in bfloat16: that computes the
-    same as float32 in half the memory. SubjectError for another name.
+    same as float32 in half the memory, except that a token computed by itself is rounded to bfloat16: one that is being written, and
+    one that the chunks of a prompt leave over. SubjectError for another name.
     """
     if dtype == "auto" and device.type == "cpu" and not has_fast_bfloat16(device) and _stored_dtype(folder) == "bfloat16":
         return MIXED

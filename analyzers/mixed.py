@@ -1,7 +1,8 @@
 """Weights kept in bfloat16, computed with in float32: for CPUs that are slow at bfloat16, in half the memory of float32.
 
 A block of a weight is widened just before it is multiplied, while it is in the processor's cache, which costs about as much time as
-having kept it wide. A single new token is bound by reading the weights: it is computed in bfloat16, up to three times faster.
+having kept it wide. A single token is bound by reading the weights: it is computed in bfloat16, up to three times faster, whether it
+is being written or left over from a prompt by its chunks (analyzers.prefixes).
 """
 
 from typing import Any
