@@ -15,7 +15,7 @@ from agents.llm import Chat, ChatReply, Message
 from agents.metered import Metered
 from agents.prices import FREE, Price, listed_price
 from agents.providers.faults import OPENAI_URL, REJECTED, Endpoint, checked_url
-from agents.retry import Sleep
+from agents.retry import GIVEN_UP, Sleep
 from agents.transcript import OnCall
 from analyzers.errors import Failed, ProviderError
 from analyzers.progress import Report, quiet
@@ -170,7 +170,10 @@ def _question(text: str) -> tuple[Message, ...]:
 
 
 async def _probe(llm: Metered, *, declares_schema: bool | None) -> None:
-    """Withdraw what the model does not do after all: two tiny calls at most, in the cache like others, none where all is declared."""
+    """Withdraw what the model does not do after all: two tiny calls at most, in the cache like others, none where all is declared.
+
+    Only an answer withdraws something; raises ProviderError where none comes.
+    """
     if "top_logprobs" in llm.capabilities:
         digit = Chat(messages=_question("Answer with the digit 7 and nothing else."), max_tokens=16, top_logprobs=PROBED_LOGPROBS)
         if isinstance(await _tried(llm, digit), Failed):
@@ -191,6 +194,9 @@ async def _probe(llm: Metered, *, declares_schema: bool | None) -> None:
 
 async def _tried(llm: Metered, request: Chat) -> ChatReply | Failed:
     outcome = (await llm.answer([request]))[0]
+    if isinstance(outcome, Failed) and outcome.reason.endswith(GIVEN_UP):
+        # Says nothing about the model: with an ability less the run would quietly use another simulator.
+        raise ProviderError(f"what {llm.name!r} can do cannot be found out: {outcome.reason}; run the same command again when it is back")
     if isinstance(outcome, Failed) and outcome.reason.startswith(REJECTED):
         # Remembered, so that a repeated run asks nothing. Other rejections are not: they cost nothing and may be mended.
         llm.remember(request, ChatReply(text="", finish=REJECTED))

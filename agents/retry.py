@@ -10,6 +10,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 ATTEMPTS = 6
 """Times one request is sent; with the waits between them (1, 2, 4, 8, 16 s, each plus up to 1 s) some 35 s."""
 
+GIVEN_UP = f"given up after {ATTEMPTS} tries"
+"""How the reason ends of a request that never succeeded."""
+
 LONGEST_WAIT = 120.0
 """Seconds; an endpoint that asks (Retry-After) for longer is given up at once."""
 

@@ -175,6 +175,19 @@ async def test_a_server_that_rejects_what_it_is_asked_for_does_not_offer_it_and_
     assert len(server.bodies) == 3
 
 
+@pytest.mark.parametrize("field", ["logprobs", "response_format"])
+async def test_a_server_that_is_out_of_order_while_it_is_asked_what_it_can_stops_the_run(
+    server: Any, cache: ReplyCache, field: str
+) -> None:
+    steady = able(server)
+    server.answer = lambda body: server.error(500, "broken") if field in body else steady(body)
+    with pytest.raises(ProviderError, match=r"what 'openai:my-model' can do cannot be found out: .*answered 500.*run the same command"):
+        await to(server, cache)
+    server.answer = steady
+    async with await to(server, cache) as llm:
+        assert llm.capabilities == {"chat", "top_logprobs", "json_schema"}
+
+
 async def test_a_known_model_is_not_asked_what_is_known(server: Any) -> None:
     server.answer = able(server)
     async with await to(server, spec="openai:gpt-5-mini") as llm:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.budget import Budget
-from agents.cache import ReplyCache
+from agents.cache import ReplyCache, request_key
 from agents.llm import LLM, Capability, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
 from agents.metered import PATIENCE, Metered
 from agents.prices import Price
@@ -325,6 +325,20 @@ async def test_a_cancelled_caller_leaves_no_hold_behind() -> None:
     # The call under way goes on to its end; another caller gets its answer without a second call.
     assert said(await llm.answer([chat("a")])) == ["re a"]
     assert budget.spent.made == 1
+
+
+async def test_half_a_character_becomes_a_question_mark_cached_or_not(cache: ReplyCache) -> None:
+    token = TokenLogprob(token="\ud83d", logprob=-0.1, top=(("\ude00!", -0.2),))
+    broken = ChatReply(text="a \ud83d", logprobs=(token,))
+    cache.put(request_key(ScriptedLLM([]).identity, chat("kept before")), broken)
+    llm = metered(ScriptedLLM([broken, Failed("ask", "no \ud83d")]), cache)
+    *replies, failed = await llm.answer([chat("kept before"), chat("fresh"), chat("failed")])
+    again = await llm.answer([chat("fresh")])
+    for reply in (*replies, *again):
+        assert isinstance(reply, ChatReply)
+        assert reply.text == "a ?"
+        assert reply.logprobs == (TokenLogprob(token="?", logprob=-0.1, top=(("?!", -0.2),)),)
+    assert failed == Failed("ask", "no ?")
 
 
 async def test_the_transcript_line_has_the_prompts_hash_and_no_prompt() -> None:
