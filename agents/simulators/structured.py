@@ -13,6 +13,8 @@ from analyzers.evidence import Excerpt
 
 TOKENS_AN_ENTRY = 16
 """Allowed for each entry of the answer."""
+_NAMES = (("number", "index", "i", "n"), ("token", "text"), ("level", "value", "activation"))
+"""What number, token and level are called where an entry is written as an object."""
 
 # Not `prefixItems`, which several servers refuse.
 SCHEMA: Mapping[str, Any] = {
@@ -54,7 +56,9 @@ def _level(value: Any) -> float | None:
 
 def _row(entry: Any) -> Row[float | None] | None:
     if isinstance(entry, Mapping):
-        entry = list(entry.values())
+        entry = [next((entry[name] for name in names if name in entry), None) for names in _NAMES]
+        if entry[1] is None or entry[2] is None:
+            return None
     if not isinstance(entry, list) or len(entry) != 3 or any(isinstance(part, list | Mapping) for part in entry):
         return None
     index, token, level = entry

@@ -24,10 +24,21 @@ def excerpt() -> Excerpt:
         json.dumps(ENTRIES, indent=2),
         f"Here you are:\n```json\n{json.dumps({'levels': ENTRIES}, indent=1)}\n```\nThe feature [sic] fires on {{cats}}.",
         json.dumps({"levels": [{"index": i, "token": token, "level": level} for i, token, level in ENTRIES]}),
+        json.dumps({"levels": [{"level": level, "token": token, "number": i} for i, token, level in ENTRIES]}),
+        json.dumps([{"note": "so", "text": token, "activation": level} for _, token, level in ENTRIES]),
         json.dumps({"levels": [[i, token, str(level)] for i, token, level in ENTRIES]}),
         "\n".join(json.dumps(entry) for entry in ENTRIES),
     ],
-    ids=["plain", "pretty", "fenced with prose", "objects", "levels as strings", "one a line"],
+    ids=[
+        "plain",
+        "pretty",
+        "fenced with prose",
+        "objects",
+        "objects in another order",
+        "objects without numbers",
+        "levels as strings",
+        "one a line",
+    ],
 )
 async def test_a_reply_is_read_however_it_is_dressed(text: str) -> None:
     [simulation] = await Structured(ScriptedLLM([text])).simulate("cats", [excerpt()])
@@ -58,7 +69,17 @@ async def test_a_cut_off_reply_gives_what_is_whole_and_renumbered_entries_are_re
 
 
 @pytest.mark.parametrize(
-    "text", ["", "I cannot do that.", "{}", "[[1, 2]]", json.dumps([[1, "dog", 3]]), '{"levels": [[1, "The", 12]]}', "[" * 5000]
+    "text",
+    [
+        "",
+        "I cannot do that.",
+        "{}",
+        "[[1, 2]]",
+        json.dumps([[1, "dog", 3]]),
+        '{"start": 1, "word": "The", "end": 3}',
+        '{"levels": [[1, "The", 12]]}',
+        "[" * 5000,
+    ],
 )
 async def test_nothing_usable_is_a_failure(text: str) -> None:
     [outcome] = await Structured(ScriptedLLM([text])).simulate("cats", [excerpt()])
