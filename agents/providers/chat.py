@@ -18,6 +18,14 @@ REASONING_EFFORT = "low"
 HIDDEN_TOKENS = 2048
 """Room that a reasoning model is given beside the answer: it thinks in tokens that count against the same limit."""
 
+_FINISHES: Mapping[str, str] = {
+    **dict.fromkeys(("max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "length"),
+    **dict.fromkeys(
+        ("safety", "recitation", "blocklist", "prohibited_content", "spii", "content_filtered", "guardrail_intervened"), "content_filter"
+    ),
+}
+"""What providers call a text that was cut off or held back, in lower case, as OpenAI calls it."""
+
 
 class ChatLLM:
     """One model of one provider; each request is one call, not repeated here.
@@ -134,7 +142,7 @@ def _reply(message: "AIMessage", request: Chat) -> ChatReply:
     about = message.response_metadata
     refusal = message.additional_kwargs.get("refusal")
     text = str(message.text) if not refusal else str(refusal)
-    finish = str(about.get("finish_reason") or about.get("stop_reason") or "stop") if not refusal else "refusal"
+    finish = _finish(about) if not refusal else "refusal"
     tokens = _logprobs(about.get("logprobs"))
     # A model that does not know stop sequences is cut by us; for one that does there is nothing to cut.
     end = min((at for at in map(text.find, request.stop) if at >= 0), default=len(text))
@@ -144,6 +152,14 @@ def _reply(message: "AIMessage", request: Chat) -> ChatReply:
     usage = message.usage_metadata
     taken = Usage() if usage is None else Usage(prompt_tokens=usage["input_tokens"], completion_tokens=usage["output_tokens"])
     return ChatReply(text=text, logprobs=tokens, finish=finish, usage=taken)
+
+
+def _finish(about: Mapping[str, Any]) -> str:
+    """Why the text ends, in OpenAI's words: `stop`, `length`, `content_filter`, `refusal`; anything else in the provider's own."""
+    incomplete = about.get("incomplete_details") or {}
+    given = incomplete.get("reason") or about.get("finish_reason") or about.get("stop_reason") or about.get("stopReason") or "stop"
+    finish = str(given).lower()
+    return _FINISHES.get(finish, finish)
 
 
 def _logprobs(raw: Any) -> tuple[TokenLogprob, ...] | None:

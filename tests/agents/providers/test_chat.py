@@ -7,8 +7,10 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from langchain_core.messages import AIMessage
 
 from agents.llm import Chat, ChatReply, Message
+from agents.metered import judge
 from agents.providers.chat import HIDDEN_TOKENS, ChatLLM
 from agents.providers.faults import OPENAI_URL, Endpoint
 from agents.retry import Transient
@@ -132,6 +134,34 @@ async def test_a_refusal_is_not_an_answer(server: Any) -> None:
     answer["choices"][0]["message"] = {"role": "assistant", "content": None, "refusal": "I will not."}
     reply = await ask(Fake(lambda body: answer), CHAT)
     assert (reply.text, reply.finish) == ("I will not.", "refusal")
+
+
+@pytest.mark.parametrize(
+    ("about", "finish"),
+    [
+        ({"finish_reason": "length"}, "length"),
+        ({"stop_reason": "max_tokens"}, "length"),
+        ({"finish_reason": "MAX_TOKENS"}, "length"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ({"finish_reason": "SAFETY"}, "content_filter"),
+        ({"finish_reason": "PROHIBITED_CONTENT"}, "content_filter"),
+        ({"stop_reason": "refusal"}, "refusal"),
+        ({"finish_reason": "STOP"}, "stop"),
+        ({"status": "completed", "incomplete_details": None}, "stop"),
+        ({"stop_reason": "end_turn"}, "end_turn"),
+    ],
+)
+async def test_why_a_text_ends_is_told_in_one_way(monkeypatch: pytest.MonkeyPatch, about: dict[str, Any], finish: str) -> None:
+    fake = Fake(lambda body: None)
+
+    class Other:
+        async def ainvoke(self, *_: object, **__: object) -> AIMessage:
+            return AIMessage("", response_metadata=about)
+
+    monkeypatch.setattr(fake.llm, "_ready", lambda request: Other())
+    reply = await ask(fake, CHAT)
+    assert reply.finish == finish
+    assert isinstance(judge(CHAT, reply), Failed) == (finish in ("length", "content_filter", "refusal"))
 
 
 def response(status: int, message: str = "said", *, code: str | None = None, **headers: str) -> httpx2.Response:
