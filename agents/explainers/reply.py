@@ -1,5 +1,6 @@
 """From what a language model wrote to an explanation, or to the reason why it is none."""
 
+import json
 import re
 
 from agents.llm import ChatReply
@@ -10,7 +11,7 @@ LONGEST = 60
 """Words; what is longer retells the excerpts."""
 
 _REFUSAL = re.compile(
-    r"(i['’]?m|i am) (sorry|unable|not able|just an? )|sorry\b|as an? (ai|large)\b|"
+    r"(i['’]?m|i am) (sorry|unable|not able|just an? )|sorry,? (but|i)\b|sorry\W*$|as an? (ai|large)\b|"
     r"i (can['’]?t|cannot|can not|won['’]?t|could not|couldn['’]?t)\b",
     re.IGNORECASE,
 )
@@ -18,6 +19,8 @@ _NOTHING = re.compile(
     r"(unknown|none|nothing|n/a|unclear|not clear|unsure|no (clear )?(pattern|explanation)|cannot (say|tell)|various( things)?)",
     re.IGNORECASE,
 )
+_OBJECT = re.compile(r'\{\s*"[^"]*"\s*:')
+"""How a JSON object begins, whole or cut off."""
 _MARKED = re.compile(r"<{2,}\s*(.+?)\s*>{2,}")
 _WRAPPERS = ('"', "'", "`", "**", "*", "_")
 
@@ -35,6 +38,15 @@ def _loops(words: list[str]) -> bool:
     return any(grams.count(gram) >= 3 for gram in set(grams))
 
 
+def _is_json(text: str) -> bool:
+    if _OBJECT.match(text):
+        return True
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
+
+
 def read_explanation(reply: ChatReply, *, lead: str) -> str | Failed:
     """The explanation in a reply: its first paragraph on one line, without `lead`, wrapping quotes and the full stop; control
     characters are written out, so that it cannot steer a terminal that it is printed to.
@@ -47,7 +59,7 @@ def read_explanation(reply: ChatReply, *, lead: str) -> str | Failed:
         return Failed("explain", f"{why}: {reply.text.strip()[:80]!r}")
 
     text = reply.text.strip()
-    if text.startswith(("```", "{", "[")):
+    if text.startswith("```") or _is_json(text):
         return failed("not an explanation")
     text = " ".join(re.split(r"\n\s*\n", text, maxsplit=1)[0].split())
     if text.casefold().startswith(lead.casefold()):
