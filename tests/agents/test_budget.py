@@ -205,6 +205,8 @@ def test_a_forecast_counts_what_is_computed_once_for_all_once(shares: bool) -> N
         ("openai", "gpt-5-mini", Price(0.25, 2.0)),
         ("openai", "gpt-5-mini-2025-08-07", Price(0.25, 2.0)),
         ("anthropic", "claude-haiku-4-5-20251001", Price(1.0, 5.0)),
+        ("openai", "gpt-4o-2024-08-06", Price(2.5, 10.0)),
+        ("openai", "gpt-4o-2024-05-13", Price(5.0, 15.0)),
         ("openai", "gpt-5-pro", None),
         ("openai", "my-model", None),
         ("nobody", "gpt-5-mini", None),
