@@ -53,6 +53,7 @@ class ScriptedLLM:
     def load(cls, path: Path) -> Self:
         """Read a JSON file: a list of answers, or `{"rules": [{"contains": text, "reply": answer}], "default": answer}`.
 
+        A list is for a single run: one that was stopped and goes on begins the list anew, whatever was answered; rules do not.
         An answer is a text or an object of `_Entry`. Raises ProviderError for a file that is missing or not of this form.
         """
         try:
