@@ -106,9 +106,9 @@ class FewShot(ABC):
         answers = [example["explanation"] for example in self._prompt.examples]
         few_shots = ["".join(token for token, _ in excerpt) for example in self._examples for excerpt in example]
         texts = [excerpt.text for excerpt in excerpts]
-        if (leaked := leak(text, answers=answers, few_shots=few_shots, excerpts=texts)) is not None:
-            return Failed("explain", f"few-shot leakage: {text[:80]!r} {leaked}")
         fires = [token for e in excerpts for token, a in zip(e.tokens, e.activations.tolist(), strict=True) if a >= loud]
+        if (leaked := leak(text, answers=answers, few_shots=few_shots, excerpts=texts, loud=fires)) is not None:
+            return Failed("explain", f"few-shot leakage: {text[:80]!r} {leaked}")
         if (quoted := quotation(text, loud=fires, excerpts=texts)) is not None:
             return Failed("explain", f"copied text: {text[:80]!r} {quoted}")
         return Explanation(text, self.name, self._prompt.hash)

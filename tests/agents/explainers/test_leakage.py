@@ -22,13 +22,28 @@ EXCERPTS = ["He sold a music stand and an amplifier at noon."]
     ],
 )
 def test_copies_leak_and_common_phrases_do_not(explanation: str, leaks: bool) -> None:
-    assert (leak(explanation, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=EXCERPTS) is not None) == leaks
+    assert (leak(explanation, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=EXCERPTS, loud=[" amplifier"]) is not None) == leaks
 
 
 def test_what_the_excerpts_say_too_is_no_leak() -> None:
     copied = "someone bought a second hand cello"
-    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=[]) is not None
-    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=["They bought a second-hand cello once."]) is None
+    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=[], loud=[]) is not None
+    assert leak(copied, answers=ANSWERS, few_shots=FEW_SHOTS, excerpts=["They bought a second-hand cello once."], loud=[]) is None
+
+
+@pytest.mark.parametrize(
+    ("explanation", "loud", "leaks"),
+    [
+        ('the ending "ness" in nouns', [" sadness", " happiness"], False),
+        ('the ending "ness" in nouns', ["ness"], False),
+        ('the ending "ness" in nouns', [" river", " town"], True),
+        ('the word "meanwhile"', [" Meanwhile"], False),
+        ('the word "at"', [" cat"], True),
+    ],
+)
+def test_what_the_loud_tokens_show_is_no_leak(explanation: str, loud: list[str], leaks: bool) -> None:
+    answers = ['the ending "ness"', 'the word "meanwhile"', 'the word "at"']
+    assert (leak(explanation, answers=answers, few_shots=[], excerpts=[], loud=loud) is not None) == leaks
 
 
 @pytest.mark.parametrize(
@@ -42,7 +57,12 @@ def test_what_the_excerpts_say_too_is_no_leak() -> None:
         ('the word "such"', False),
         ("names of fruit", False),
         ("words before a noun", False),
-        ("the above pineapple", False),
+        ("the above pineapple", True),
+        ("talk about pineapple", True),
+        ("references to pineapple", True),
+        ("a tropical pineapple", True),
+        ("pineapple or any noun of luck", False),
+        ("words for luck in games", False),
     ],
 )
 def test_text_on_which_the_site_is_silent_is_no_explanation(explanation: str, quotes: bool) -> None:
