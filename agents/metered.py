@@ -61,7 +61,8 @@ class Metered:
     """A language model with cache, budget, retries, deadline, bounded concurrency and transcript around it.
 
     Equal requests, in one batch or under way at the same time, are asked once. A reply is in the cache before anyone sees it, so that
-    nothing that was answered is asked again, whatever happens next. What is handed over in one call is decided by the requests alone,
+    nothing that was answered is asked again, whatever happens next. A request that was given up is asked once more after all others of
+    its call. What is handed over in one call is decided by the requests alone,
     and its replies come into the cache together: a model whose last bits depend on what it computes at the same time gives the same
     bytes when a run that was stopped goes on. It belongs to one event loop.
     """
@@ -134,6 +135,13 @@ class Metered:
             await asyncio.wait(tasks)
             for task in tasks:
                 known.update(task.result())
+        # By now what was wrong may have passed: a failure is not left behind because it came at a bad moment.
+        late = {key: request for key, request in fresh.items() if _given_up(known[key])}
+        if late:
+            again = [self._start(chunk, last=True) for chunk in self._chunks(list(late), late)]
+            await asyncio.wait(again)
+            for task in again:
+                known.update(task.result())
         outcomes: list[Reply | Failed] = []
         for key, request in zip(keys, requests, strict=True):
             outcome = known[key]
@@ -163,8 +171,8 @@ class Metered:
         chunks = ({key: fresh[key] for key in batch if key in fresh} for batch in batches)
         return [chunk for chunk in chunks if chunk]
 
-    def _start(self, chunk: Mapping[str, Request]) -> asyncio.Task[dict[str, Outcome]]:
-        task = asyncio.create_task(self._ask(chunk))
+    def _start(self, chunk: Mapping[str, Request], *, last: bool = False) -> asyncio.Task[dict[str, Outcome]]:
+        task = asyncio.create_task(self._ask(chunk, last=last))
         for key in chunk:
             self._under_way[key] = task
 
@@ -178,22 +186,22 @@ class Metered:
         task.add_done_callback(ended)
         return task
 
-    async def _ask(self, chunk: Mapping[str, Request]) -> dict[str, Outcome]:
+    async def _ask(self, chunk: Mapping[str, Request], *, last: bool) -> dict[str, Outcome]:
         async with self._lanes:
             if self._stopped is not None:
                 raise self._stopped
             held = [estimate(request, self._price, hidden_tokens=self._hidden_tokens) for request in chunk.values()]
             await self._budget.reserve(*held)
-            outcomes = await self._call(list(chunk.items()), held)
+            outcomes = await self._call(list(chunk.items()), held, last=last)
             self._budget.check()
         return outcomes
 
-    async def _call(self, chunk: Sequence[tuple[str, Request]], held: Sequence[Estimate]) -> dict[str, Outcome]:
+    async def _call(self, chunk: Sequence[tuple[str, Request]], held: Sequence[Estimate], *, last: bool) -> dict[str, Outcome]:
         requests = [request for _, request in chunk]
         unbooked = list(held)
         started = time.perf_counter()
         try:
-            answers = await self._tries(requests)
+            answers = await self._tries(requests, last=last)
             seconds = (time.perf_counter() - started) / len(chunk)
             outcomes: dict[str, Outcome] = {}
             for (key, request), (answer, usage) in zip(chunk, self._keep(chunk, answers, held), strict=True):
@@ -208,7 +216,7 @@ class Metered:
             for expected in unbooked:
                 self._budget.release(expected)
 
-    async def _tries(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+    async def _tries(self, requests: Sequence[Request], *, last: bool) -> list[Reply | Failed]:
         async def once() -> list[Reply | Failed]:
             if self._stopped is not None:
                 raise self._stopped
@@ -221,9 +229,10 @@ class Metered:
         try:
             answers = await retrying(once, sleep=self._sleep)
         except Transient as error:
-            self._failures += 1
+            # What is asked once more has failed before: it says nothing new about the endpoint.
+            self._failures += not last
             reason = self._redact(error.reason)
-            if error.about == "endpoint" or self._failures >= PATIENCE:
+            if error.about == "endpoint" or (self._failures >= PATIENCE and not last):
                 raise ProviderError(
                     f"{reason}; {GIVEN_UP}. What was answered is kept: run the same command again when it is back"
                 ) from None
@@ -285,6 +294,10 @@ class Metered:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+
+def _given_up(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.reason.endswith(GIVEN_UP)
 
 
 def _whole(text: str) -> str:

@@ -225,11 +225,28 @@ async def test_a_request_that_never_succeeds_fails_alone_but_not_many_in_a_row()
         await llm.answer([chat(f"bad {n}") for n in range(PATIENCE)])
 
 
+async def test_a_short_outage_leaves_no_failure_behind(cache: ReplyCache) -> None:
+    faults = [Transient("500", about="request")] * (ATTEMPTS * (PATIENCE - 1))
+    base = ScriptedLLM(lambda request: faults.pop() if faults else echo(request))
+    budget = Budget()
+    assert said(await metered(base, cache, budget=budget).answer([chat(str(n)) for n in range(4)])) == [f"re {n}" for n in range(4)]
+    assert (faults, len(cache)) == ([], 4)
+    # One that fails for good is a failure all the same, and the next call is none the worse for it.
+    dead = ScriptedLLM(lambda request: Transient("500", about="request") if "bad" in echo(request) else echo(request))
+    llm = metered(dead, cache)
+    for _ in range(PATIENCE):
+        (bad, _good) = said(await llm.answer([chat("bad"), chat("good")]))
+        assert bad == f"500; given up after {ATTEMPTS} tries"
+        assert _good == "re good"
+        cache._file.execute("DELETE FROM replies")
+
+
 async def test_a_call_that_hangs_ends_at_the_deadline() -> None:
     base = ScriptedLLM(echo, seconds=60.0)
     outcomes = await metered(base, timeout=0.01).answer([chat("a")])
     assert "did not answer in 0.01 s" in said(outcomes)[0]
-    assert len(base.history) == ATTEMPTS
+    # Given up, and asked once more at the end.
+    assert len(base.history) == 2 * ATTEMPTS
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
