@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -62,9 +62,9 @@ class Metered:
 
     Equal requests, in one batch or under way at the same time, are asked once. A reply is in the cache before anyone sees it, so that
     nothing that was answered is asked again, whatever happens next. A request that was given up is asked once more after all others of
-    its call. What is handed over in one call is decided by the requests alone,
-    and its replies come into the cache together: a model whose last bits depend on what it computes at the same time gives the same
-    bytes when a run that was stopped goes on. It belongs to one event loop.
+    its call. A try that may have been answered, though nothing came back that can be read, counts at its upper estimate. What is handed
+    over in one call is decided by the requests alone, and its replies come into the cache together: a model whose last bits depend on
+    what it computes at the same time gives the same bytes when a run that was stopped goes on. It belongs to one event loop.
     """
 
     def __init__(
@@ -190,42 +190,59 @@ class Metered:
         async with self._lanes:
             if self._stopped is not None:
                 raise self._stopped
-            held = [estimate(request, self._price, hidden_tokens=self._hidden_tokens) for request in chunk.values()]
-            await self._budget.reserve(*held)
-            outcomes = await self._call(list(chunk.items()), held, last=last)
+            outcomes = await self._call(list(chunk.items()), last=last)
             self._budget.check()
         return outcomes
 
-    async def _call(self, chunk: Sequence[tuple[str, Request]], held: Sequence[Estimate], *, last: bool) -> dict[str, Outcome]:
+    async def _call(self, chunk: Sequence[tuple[str, Request]], *, last: bool) -> dict[str, Outcome]:
         requests = [request for _, request in chunk]
-        unbooked = list(held)
-        started = time.perf_counter()
+        expected = [estimate(request, self._price, hidden_tokens=self._hidden_tokens) for request in requests]
+        held: list[Estimate] = []
+        """Against the limits, for the try that is under way."""
+        started = 0.0
+
+        async def once() -> list[Reply | Failed]:
+            nonlocal started
+            if not held:
+                await self._budget.reserve(*expected)
+                held.extend(expected)
+                started = time.perf_counter()
+            try:
+                return await self._try(requests)
+            except Transient as error:
+                # Nobody says what it took; the next try is a call of its own, and needs its own place within the limits.
+                while error.taken and held:
+                    usage = Usage(prompt_tokens=held[0].prompt_tokens, completion_tokens=held[0].completion_tokens, usd=held[0].usd)
+                    self._budget.book(self.name, held.pop(0), usage, (time.perf_counter() - started) / len(chunk))
+                raise
+
         try:
-            answers = await self._tries(requests, last=last)
+            answers = await self._tries(once, len(requests), last=last)
             seconds = (time.perf_counter() - started) / len(chunk)
             outcomes: dict[str, Outcome] = {}
-            for (key, request), (answer, usage) in zip(chunk, self._keep(chunk, answers, held), strict=True):
+            for (key, request), (answer, usage) in zip(chunk, self._keep(chunk, answers, expected), strict=True):
                 outcomes[key] = answer if isinstance(answer, Failed) else judge(request, answer)
-                self._budget.book(self.name, unbooked.pop(0), usage, seconds)
+                if held:
+                    self._budget.book(self.name, held.pop(0), usage, seconds)
                 self._report(request, outcomes[key], cached=False, usage=usage, seconds=seconds)
             return outcomes
         except ProviderError as error:
             self._stopped = error
             raise
         finally:
-            for expected in unbooked:
-                self._budget.release(expected)
+            for estimated in held:
+                self._budget.release(estimated)
 
-    async def _tries(self, requests: Sequence[Request], *, last: bool) -> list[Reply | Failed]:
-        async def once() -> list[Reply | Failed]:
-            if self._stopped is not None:
-                raise self._stopped
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await self.base.answer(requests)
-            except TimeoutError:
-                raise Transient(f"{self.name!r} did not answer in {self._timeout:g} s", about="request") from None
+    async def _try(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+        if self._stopped is not None:
+            raise self._stopped
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self.base.answer(requests)
+        except TimeoutError:
+            raise Transient(f"{self.name!r} did not answer in {self._timeout:g} s", about="request", taken=True) from None
 
+    async def _tries(self, once: Callable[[], Awaitable[list[Reply | Failed]]], count: int, *, last: bool) -> list[Reply | Failed]:
         try:
             answers = await retrying(once, sleep=self._sleep)
         except Transient as error:
@@ -236,7 +253,7 @@ class Metered:
                 raise ProviderError(
                     f"{reason}; {GIVEN_UP}. What was answered is kept: run the same command again when it is back"
                 ) from None
-            return [Failed("ask", f"{reason}; {GIVEN_UP}")] * len(requests)
+            return [Failed("ask", f"{reason}; {GIVEN_UP}")] * count
         self._failures = 0
         return answers
 

@@ -25,13 +25,17 @@ _backoff = wait_exponential_jitter(initial=1, max=30, jitter=1)
 class Transient(Exception):
     """A call that failed now and may succeed later."""
 
-    def __init__(self, reason: str, *, retry_after: float | None = None, about: Literal["endpoint", "request"] = "endpoint") -> None:
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, about: Literal["endpoint", "request"] = "endpoint", taken: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
         """Seconds that the endpoint asked to wait."""
         self.about = about
         """What is to blame when it never succeeds: the endpoint as a whole (unreachable, overloaded), or perhaps this request alone."""
+        self.taken = taken
+        """Whether an answer may have been written, and is to be paid for, all the same."""
 
 
 def _worth_another(error: BaseException) -> bool:

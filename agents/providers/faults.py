@@ -121,12 +121,12 @@ def fault(error: BaseException, endpoint: Endpoint) -> Transient | Refused | Pro
     said = endpoint.quote(_PREFIX.sub("", str(error)))
     if status is None:
         if names & _TIMEOUT:
-            return Transient(f"{endpoint} did not answer in time", about="request")
+            return Transient(f"{endpoint} did not answer in time", about="request", taken=True)
         if names & _UNREACHABLE:
             cause = endpoint.quote(str(error.__cause__ or error))
             return Transient(f"{endpoint} cannot be reached ({cause})")
         if names & _MALFORMED:
-            return Transient(f"{endpoint} did not answer as its API should ({type(error).__name__}: {said})", about="request")
+            return Transient(f"{endpoint} did not answer as its API should ({type(error).__name__}: {said})", about="request", taken=True)
         return None
     if status == 401:
         return ProviderError(f"{endpoint} refused the key (401): put a valid one into {endpoint.variable}")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.budget import Budget
+from agents.budget import Budget, Estimate, estimate
 from agents.cache import ReplyCache, request_key
 from agents.llm import LLM, Capability, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
 from agents.metered import PATIENCE, Metered
 from agents.prices import Price
 from agents.providers.local import LocalLLM
-from agents.providers.scripted import ScriptedLLM
+from agents.providers.scripted import Answer, ScriptedLLM
 from agents.retry import ATTEMPTS, Transient
 from agents.transcript import CallRecord
 from analyzers.errors import Failed, LimitReached, ProviderError
@@ -247,6 +247,23 @@ async def test_a_call_that_hangs_ends_at_the_deadline() -> None:
     assert "did not answer in 0.01 s" in said(outcomes)[0]
     # Given up, and asked once more at the end.
     assert len(base.history) == 2 * ATTEMPTS
+
+
+async def test_tries_that_may_have_been_answered_count_against_the_limits() -> None:
+    request = chat("a " * 100)
+    one = estimate(request, Price(1.0, 2.0))
+    for limits in ({"max_calls": 2}, {"max_tokens": 2 * one.tokens}, {"max_usd": 2 * one.usd}):
+        base, budget = ScriptedLLM(echo, seconds=60.0), Budget(**limits)
+        with pytest.raises(LimitReached):
+            await metered(base, budget=budget, timeout=0.01).answer([request])
+        assert len(base.history) == budget.spent.made == 2
+        assert budget.spent.tokens == 2 * one.tokens
+        assert budget.spent.usd == pytest.approx(2 * one.usd)
+    garbled: list[Answer] = [Transient("no JSON", about="request", taken=True), Transient("500", about="request"), "yes"]
+    base, budget = ScriptedLLM(garbled), Budget()
+    assert said(await metered(base, budget=budget).answer([request])) == ["yes"]
+    assert budget.spent.made == 2
+    assert budget.fits(Estimate())
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
