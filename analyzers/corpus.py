@@ -189,7 +189,9 @@ def _dataset(source: str) -> Iterator[Document]:
     try:
         import datasets
     except ImportError:
-        raise CorpusError(f"{source!r} needs the package datasets; install it: pip install 'explicate[data]'") from None
+        raise CorpusError(
+            f"{source!r} needs the package datasets, from explicate's extra `data`: .venv/bin/pip install -e '.[data]'"
+        ) from None
     try:
         rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
         for number, record in enumerate(rows):

@@ -33,7 +33,9 @@ def cautions(site: SiteResult, instrument: Instrument | None) -> list[Caution]:
     found = [_instrument(instrument)]
     if site.q_value is None or site.q_value >= LEVEL:
         shown = "no p-value could be had" if site.q_value is None else f"q = {site.q_value:.2f}"
-        found.append(Caution("chance", f"Chance may explain this score: {shown}."))
+        found.append(
+            Caution("not significant", f"Simulations exchanged between documents do as well too often to rule out chance: {shown}.")
+        )
     shuffled = site.controls.get("shuffled", {}).get(name)
     if isinstance(shuffled, Value) and shuffled.value >= score.value:
         found.append(Caution("not specific", f"The explanation of another site scores as high here: {_shown(shuffled)}."))

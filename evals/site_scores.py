@@ -108,7 +108,8 @@ async def score_site(evidence: Evidence, explanation: str, simulations: Simulati
         scores=stored(told(simulations.test, simulations.calibrate)),
         by_stratum=_by_stratum(test, simulations.test, null, seed),
         controls={control: stored(measured) for control, measured in controls.items()},
-        lift=_lift(headline, free, name, seed),
+        # The lexical simulator is its own control, and no lift over itself is one.
+        lift=_lift(headline, free if has_prior else {key: free[key] for key in free if key != "lexical"}, name, seed),
         p_value=None if isinstance(headline, Failed) else _number(exchange_p(headline, seed=seed)),
     )
 

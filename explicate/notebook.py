@@ -65,7 +65,9 @@ class Run:
         try:
             import pandas as pd
         except ImportError:
-            raise ExplicateError("to_frame() needs pandas: install explicate[data], or read scores.parquet with another tool") from None
+            raise ExplicateError(
+                "to_frame() needs pandas, from the extra `data`: .venv/bin/pip install -e '.[data]'; or read scores.parquet yourself"
+            ) from None
         return pd.read_parquet(self.path / "scores.parquet")
 
     def __repr__(self) -> str:

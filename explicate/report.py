@@ -48,6 +48,8 @@ def read(run: Path) -> Artefacts:
     from pydantic import ValidationError
 
     path = run / "results.json"
+    if not path.exists() and (run / "manifest.json").exists():
+        raise RunFolderError(f"{str(run)!r} has no results.json: its run did not end; the same command with the same --out goes on")
     try:
         results = RunResults.model_validate(read_json(path))
     except ValidationError as error:
@@ -101,6 +103,8 @@ def instrument_sentence(results: RunResults) -> str:
         f"The instrument, tested with {instrument.n_explanations} explanations of planted neurons: true above false on the same neuron "
         f"{number(instrument.within)}, over all (AUROC) {number(instrument.auroc)}."
     )
+    if instrument.n_failed:
+        text += f" {instrument.n_failed} of the explanations got no score, and their pairs count as lost."
     if instrument.judges:
         text += f" It tells true from false for explanations of these kinds: {', '.join(instrument.judges)}."
     elif isinstance(instrument.within, Value) and instrument.within.low <= CHANCE:
@@ -155,7 +159,7 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
     return {
         "title": f"Neurons of {config['subject']}",
         "subtitle": f"{len(results.sites)} {'site' if len(results.sites) == 1 else 'sites'}, explained by {config['explainer']}, "
-        f"simulated by {config['simulator']}, on {config['tokens']:,} tokens of {config['corpus']}",
+        f"simulated by {config['simulator']}, on {results.manifest['corpus']['tokens']:,} tokens of {config['corpus']}",
         "void": results.void,
         "n_sites": len(results.sites),
         "n_failed": results.n_failed,

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import typer
+
 from explicate.progress import bars
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from evals.selftest import SelftestResult
 
 T = TypeVar("T")
+
+FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexical": "its own words"}
+"""The controls without a language model, as short as a table wants them."""
 
 
 def say(line: str) -> None:
@@ -60,6 +65,8 @@ def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json
         show(results, page)
     if stopped is not None:
         raise stopped
+    if not results.leak_audit.passed:
+        raise typer.Exit(2)
     return results
 
 
@@ -100,7 +107,7 @@ def show(results: "RunResults", page: Path) -> None:
         said = "\n".join(part for part in (plain(site.explanation or ""), f"[red]{plain(why)}[/]" if why else "") if part)
         minded = ", ".join(caution.tag for caution in cautions(site, results.instrument))
         said += f"\n[yellow]{minded}" if minded else ""
-        over = f"\n[dim]{site.lift.over.replace('_', ' ')}" if isinstance(site.lift, Lift) else ""
+        over = f"\n[dim]{FREE.get(site.lift.over, site.lift.over)}" if isinstance(site.lift, Lift) else ""
         table.add_row(
             site.site,
             site.polarity,
@@ -113,11 +120,17 @@ def show(results: "RunResults", page: Path) -> None:
     console.print(table)
     audit = results.leak_audit
     console.print(
-        f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED'} "
+        f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED[/]'} "
         f"({audit.checked:,} comparisons); {results.calls.made:,} LLM calls made, {results.calls.cached:,} from the cache, "
         f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
         + (f", not counting {plain(', '.join(results.unpriced))}, whose price is not known" if results.unpriced else "")
     )
+    if not audit.passed:
+        console.print(
+            f"[red]The leak audit failed: {len(audit.leaks)} scored or selecting excerpts repeat text that an explainer saw, so the scores "
+            "are not to be used. Text of this corpus repeats between documents: choose another, or see where with "
+            "`explicate report --leak-audit`."
+        )
     if results.void:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
     console.print(f"{mark} {plain(instrument_sentence(results))}".strip())

@@ -21,6 +21,8 @@ _NOTHING = re.compile(
 )
 _OBJECT = re.compile(r'\{\s*"[^"]*"\s*:')
 """How a JSON object begins, whole or cut off."""
+_LEVEL = re.compile(r"([\"”]) \d{1,2}(?=,|$)")
+"""A level taken over from the list of the strongest tokens: the word "upon" 9."""
 _MARKED = re.compile(r"<{2,}\s*(.+?)\s*>{2,}")
 _WRAPPERS = ('"', "'", "`", "**", "*", "_")
 
@@ -74,7 +76,7 @@ def read_explanation(reply: ChatReply, *, lead: str) -> str | Failed:
         if not cut:
             return failed("cut off by the token limit")
         text = cut
-    text = _unwrapped(text).rstrip(" .")
+    text = _LEVEL.sub(r"\1", _unwrapped(text).rstrip(" ."))
     words = text.casefold().split()
     if len(words) > LONGEST:
         return failed(f"longer than {LONGEST} words")

@@ -30,7 +30,7 @@ def label(
         str | None, typer.Option(help="Neurons, comma-separated: L7.mlp.1306,L9.mlp.851- (- at the end: negative side).")
     ] = None,
     layers: Annotated[str, typer.Option(help="Instead of --sites: layers to draw neurons from, such as 0-11 or 3,7.")] = "",
-    sample: Annotated[int, typer.Option(help="Instead of --sites: how many neurons to draw at random.", min=0)] = 0,
+    sample: Annotated[int, typer.Option(help="Instead of --sites: how many neurons to draw at random; 0: 20 of them.", min=0)] = 0,
     polarity: Annotated[str, typer.Option(help="Side of drawn neurons: dominant, both, + or -.")] = "dominant",
     explainer: Annotated[str, typer.Option(help="Who explains: local:NAME, openai:MODEL (or any provider langchain knows), template.")] = (
         "local:qwen2.5-coder-1.5b"

@@ -1,5 +1,7 @@
 """`explicate sample`: run a model once over a text and keep what every neuron does."""
 
+import shlex
+
 import typer
 
 from explicate.commands.options import Corpus, Device, Dtype, ExcerptTokens, Json, Seed, SubjectName, Tokens, Trust
@@ -46,6 +48,17 @@ def sample(
     if json:
         show_json(facts)
         return
-    speed = "" if seconds is None else f", sampled in {seconds:.1f} s, {store.tokens / seconds:,.0f} tokens/s"
+    speed = "" if seconds is None else f"; the pass took {seconds:.1f} s, {store.tokens / seconds:,.0f} tokens/s"
+    same = "".join(
+        f" {option} {shlex.quote(str(value))}"
+        for option, value, usual in (
+            ("--corpus", corpus, "wikipedia-sample"),
+            ("--tokens", tokens, 200_000),
+            ("--excerpt-tokens", excerpt_tokens, 32),
+            ("--seed", seed, 0),
+            ("--dtype", dtype, "auto"),
+        )
+        if value != usual
+    )
     print(f"{facts['sites']:,} sites (both sides of every neuron) on {store.tokens:,} tokens{speed}")
-    print(f"Kept in {facts['path']}; next: explicate label {subject} --sample 10")
+    print(f"Kept in {facts['path']}; next: explicate label {shlex.quote(subject)} --sample 10{same}")

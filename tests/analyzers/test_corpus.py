@@ -177,7 +177,7 @@ def test_a_hugging_face_dataset_is_streamed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_the_package_its_installation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "pip install 'explicate[data]'" in error("hf:owner/set")
+    assert "pip install -e '.[data]'" in error("hf:owner/set")
 
 
 def test_the_identity_of_a_source_changes_with_its_bytes_and_names(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def test_an_instrument_must_be_better_than_chance(tested: Instrument | None, tag
 @pytest.mark.parametrize(
     ("changes", "tag"),
     [
-        ({"q_value": 0.05}, "chance"),
-        ({"q_value": None}, "chance"),
+        ({"q_value": 0.05}, "not significant"),
+        ({"q_value": None}, "not significant"),
         ({"lift": lift(0.1, 0.0, 0.2)}, "no lift"),
         ({"lift": lift(-0.2, -0.3, -0.1)}, "below look-up"),
         ({"lift": FAILED}, "no comparison"),

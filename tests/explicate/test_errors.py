@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from evals.results import LeakAudit
 from explicate import cli
 
 KEY = "sk-test-0123456789abcdef"
@@ -320,7 +321,7 @@ def test_a_run_folder_of_another_run_is_refused_and_left_as_it_is(label: Explica
 def test_a_run_that_is_not_over_has_no_report(explicate: Explicate, workplace: Path) -> None:
     (workplace / "begun").mkdir()
     (workplace / "begun" / "manifest.json").write_text("{}", encoding="utf-8")
-    check(explicate("report", workplace / "begun"), "has no results.json")
+    check(explicate("report", workplace / "begun"), "has no results.json", "did not end", "the same command")
     check(explicate("report", workplace / "begun", "--leak-audit", "--json"), "excerpts.parquet")
 
 
@@ -367,6 +368,15 @@ def test_a_report_of_what_is_no_folder_is_told(explicate: Explicate, workplace: 
     (workplace / "file").touch()
     check(explicate("report", "file"), "'file' is no run folder", "--out")
     check(explicate("report", "file", "--leak-audit"), "excerpts.parquet' cannot be read (there is no such file)")
+
+
+def test_a_failed_leak_audit_is_no_success(label: Explicate, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaky = LeakAudit(passed=False, checked=3, leaks=[{"site": "L0.mlp.3"}], largest_overlap=0.9)
+    monkeypatch.setattr("evals.label_artefacts.audit", lambda _: leaky)
+    outcome = label()
+    assert outcome.code == 2
+    assert json.loads(outcome.out)["leak_audit"]["passed"] is False
+    assert (workplace / "out" / "report.html").exists()
 
 
 @pytest.mark.parametrize("room", [2_000, 30_000, 150_000])

@@ -107,6 +107,7 @@ def run_of(
         means={"pearson": value(0.7), "pearson_null_contrast": value(0.81), "lift": value(0.2)},
         manifest={
             "config": {"subject": subject, "explainer": "local:x", "simulator": "local:x", "tokens": 20_000, "corpus": document},
+            "corpus": {"tokens": 11_811},
             "subject": {"name": subject, "revision": "abc"},
         },
     )
@@ -255,6 +256,12 @@ def test_money_that_is_not_known_is_not_shown_as_none() -> None:
     assert "0.00 USD." in render(run)
     run.results.unpriced = ["openai:my-model"]
     assert "0.00 USD, not counting openai:my-model, whose price is not known." in render(run)
+
+
+def test_the_page_says_how_much_text_there_was_not_how_much_was_asked_for() -> None:
+    page = Page(render(run_of([site(0)])))
+    assert "11,811 tokens" in page.text
+    assert "20,000 tokens" not in page.text
 
 
 def test_an_instrument_that_was_not_tested_or_is_at_chance_is_said_at_every_score() -> None:
