@@ -7,9 +7,10 @@ options right after some of the pieces, which is what the all-at-once simulator 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from analyzers.errors import Failed
+from analyzers.whole_text import whole_text
 
 Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout"]
 
@@ -58,6 +59,10 @@ class Readout(_Frozen):
 Request = Annotated[Chat | Readout, Field(discriminator="kind")]
 
 
+Written = Annotated[str, AfterValidator(whole_text)]
+"""What a model wrote, as a file takes it."""
+
+
 class Usage(_Frozen):
     """What one call took; a reply from the cache took nothing."""
 
@@ -69,16 +74,16 @@ class Usage(_Frozen):
 class TokenLogprob(_Frozen):
     """A generated token with the likeliest alternatives at its place."""
 
-    token: str
+    token: Written
     logprob: float
-    top: tuple[tuple[str, float], ...] = ()
+    top: tuple[tuple[Written, float], ...] = ()
 
 
 class ChatReply(_Frozen):
     """What was written."""
 
     kind: Literal["chat"] = "chat"
-    text: str
+    text: Written
     """The continuation alone, without a prefill."""
     logprobs: tuple[TokenLogprob, ...] | None = None
     """None: the provider returned none, whatever was asked."""

@@ -10,12 +10,13 @@ from typing import Self
 
 from agents.budget import Budget, Estimate, estimate
 from agents.cache import ReplyCache, request_key
-from agents.llm import LLM, Capability, Reply, Request, TokenLogprob, Usage
+from agents.llm import LLM, Capability, Reply, Request, Usage
 from agents.prices import Price
 from agents.providers.faults import REJECTED
 from agents.retry import GIVEN_UP, Sleep, Transient, retrying
 from agents.transcript import CallRecord, OnCall
 from analyzers.errors import Failed, ProviderError
+from analyzers.whole_text import whole_text
 
 PATIENCE = 3
 """Requests in a row, none answered between them, that may fail for good before the endpoint itself is held to be out of order."""
@@ -124,7 +125,7 @@ class Metered:
                 continue
             kept = None if self._cache is None else self._cache.get(key)
             if kept is not None:
-                known[key] = _free(judge(request, _writable(kept)))
+                known[key] = _free(judge(request, kept))
                 continue
             self._check(request)
             fresh[key] = request
@@ -272,7 +273,7 @@ class Metered:
     def _clean(self, answer: Reply | Failed, expected: Estimate) -> Reply | Failed:
         """The answer without any key, and with what it took."""
         if isinstance(answer, Failed):
-            return Failed(answer.stage, _whole(self._redact(answer.reason)))
+            return Failed(answer.stage, whole_text(self._redact(answer.reason)))
         usage = answer.usage
         if usage == Usage():
             if not self._told_of_usage:
@@ -284,7 +285,7 @@ class Metered:
         reply = answer.model_copy(update={"usage": usage})
         if reply.kind == "chat" and self._redact(reply.text) != reply.text:
             reply = reply.model_copy(update={"text": self._redact(reply.text), "logprobs": None})
-        return _writable(reply)
+        return reply
 
     def _report(self, request: Request, outcome: Outcome, *, cached: bool, usage: Usage, seconds: float) -> None:
         if self._on_call is not None:
@@ -315,22 +316,6 @@ class Metered:
 
 def _given_up(outcome: Outcome) -> bool:
     return isinstance(outcome, Failed) and outcome.reason.endswith(GIVEN_UP)
-
-
-def _whole(text: str) -> str:
-    # JSON can spell half a surrogate pair, which no file takes: it becomes a question mark.
-    return text.encode(errors="replace").decode()
-
-
-def _writable(reply: Reply) -> Reply:
-    if reply.kind != "chat":
-        return reply
-    tokens = None if reply.logprobs is None else tuple(_writable_token(token) for token in reply.logprobs)
-    return reply.model_copy(update={"text": _whole(reply.text), "logprobs": tokens})
-
-
-def _writable_token(token: TokenLogprob) -> TokenLogprob:
-    return TokenLogprob(token=_whole(token.token), logprob=token.logprob, top=tuple((_whole(text), value) for text, value in token.top))
 
 
 def _free(outcome: Outcome) -> Outcome:

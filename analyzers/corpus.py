@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from analyzers.errors import CorpusError
 from analyzers.progress import Report, quiet
+from analyzers.whole_text import whole_text
 
 SAMPLE = "wikipedia-sample"
 SECTION_WORDS = 300
@@ -174,12 +175,7 @@ def _document(record: Mapping[str, Any], column: str, where: str, prefix: str, n
     name = record.get("id")
     name = str(name) if isinstance(name, str | int) and name != "" else str(number)
     title = record.get("title")
-    return Document(_clean(f"{prefix}{name}"), _clean(title) if isinstance(title, str) else _clean(name), _clean(text))
-
-
-def _clean(text: str) -> str:
-    # JSON can spell half a surrogate pair, which is no text: it becomes a question mark.
-    return text.encode(errors="replace").decode()
+    return Document(whole_text(f"{prefix}{name}"), whole_text(title) if isinstance(title, str) else whole_text(name), whole_text(text))
 
 
 def _dataset(source: str) -> Iterator[Document]:
