@@ -26,6 +26,12 @@ def _labels() -> dict[str, Any]:
     return main()
 
 
+def _pipelines() -> dict[str, Any]:
+    from evals.bench.pipelines import main
+
+    return main()
+
+
 def _lookups() -> dict[str, Any]:
     from evals.bench.lookups import main
 
@@ -43,6 +49,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "lookups": _lookups,
     "simulation": _simulation,
     "labels": _labels,
+    "pipelines": _pipelines,
     "sampling": _sampling,
 }
 

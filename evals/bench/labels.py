@@ -15,14 +15,12 @@ from agents.explanation import Explanation
 from agents.simulators import SIMULATORS
 from analyzers.errors import Failed
 from analyzers.evidence import Evidence
-from evals.bench.neurons import bench_pass, concentrated, random_evidence
+from evals.bench.neurons import bench_pass, concentrated_evidence
 from evals.scores import score
 from evals.site_scores import pairs_of
 from evals.statistics import auroc, mean
 
 NEURONS = 48
-DRAWN = 4000
-"""Random neurons among which the concentrated ones are sought."""
 SIMULATOR = "local:qwen2.5-coder-0.5b"
 PUBLISHED_PROMPT_TOKENS = 12_000
 
@@ -36,11 +34,10 @@ async def _main() -> dict[str, Any]:
     subject, store = bench_pass()
     template = EXPLAINERS.create("template")
     chosen: list[tuple[Evidence, str]] = []
-    for evidence in random_evidence(subject, store, DRAWN):
-        if concentrated(evidence) and len(chosen) < NEURONS:
-            (said,) = await template.explain(evidence.splits["explain"], candidates=1, seed=0)
-            if isinstance(said, Explanation):
-                chosen.append((evidence, said.text))
+    for evidence in concentrated_evidence(subject, store, NEURONS):
+        (said,) = await template.explain(evidence.splits["explain"], candidates=1, seed=0)
+        if isinstance(said, Explanation):
+            chosen.append((evidence, said.text))
     del subject, store
     budget = Budget()
     # No cache: the tokens are to be computed, and counted.

@@ -16,6 +16,8 @@ MOST_TYPES = 3
 """Different tokens at the peaks of the top explain excerpts, up to which a neuron counts as token-concentrated."""
 LEAST_DOCUMENTS = 5
 """Documents that the top explain excerpts come from, at least: a word that one article repeats is not what the neuron fires on."""
+DRAWN = 4000
+"""Random neurons among which the token-concentrated ones are sought."""
 LEAST_PEAK = 12.0
 """Standard deviations of the loudest peak from the mean, from which it does."""
 
@@ -39,7 +41,12 @@ def random_evidence(subject: Subject, store: ActivationStore, count: int) -> lis
     return found
 
 
-def concentrated(evidence: Evidence) -> bool:
+def concentrated_evidence(subject: Subject, store: ActivationStore, count: int) -> list[Evidence]:
+    """Evidence of the first `count` token-concentrated neurons of the draw."""
+    return [evidence for evidence in random_evidence(subject, store, DRAWN) if _concentrated(evidence)][:count]
+
+
+def _concentrated(evidence: Evidence) -> bool:
     """Whether the neuron fires on few tokens, case and spaces aside, in several documents, and far above its usual."""
     tops = [excerpt for excerpt in evidence.splits["explain"] if excerpt.stratum == "top"]
     types = {excerpt.tokens[int(excerpt.activations.argmax())].strip().lower() for excerpt in tops}
