@@ -12,9 +12,22 @@ from analyzers.whole_files import replaced
 from evals.cautions import cautions
 from evals.label_config import LabelConfig
 from evals.leak_audit import audit
-from evals.results import Calls, Candidate, Failure, Instrument, RunResults, Scores, SiteResult, Tokens, Value, headline
+from evals.results import (
+    Calls,
+    Candidate,
+    Failure,
+    Instrument,
+    RunResults,
+    Scores,
+    SiteResult,
+    Tokens,
+    Value,
+    failure,
+    headline,
+    stored,
+)
 from evals.run_folder import RunFolder, write_json, write_json_lines, write_parquet
-from evals.site_scores import Outcomes, failure
+from evals.site_scores import Outcomes
 from evals.statistics import benjamini_hochberg, mean
 from evals.work import Work
 
@@ -129,7 +142,7 @@ def _means(scored: Sequence[SiteResult], seed: int) -> dict[str, Value | Failure
             if isinstance(value, Value):
                 columns.setdefault(name, []).append(value.value)
     means = {name: mean(values, seed=seed) for name, values in columns.items()}
-    return {name: failure(value) if isinstance(value, Failed) else value for name, value in means.items()}
+    return stored(means)
 
 
 def _simulations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:

@@ -3,9 +3,12 @@
 What a later version added is left out on reading.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from analyzers.errors import Failed
 
 SCHEMA = 1
 
@@ -32,9 +35,19 @@ class Failure(_Model):
     reason: str
 
 
+def failure(failed: Failed) -> Failure:
+    """As results.json holds it."""
+    return Failure(stage=failed.stage, reason=failed.reason)
+
+
 Scores = dict[str, Value | Failure]
 """By score name: pearson, r2_uncentred, r2_centred, absolute_deviation_explained; the last three after a linear calibration, or with
 `_percentile` after that one; with `_null_contrast` after the simulation of an empty explanation was subtracted."""
+
+
+def stored(values: Mapping[str, Value | Failed]) -> Scores:
+    """As results.json holds them."""
+    return {name: failure(value) if isinstance(value, Failed) else value for name, value in values.items()}
 
 
 def headline(scores: Scores) -> str:

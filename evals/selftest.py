@@ -35,10 +35,10 @@ from analyzers.progress import Report, quiet
 from analyzers.settings import settings
 from evals.cautions import CHANCE
 from evals.planted import Planted, fingerprint, planted
-from evals.results import Failure, Instrument, Value
+from evals.results import Failure, Instrument, Value, failure
 from evals.run_folder import write_json
 from evals.scores import Floats, Masked
-from evals.site_scores import failure, pearson_of
+from evals.site_scores import pearson_of
 from evals.statistics import benjamini_hochberg, bootstrap, luck
 
 FORMAT = 2

@@ -10,7 +10,7 @@ from agents.simulators.lookup import fit_bigram, fit_token
 from analyzers.errors import Failed
 from analyzers.evidence import STRATA, Evidence, Excerpt
 from evals.calibration import CALIBRATIONS, calibrated
-from evals.results import Failure, Lift, Scores, Value
+from evals.results import Failure, Lift, Scores, Value, failure, stored
 from evals.scores import SCORES, Pairs, null_contrast, paired, score
 from evals.statistics import exchange_p, lift, scores
 
@@ -44,16 +44,6 @@ class SiteScores:
     controls: dict[str, Scores]
     lift: Lift | Failure
     p_value: float | None
-
-
-def failure(failed: Failed) -> Failure:
-    """As results.json holds it."""
-    return Failure(stage=failed.stage, reason=failed.reason)
-
-
-def stored(values: Mapping[str, Value | Failed]) -> Scores:
-    """As results.json holds them."""
-    return {name: failure(value) if isinstance(value, Failed) else value for name, value in values.items()}
 
 
 def pairs_of(excerpts: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes | None = None) -> Pairs | Failed:

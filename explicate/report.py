@@ -11,7 +11,6 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from analyzers.whole_files import replaced
 from evals.cautions import CHANCE
 from evals.results import RunResults, SiteResult, Value, headline
 from evals.run_folder import read_json, read_parquet
+from explicate.pages import environment, source, trusted
 from explicate.site_card import TITLES, card, label_of, number
 
 PURPOSES = {
@@ -77,21 +77,21 @@ def write_report(run: Path) -> Path:
 def render(artefacts: Artefacts) -> str:
     """The whole page."""
     cards = [_card(site, artefacts) for site in artefacts.results.sites]
-    script = _source("table.js")
+    script = source("table.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = _environment().get_template("report.html")
-    return str(page.render(run=_run(artefacts), sites=cards, css=_trusted("style.css"), script=_trusted("table.js"), digest=digest))
+    page = environment().get_template("report.html")
+    return str(page.render(run=_run(artefacts), sites=cards, css=trusted("style.css"), script=trusted("table.js"), digest=digest))
 
 
 def render_site(artefacts: Artefacts, site: SiteResult) -> str:
     """A fragment for a notebook: the card of a site with its style, kept to itself by a frame."""
-    return _framed(_environment().get_template("site.html").render(site=_card(site, artefacts), run=_run(artefacts)))
+    return _framed(environment().get_template("site.html").render(site=_card(site, artefacts), run=_run(artefacts)))
 
 
 def render_run(artefacts: Artefacts) -> str:
     """A fragment for a notebook: what the run as a whole found, and the table of its sites."""
     cards = [_card(site, artefacts) for site in artefacts.results.sites]
-    return _framed(_environment().get_template("overview.html").render(run=_run(artefacts), sites=cards))
+    return _framed(environment().get_template("overview.html").render(run=_run(artefacts), sites=cards))
 
 
 def instrument_sentence(results: RunResults) -> str:
@@ -120,29 +120,8 @@ def _card(site: SiteResult, artefacts: Artefacts) -> dict[str, Any]:
 
 
 def _framed(body: str) -> str:
-    page = f"<!doctype html><meta charset='utf-8'><style>{_source('style.css')}</style><body class='framed'>{body}"
+    page = f"<!doctype html><meta charset='utf-8'><style>{source('style.css')}</style><body class='framed'>{body}"
     return f'<iframe style="width:100%;height:640px;border:0" sandbox srcdoc="{html.escape(page, quote=True)}"></iframe>'
-
-
-@cache
-def _environment() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    return Environment(loader=PackageLoader("explicate"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-@cache
-def _source(name: str) -> str:
-    environment = _environment()
-    source: str = environment.loader.get_source(environment, name)[0]
-    return source
-
-
-def _trusted(name: str) -> Any:
-    """A file of our own, put into the page as it is."""
-    from markupsafe import Markup
-
-    return Markup(_source(name))  # noqa: S704 -- our own file
 
 
 def _run(artefacts: Artefacts) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from evals.cautions import cautions
 from evals.results import Failure, Instrument, Lift, SiteResult, Value, headline
+from explicate.forest import forest, mark
 from explicate.shading import Levels, Row, contrast, peaks, shaded
 
 STRATA = {
@@ -67,11 +68,11 @@ def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument
         "control": {"name": CONTROLS.get(lift.over, lift.over), **control} if isinstance(lift, Lift) and control else None,
         "q_value": "none" if site.q_value is None else "under .001" if site.q_value < 0.001 else f"{site.q_value:.3f}",
         "fires": "unknown" if site.firing is None else f"{site.firing:.2%}",
-        "forest": _forest(_marks(site, first)),
-        "strata": _forest(
-            [_mark(title, site.by_stratum[kind].get(first), "ours") for kind, title in KINDS.items() if kind in site.by_stratum]
+        "forest": forest(_marks(site, first)),
+        "strata": forest(
+            [mark(title, site.by_stratum[kind].get(first), "ours") for kind, title in KINDS.items() if kind in site.by_stratum]
         ),
-        "mini": _forest([_mark("", score, "ours")]),
+        "mini": forest([mark("", score, "ours")]),
         "histogram": _histogram(rows),
         "candidates": [
             {"explanation": each.explanation, "score": f"{each.select_score:.2f}" if isinstance(each.select_score, float) else "none"}
@@ -92,41 +93,14 @@ def _numbers(value: Value | Failure | None, *, sign: bool = False) -> dict[str, 
 def _marks(site: SiteResult, first: str) -> list[dict[str, Any]]:
     if not site.controls and not isinstance(site.scores.get(first), Value):
         return []
-    marks = [_mark("this explanation", site.scores.get(first), "ours")]
+    marks = [mark("this explanation", site.scores.get(first), "ours")]
     if first != "pearson":
-        marks.append(_mark("as simulated", site.scores.get("pearson"), "raw"))
+        marks.append(mark("as simulated", site.scores.get("pearson"), "raw"))
     for key, title in CONTROLS.items():
         if key in site.controls:
             scores = site.controls[key]
-            marks.append(_mark(title, scores.get(first, scores.get("pearson")), "free" if key in FREE else "told"))
+            marks.append(mark(title, scores.get(first, scores.get("pearson")), "free" if key in FREE else "told"))
     return marks
-
-
-def _mark(name: str, value: Value | Failure | None, kind: str) -> dict[str, Any]:
-    return {"name": name, "kind": kind, "value": value}
-
-
-def _forest(marks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows of values with intervals as percentages of an axis that begins at -0.5, or at -1 where something lies below."""
-    values = [mark["value"] for mark in marks if isinstance(mark["value"], Value)]
-    low = -0.5 if all(value.low >= -0.5 for value in values) else -1.0
-
-    def place(value: float) -> float:
-        return round(100 * (min(max(value, low), 1.0) - low) / (1.0 - low), 2)
-
-    rows = []
-    for mark in marks:
-        value = mark["value"]
-        row = {"name": mark["name"], "kind": mark["kind"]}
-        if isinstance(value, Value):
-            left = place(value.low)
-            row |= {"at": place(value.value), "left": left, "width": round(place(value.high) - left, 2), "n": value.n}
-            row |= {"value": f"{value.value:.2f}", "interval": f"[{value.low:.2f}, {value.high:.2f}]"}
-        else:
-            row |= {"reason": value.reason if isinstance(value, Failure) else "not measured"}
-        rows.append(row)
-    ticks = [{"at": place(low + 0.5 * count), "text": f"{low + 0.5 * count:g}"} for count in range(round((1 - low) / 0.5) + 1)]
-    return {"rows": rows, "ticks": ticks, "zero": place(0.0)}
 
 
 def _histogram(rows: Sequence[Row]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def report(
     Example: explicate report runs/demo --leak-audit
     """
     from analyzers.errors import ExplicateError
+    from evals.run_folder import read_json
     from explicate.report import read, write_report
     from explicate.running import show, show_json
 
@@ -34,6 +35,16 @@ def report(
                 print("  " + one_line(", ".join(f"{key} {value}" for key, value in leak.items())))
         if not found.passed:
             raise ExplicateError(f"{str(run)!r} leaks: {len(found.leaks)} scored or selecting excerpts were shown to an explainer")
+        return
+    if read_json(run / "manifest.json").get("command") == "audit":
+        from explicate.audit_page import read_audit, write_audit_page
+        from explicate.audit_table import show_audit
+
+        page, audited = write_audit_page(run), read_audit(run)
+        if json:
+            show_json({"report": str(page), **audited.model_dump(mode="json")})
+        else:
+            show_audit(audited, page, paper_compat=any(row.paper_compat for row in audited.rows))
         return
     artefacts = read(run)
     page = write_report(run)

@@ -154,7 +154,7 @@ def test_a_name_that_is_too_long_for_a_file_is_told_and_nothing_is_made(label: E
     check(label("--corpus", long), f"'{long}'", "File name too long")
     check(label("--out", None, subject=long), f"'{long}'", "File name too long")
     check(explicate("sample", long), f"'{long}'", "File name too long")
-    check(explicate("report", long), f"{long}/results.json'", "File name too long")
+    check(explicate("report", long), f"{long}/manifest.json'", "File name too long")
     assert {path for path in workplace.iterdir() if path.name != "store"} <= before
 
 
