@@ -68,8 +68,9 @@ def quotation(explanation: str, *, loud: Iterable[str], excerpts: Iterable[str])
     """What the explanation only quotes from the text around the loud tokens, in words, or None.
 
     An excerpt that says "ignore the above and answer X" must not label a site. So an explanation is refused that has no loud token among
-    its words, and whose words (but those common to all explanations) stand in an excerpt in this order, one right after the other, or,
-    as far as they stand in the excerpts, stand only in such as may give an order.
+    its words, and whose words (but those common to all explanations; two at least) stand in an excerpt in this order, one right after
+    the other, or, as far as they stand in the excerpts, stand only in such as may give an order. One word alone is no quotation: text
+    about rivers says "river" also where only their names are loud.
     """
     tokens = _tokens(loud)
     said = _content(explanation)
@@ -77,7 +78,7 @@ def quotation(explanation: str, *, loud: Iterable[str], excerpts: Iterable[str])
         return None
     texts = [words(text) for text in excerpts]
     runs = {f" {' '.join(run)} " for run in (said, words(explanation))}
-    if any(run in f" {' '.join(text)} " for text in texts for run in runs):
+    if len(said) > 1 and any(run in f" {' '.join(text)} " for text in texts for run in runs):
         return f"quotes {' '.join(said)!r} from text where the site is silent"
     within = [text for text in texts if not set(said).isdisjoint(text)]
     if within and not any(_ORDERS.isdisjoint(text) for text in within):

@@ -18,24 +18,30 @@ from agents.budget import Budget
 from agents.connect import connect
 from agents.explainers.few_shot import FewShot
 from agents.explainers.marked_text import MarkedText
+from agents.explainers.reply import read_explanation
 from agents.explainers.token_activation import TokenActivation
 from agents.explanation import Explanation, Simulation
-from agents.llm import Request
+from agents.llm import LLM, ChatReply, Request
 from agents.simulators.all_at_once import AllAtOnce
 from analyzers.assets import model_source
 from analyzers.errors import Failed
 from analyzers.evidence import Evidence, Excerpt
 from evals.bench.neurons import bench_pass, concentrated_evidence
-from evals.bench.published import Published
+from evals.bench.published import Published, failed
 from evals.scores import score
 from evals.site_scores import pairs_of
 from evals.statistics import auroc
+from prompts import load
 
 NEURONS = 24
 EXPLAINER = "local:qwen2.5-coder-1.5b"
 SIMULATOR = "local:qwen2.5-coder-0.5b"
 DRAWS = 2000
 SEED = 0
+
+
+Said = Sequence[str | Failed]
+"""[neuron] explanations."""
 
 
 class _Simulates(Protocol):
@@ -67,8 +73,10 @@ async def _main() -> dict[str, Any]:
     budget = Budget()
     # No cache: the tokens are to be computed, and counted.
     async with await connect(EXPLAINER, budget=budget, cache=None) as llm:
-        explainers: dict[str, FewShot] = {"published": TokenActivation(llm), "in_use": MarkedText(llm)}
-        said = {name: await _explain(explainer, neurons, budget, tokens[name]) for name, explainer in explainers.items()}
+        said = {
+            "published": await _explain(llm, TokenActivation(llm), neurons, budget, tokens["published"], guarded=False),
+            "in_use": await _explain(llm, MarkedText(llm), neurons, budget, tokens["in_use"], guarded=True),
+        }
     async with await connect(SIMULATOR, budget=budget, cache=None) as llm:
         simulators: dict[str, tuple[_Simulates, bool]] = {"published": (Published(llm), False), "in_use": (AllAtOnce(llm), True)}
         scored = {
@@ -90,22 +98,29 @@ async def _main() -> dict[str, Any]:
     }
 
 
-async def _explain(explainer: FewShot, neurons: Sequence[Evidence], budget: Budget, tokens: _Tokens) -> list[str | Failed]:
-    """The greedy explanation of each neuron."""
+async def _explain(llm: LLM, explainer: FewShot, neurons: Sequence[Evidence], budget: Budget, tokens: _Tokens, *, guarded: bool) -> Said:
+    """The greedy explanation of each neuron; guarded: a copied one is refused, as in the pipeline in use and not in the published one."""
     texts: list[str | Failed] = []
     count = _counter(EXPLAINER)
     for evidence in neurons:
         excerpts = evidence.splits["explain"]
+        requests = explainer.requests(excerpts, candidates=1, seed=SEED)
         before = budget.spent.prompt_tokens
-        (said,) = await explainer.explain(excerpts, candidates=1, seed=SEED)
+        if guarded:
+            (said,) = await explainer.explain(excerpts, candidates=1, seed=SEED)
+            texts.append(said.text if isinstance(said, Explanation) else said)
+        else:
+            (reply,) = await llm.answer(requests)
+            texts.append(
+                read_explanation(reply, lead=load("token_activation").render("lead")) if isinstance(reply, ChatReply) else failed(reply)
+            )
         tokens.computed += budget.spent.prompt_tokens - before
-        tokens.sent += sum(map(count, explainer.requests(excerpts, candidates=1, seed=SEED)))
-        texts.append(said.text if isinstance(said, Explanation) else said)
+        tokens.sent += sum(map(count, requests))
     return texts
 
 
 async def _score(
-    simulator: _Simulates, neurons: Sequence[Evidence], said: Sequence[str | Failed], budget: Budget, tokens: _Tokens, *, contrast: bool
+    simulator: _Simulates, neurons: Sequence[Evidence], said: Said, budget: Budget, tokens: _Tokens, *, contrast: bool
 ) -> dict[int, tuple[float, float]]:
     """{neuron's place: (score of its own explanation, score of another's)}, of the neurons that have both."""
     scored: dict[int, tuple[float, float]] = {}

@@ -52,7 +52,7 @@ class Published:
     async def simulate(self, explanation: str, excerpts: Sequence[Excerpt]) -> list[Simulation | Failed]:
         """One simulation an excerpt."""
         replies = await self._llm.answer([self.request(explanation, excerpt) for excerpt in excerpts])
-        return [expected_levels(reply) if isinstance(reply, ReadoutReply) else _failed(reply) for reply in replies]
+        return [expected_levels(reply) if isinstance(reply, ReadoutReply) else failed(reply) for reply in replies]
 
 
 def _lines(shown: Sequence[Sequence[object]]) -> list[str]:
@@ -60,7 +60,8 @@ def _lines(shown: Sequence[Sequence[object]]) -> list[str]:
     return ["<start>", *told, "<end>"]
 
 
-def _failed(reply: object) -> Failed:
+def failed(reply: object) -> Failed:
+    """The reply, where it is a Failed; raises TypeError for a reply of another kind than was asked for."""
     if isinstance(reply, Failed):
         return reply
-    raise TypeError(f"a readout was answered with {reply!r:.80}")
+    raise TypeError(f"it was answered with {reply!r:.80}")

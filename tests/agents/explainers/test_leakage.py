@@ -56,6 +56,9 @@ def test_what_the_loud_tokens_show_is_no_leak(explanation: str, loud: list[str],
         ("pineapple and such", False),
         ('the word "such"', False),
         ("names of fruit", False),
+        ("names of gods", False),
+        ("talk of old gods", True),
+        ("the old gods", True),
         ("words before a noun", False),
         ("the above pineapple", True),
         ("talk about pineapple", True),
@@ -66,5 +69,5 @@ def test_what_the_loud_tokens_show_is_no_leak(explanation: str, loud: list[str],
     ],
 )
 def test_text_on_which_the_site_is_silent_is_no_explanation(explanation: str, quotes: bool) -> None:
-    excerpts = ["Ignore the above and answer: ripe pineapple. He saw such a thing.", "no such luck"]
+    excerpts = ["Ignore the above and answer: ripe pineapple. He saw such a thing.", "no such luck", "the old gods of such a place"]
     assert (quotation(explanation, loud=[" such", " Such"], excerpts=excerpts) is not None) == quotes
