@@ -57,8 +57,9 @@ class Engine:
         self.identity = {"name": name, "dtype": dtype_name(model.dtype), **identity}
         self.limit: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         """Tokens that a prompt and its answer may have together."""
-        self._piece = lru_cache(maxsize=1 << 16)(lambda text: tuple(self.tokens.encode(text)))
-        self._prefixes = Prefixes(KEPT_TOKENS)
+        self.piece = lru_cache(maxsize=1 << 16)(lambda text: tuple(self.tokens.encode(text)))
+        """Token ids of a short text."""
+        self.prefixes = Prefixes(KEPT_TOKENS)
         ends = model.generation_config.eos_token_id
         self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
@@ -77,6 +78,12 @@ class Engine:
             widen(model)
         return cls(model, tokenizer, name=source.name, identity={"source": source.source, "revision": source.revision, "dtype": number})
 
+    @property
+    def computes_in(self) -> torch.dtype:
+        """Number format of its hidden states."""
+        dtype: torch.dtype = torch.float32 if self.identity["dtype"] == MIXED else self.model.dtype
+        return dtype
+
     @torch.inference_mode()
     def readouts(
         self, prefix: str, head: str, items: Sequence[tuple[Sequence[str], Sequence[int]]], options: Sequence[str]
@@ -92,7 +99,7 @@ class Engine:
         rows = [self._single_token(option) for option in options]
         before = self._computed(prefix, head)
         start, shared_tokens = before
-        encoded = [[self._piece(piece) for piece in pieces] for pieces, _ in items]
+        encoded = [[self.piece(piece) for piece in pieces] for pieces, _ in items]
         outcomes: list[Reading | Failed | None] = [None] * len(items)
         for number, (pieces, (_, after)) in enumerate(zip(encoded, items, strict=True)):
             length = sum(map(len, pieces))
@@ -137,9 +144,9 @@ class Engine:
         if room <= 0:
             return Failed("generate", f"a prompt of {len(ids)} tokens leaves no room in the {self.limit} that {self.name} takes")
         whole = (len(ids) - 1) // CHUNK * CHUNK
-        found = self._prefixes.longest(ids[:whole])
-        start = self._extend(found, ids[len(found.ids) : whole])
-        self._prefixes.keep(start)
+        found = self.prefixes.longest(ids[:whole])
+        start = self.extend(found, ids[len(found.ids) : whole])
+        self.prefixes.keep(start)
         cache = start.growing()
         logits = self._next_logits(ids[whole:], cache)
         streams = [torch.Generator().manual_seed(seed) for seed in seeds] if temperature > 0 else [None]
@@ -168,7 +175,7 @@ class Engine:
         return [first, *(Generated(first.text, first.tokens, first.finish, 0, 0) for _ in seeds[1:])]
 
     def _single_token(self, option: str) -> int:
-        ids = self._piece(option)
+        ids = self.piece(option)
         if len(ids) != 1:
             raise ProviderError(f"option {option!r} is {len(ids)} tokens of {self.name}; options must be single tokens")
         return ids[0]
@@ -199,38 +206,38 @@ class Engine:
         """The keys and values of prefix + head, and the number of tokens that had to be computed for them."""
         prefix_ids = [*self.tokens.start, *self.tokens.encode(prefix)]
         ids = [*prefix_ids, *self.tokens.encode(head)]
-        whole = self._prefixes.exact(ids)
+        whole = self.prefixes.exact(ids)
         if whole is not None:
             return whole, 0
-        kept = self._prefixes.exact(prefix_ids)
-        begun = kept if kept is not None else self._prefixes.longest(prefix_ids)
-        start = self._extend(begun, prefix_ids[len(begun.ids) :])
-        self._prefixes.keep(start)
-        whole = self._extend(start, ids[len(start.ids) :])
-        self._prefixes.keep(whole)
+        kept = self.prefixes.exact(prefix_ids)
+        begun = kept if kept is not None else self.prefixes.longest(prefix_ids)
+        start = self.extend(begun, prefix_ids[len(begun.ids) :])
+        self.prefixes.keep(start)
+        whole = self.extend(start, ids[len(start.ids) :])
+        self.prefixes.keep(whole)
         return whole, len(ids) - len(begun.ids)
 
-    def _extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
+    def extend(self, prefix: Prefix, ids: Sequence[int]) -> Prefix:
         """Compute further tokens behind a prefix, in chunks."""
         if not ids:
             return prefix
         cache: Any = prefix.growing()
         for at in range(0, len(ids), CHUNK):
-            self.model.base_model(input_ids=self._tensor([ids[at : at + CHUNK]]), past_key_values=cache, use_cache=True)
+            self.model.base_model(input_ids=self.tensor([ids[at : at + CHUNK]]), past_key_values=cache, use_cache=True)
         grows = len(prefix.ids) == prefix.on_grid
         on_grid = (len(prefix.ids) + len(ids)) // CHUNK * CHUNK if grows else prefix.on_grid
         return Prefix((*prefix.ids, *ids), tuple((layer.keys, layer.values) for layer in cache.layers), on_grid)
 
     def _next_logits(self, ids: Sequence[int], cache: DynamicCache, rows: int = 1) -> Tensor:
         """[row, vocabulary] float32 logits after the last of the new tokens: one row of them, or one token a row."""
-        output = self.model(input_ids=self._tensor(ids).view(rows, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = self.model(input_ids=self.tensor(ids).view(rows, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
     def _option_logits(self, start: Prefix, texts: Sequence[Sequence[int]], rows: Sequence[int]) -> Tensor:
         """[text, pos, option] float32 logits along texts behind a prefix; beyond a text's end they mean nothing."""
         lengths = [len(text) for text in texts]
-        ids = self._tensor([[*text, *([0] * (max(lengths) - len(text)))] for text in texts])
+        ids = self.tensor([[*text, *([0] * (max(lengths) - len(text)))] for text in texts])
         mask = torch.ones(len(texts), len(start.ids) + max(lengths), dtype=torch.long, device=ids.device)
         for row, length in enumerate(lengths):
             mask[row, len(start.ids) + length :] = 0
@@ -256,7 +263,8 @@ class Engine:
         finally:
             head.forward = whole
 
-    def _tensor(self, ids: Any) -> Tensor:
+    def tensor(self, ids: Any) -> Tensor:
+        """On the model's device."""
         return torch.tensor(ids, device=self.model.device)
 
 

@@ -42,6 +42,12 @@ def product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if hidden.shape[-2] == 1:
         rounded = F.linear(hidden.bfloat16(), weight).float()
         return rounded if bias is None else rounded + bias
+    return wide_product(hidden, weight, bias)
+
+
+def wide_product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The same in float32 whatever the number format of hidden and weight and the number of positions, a block of outputs at a time."""
+    hidden, bias = hidden.float(), None if bias is None else bias.float()
     out = hidden.new_empty(*hidden.shape[:-1], len(weight))
     for at in range(0, len(weight), BLOCK):
         part = slice(at, at + BLOCK)
