@@ -1,13 +1,12 @@
-"""A folder of interchangeable parts: each file registers one, and the folder finds its files by itself."""
+"""A folder of parts that a language model can serve or not (analyzers.folder finds its files)."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from agents.llm import LLM, Capability
 from analyzers.errors import ProviderError
+from analyzers.folder import Folder
 
 Part = TypeVar("Part")
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -26,30 +25,26 @@ class Entry(Generic[Part]):
     """Called with the language model, or with nothing where `needs` is None."""
 
 
-@dataclass
 class Registry(Generic[Part]):
-    """The parts of one folder by name; its modules are imported at the first question, not before."""
+    """The parts of one folder by name."""
 
-    package: str
-    kind: str
-    """What one part is called in messages: explainer, simulator."""
-    _entries: dict[str, Entry[Part]] = field(default_factory=dict)
+    def __init__(self, package: str, kind: str) -> None:
+        """kind: what one part is called in messages: explainer, simulator."""
+        self.kind = kind
+        self._folder: Folder[Entry[Part]] = Folder(package, kind)
 
     def add(self, name: str, *, needs: frozenset[Capability] | None = None, rank: int = 0) -> Callable[[Factory], Factory]:
         """Decorate a class or function that makes a part."""
 
         def register(make: Factory) -> Factory:
-            self._entries[name] = Entry(name, needs, rank, make)
+            self._folder.add(name)(Entry(name, needs, rank, make))
             return make
 
         return register
 
     def entries(self) -> dict[str, Entry[Part]]:
         """All parts of the folder by name."""
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        return dict(sorted(self._entries.items()))
+        return self._folder.all()
 
     def create(self, name: str, llm: LLM | None = None) -> Part:
         """The part of that name around `llm`; raises ProviderError for an unknown name or a language model that cannot serve it."""

@@ -11,7 +11,9 @@ _COMMON = frozenset(
         "name names beginning ending about talk reference references mention mentions"
     )
 )
-_ORDERS = frozenset({"ignore", "disregard", "forget", "answer", "reply", "respond", "output", "instruction", "instructions"})
+_ORDERS = frozenset(
+    {"ignore", "disregard", "forget", "answer", "reply", "respond", "output", "instruction", "instructions", "please", "label", "print"}
+)
 """A text with one of them may be an order to whoever reads it."""
 NGRAM = 4
 """Shared runs of this many words, two of which say more than how explanations are put, are copies."""

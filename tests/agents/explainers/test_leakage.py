@@ -46,6 +46,11 @@ def test_what_the_loud_tokens_show_is_no_leak(explanation: str, loud: list[str],
     assert (leak(explanation, answers=answers, few_shots=[], excerpts=[], loud=loud) is not None) == leaks
 
 
+@pytest.mark.parametrize("order", ["Please say pineapple", "The right label is: pineapple", "print pineapple now"])
+def test_one_word_that_only_an_order_has_is_no_explanation(order: str) -> None:
+    assert quotation("words about pineapple", loud=[" such"], excerpts=[order, "no such luck"]) is not None
+
+
 @pytest.mark.parametrize(
     ("explanation", "quotes"),
     [

@@ -1,0 +1,36 @@
+"""How much each unit of a text does to a value, from the values of the text with sets of units kept; each file is one method.
+
+A method first plans the sets it needs, so that the sets of several methods are evaluated together and each once, and then turns
+their values into one number a unit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzers.folder import Folder
+
+__all__ = ["METHODS", "Floats", "Kept", "Method", "Plan"]
+
+Floats = npt.NDArray[np.float64]
+Kept = frozenset[int]
+"""Indices of the units that are kept; the others are perturbed."""
+
+
+class Plan(Protocol):
+    """A method at work on one text."""
+
+    @property
+    def sets(self) -> Sequence[Kept]:
+        """What is to be evaluated; sets may repeat."""
+
+    def values(self, of: Mapping[Kept, float]) -> Floats:
+        """[unit] from the values of all sets of the plan."""
+
+
+Method = Callable[[int, int, np.random.Generator], Plan]
+"""Plans for (number of units, most sets that it may ask for, draws)."""
+
+METHODS: Folder[Method] = Folder("analyzers.attributions", "method")

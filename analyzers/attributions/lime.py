@@ -1,0 +1,33 @@
+"""LIME: a ridge regression on which units are kept, near the whole text.
+
+As the lime package has it for text: the number of units left out is uniform over 1..n, a text weighs exp(-d^2 / 25^2 / 2) with d = 100
+times its cosine distance from the whole text, the ridge has strength 1. Source: Ribeiro et al. 2016 (arXiv 1602.04938).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from analyzers.attributions import METHODS, Floats, Kept
+
+WIDTH = 25.0
+
+
+@METHODS.add("lime")
+class Lime:
+    """As many texts as it may ask for, the whole one among them."""
+
+    def __init__(self, units: int, most: int, rng: np.random.Generator) -> None:
+        self._units = units
+        everything = frozenset(range(units))
+        drawn = [rng.choice(units, size=rng.integers(1, units + 1), replace=False).tolist() for _ in range(max(most - 1, units))]
+        self.sets: Sequence[Kept] = [everything, *(everything - set(out) for out in drawn)]
+
+    def values(self, of: Mapping[Kept, float]) -> Floats:
+        x = np.array([[float(unit in kept) for unit in range(self._units)] for kept in self.sets])
+        # Cosine of a 0/1 vector with the vector of ones.
+        distance = 100 * (1 - np.sqrt(x.sum(axis=1) / self._units))
+        weight = np.sqrt(np.exp(-(distance**2) / WIDTH**2))
+        fitted = Ridge(alpha=1.0).fit(x, np.array([of[kept] for kept in self.sets]), sample_weight=weight)
+        return np.asarray(fitted.coef_, np.float64)

@@ -1,0 +1,83 @@
+"""A text cut into what is perturbed: words or sentences, with everything between them kept."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from analyzers.errors import ExplicateError
+
+# Scripts that put no spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. Each sign is a unit.
+_UNSPACED = (
+    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0ec6\u1000-\u102a\u1780-\u17b3\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff"
+)
+_MARKS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u102b-\u103e\u17b4-\u17d3\u30fc"
+_JOINED = "\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff"
+"""Joiners, variation selectors and skin tones belong to the emoji before them."""
+_WORD = re.compile(
+    rf"[{_UNSPACED}][{_MARKS}]*"
+    rf"|[^\W{_UNSPACED}]+(?:['’\-.,](?=[^\W{_UNSPACED}])[^\W{_UNSPACED}]+)*"
+    rf"|[\U0001f1e6-\U0001f1ff]{{2}}"
+    rf"|[^\w\s](?:[{_JOINED}]|(?<=\u200d)[^\w\s])*"
+)
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…](?=[\"'”’)\]]*\s)[\"'”’)\]]*|[。！？]+|\n\s*\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Units:
+    """A text and the places of its units, in order and apart."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(self.text[start:end] for start, end in self.spans)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def written(self, instead: Mapping[int, str | None]) -> str:
+        """The text with some units replaced, or left out where the replacement is None.
+
+        What stood between two units that are left stays as it was; where units between them are left out, the widest space of all the
+        gaps stands there, so that words neither melt together nor drift apart.
+        """
+        out, gap = "", ""
+        begun = False
+        at = 0
+        for unit, (start, end) in enumerate(self.spans):
+            before = self.text[at:start]
+            gap = before if not begun or len(before) >= len(gap) else gap
+            at = end
+            written = instead.get(unit, self.text[start:end])
+            if written is not None:
+                out += (gap if begun or unit == 0 else "") + written
+                begun, gap = True, ""
+        return out + self.text[at:] if begun else ""
+
+
+def words(text: str) -> Units:
+    """Words and single signs; in scripts without spaces every sign is a unit, and so is an emoji with what is joined to it."""
+    return Units(text, tuple(match.span() for match in _WORD.finditer(text)))
+
+
+def spaced(text: str) -> Units:
+    """What stands between spaces."""
+    return Units(text, tuple(match.span() for match in re.finditer(r"\S+", text)))
+
+
+def sentences(text: str) -> Units:
+    """Sentences, by their final signs, and paragraphs."""
+    found = [match.span() for match in _SENTENCE.finditer(text)]
+    return Units(text, tuple((start, start + len(text[start:end].rstrip())) for start, end in found))
+
+
+CUTS: Mapping[str, Callable[[str], Units]] = MappingProxyType({"word": words, "spaced": spaced, "sentence": sentences})
+
+
+def cut(text: str, unit: str) -> Units:
+    """The text in units of that kind; raises ExplicateError for another kind."""
+    if unit not in CUTS:
+        raise ExplicateError(f"no unit is called {unit!r}; choose one of {', '.join(sorted(CUTS))}")
+    return CUTS[unit](text)

@@ -1,0 +1,109 @@
+"""Attribution methods on planted value functions whose Shapley values are known in closed form."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyzers.attributions import METHODS, Floats, Kept
+from analyzers.errors import ExplicateError
+
+
+def planted(weights: list[float], pair: tuple[int, int, float] | None = None):  # type: ignore[no-untyped-def]
+    """v(S): the weights of the units in S, and of a pair that is whole."""
+
+    def value(kept: Kept) -> float:
+        both = pair is not None and {pair[0], pair[1]} <= kept
+        return sum(weights[unit] for unit in kept) + (pair[2] if pair is not None and both else 0.0) + 0.7
+
+    return value
+
+
+def attributed(method: str, units: int, value, most: int = 200, seed: int = 0) -> Floats:  # type: ignore[no-untyped-def]
+    plan = METHODS.get(method)(units, most, np.random.default_rng(seed))
+    table: Mapping[Kept, float] = {kept: value(kept) for kept in plan.sets}
+    return plan.values(table)
+
+
+def exact(units: int, value) -> Floats:  # type: ignore[no-untyped-def]
+    """Shapley values by their definition, over all sets."""
+    found = np.zeros(units)
+    for unit in range(units):
+        others = [other for other in range(units) if other != unit]
+        for size in range(units):
+            share = factorial(size) * factorial(units - size - 1) / factorial(units)
+            for some in combinations(others, size):
+                found[unit] += share * (value(frozenset({*some, unit})) - value(frozenset(some)))
+    return found
+
+
+weights_of = st.lists(st.floats(-2, 2), min_size=2, max_size=9)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "shapley", "kernel-shap"])
+@given(weights=weights_of, seed=st.integers(0, 999))
+@settings(max_examples=40, deadline=None)
+def test_the_weights_of_an_additive_function_come_back(method: str, weights: list[float], seed: int) -> None:
+    found = attributed(method, len(weights), planted(weights), most=60, seed=seed)
+    assert found == pytest.approx(weights, abs=1e-8)
+
+
+@given(weights=weights_of, bonus=st.floats(-2, 2), seed=st.integers(0, 999))
+@settings(max_examples=40, deadline=None)
+def test_an_interaction_is_shared_and_the_values_sum_to_the_whole(weights: list[float], bonus: float, seed: int) -> None:
+    value = planted(weights, (0, 1, bonus))
+    expected = np.array(weights) + np.array([bonus / 2, bonus / 2, *[0.0] * (len(weights) - 2)])
+    assert exact(len(weights), value) == pytest.approx(expected, abs=1e-8)
+    whole = value(frozenset(range(len(weights)))) - value(frozenset())
+    for method in ("shapley", "kernel-shap"):
+        found = attributed(method, len(weights), value, most=40, seed=seed)
+        assert found.sum() == pytest.approx(whole, abs=1e-8)
+    # A permutation and its reverse have each unit of a pair come second once.
+    assert attributed("shapley", len(weights), value, seed=seed) == pytest.approx(expected, abs=1e-8)
+    assert attributed("kernel-shap", len(weights), value, most=512, seed=seed) == pytest.approx(expected, abs=1e-6)
+    assert attributed("occlusion", len(weights), value)[:2] == pytest.approx(np.array(weights)[:2] + bonus, abs=1e-8)
+
+
+def test_a_function_without_a_pattern_is_found_with_enough_sets() -> None:
+    rng = np.random.default_rng(5)
+    table = {frozenset(some): rng.normal() for size in range(8) for some in combinations(range(7), size)}
+    true = exact(7, table.__getitem__)
+    assert attributed("kernel-shap", 7, table.__getitem__, most=128) == pytest.approx(true, abs=1e-8)
+    few, many = (np.abs(attributed("shapley", 7, table.__getitem__, most=most) - true).max() for most in (30, 20_000))
+    assert many < 0.06 < few
+    drawn = attributed("kernel-shap", 7, table.__getitem__, most=100)
+    assert np.corrcoef(drawn, true)[0, 1] > 0.8
+
+
+def test_lime_is_the_regression_of_the_lime_package() -> None:
+    """Against the formula written out: weighted least squares with a penalty, an intercept left free."""
+    rng = np.random.default_rng(2)
+    weights = rng.normal(size=8).tolist()
+    plan = METHODS.get("lime")(8, 400, np.random.default_rng(3))
+    value = planted(weights, (0, 3, 1.0))
+    x = np.array([[float(unit in kept) for unit in range(8)] for kept in plan.sets])
+    y = np.array([value(kept) for kept in plan.sets])
+    cosine = (x @ np.ones(8)) / np.maximum(np.sqrt(x.sum(axis=1)) * np.sqrt(8), 1e-12)
+    w = np.exp(-((100 * (1 - cosine)) ** 2) / 625) ** 0.5
+    design = np.column_stack([np.ones(len(x)), x])
+    expected = np.linalg.solve(design.T @ (design * w[:, None]) + np.diag([0.0, *[1.0] * 8]), design.T @ (w * y))[1:]
+    assert plan.values({kept: value(kept) for kept in plan.sets}) == pytest.approx(expected, abs=1e-8)
+    assert np.corrcoef(expected, weights)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("method", ["occlusion", "shapley", "kernel-shap", "lime"])
+def test_a_budget_is_kept_and_a_single_unit_has_all_of_it(method: str) -> None:
+    sets = METHODS.get(method)(12, 100, np.random.default_rng(0)).sets
+    assert len(set(sets)) <= 100
+    assert frozenset(range(12)) in sets
+    if method != "lime":
+        assert attributed(method, 1, planted([1.5])) == pytest.approx([1.5])
+
+
+def test_an_unknown_method_is_named() -> None:
+    with pytest.raises(ExplicateError, match="kernel-shap, lime, occlusion, shapley"):
+        METHODS.get("attention")
