@@ -1,7 +1,7 @@
 """The report of an audit: what the model said of its words beside what leaving them out did, the items that disagree most first."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from analyzers.errors import RunFolderError
 from analyzers.whole_files import replaced
-from evals.audit.results import AuditResults, AuditRow, Metric
-from evals.results import Value
+from evals.audit.results import AuditItem, AuditResults, AuditRow, Metric, Published
+from evals.results import Failure, Value
 from evals.run_folder import read_json
-from explicate.audit_table import SHORT, TITLES
+from explicate.audit_table import SHORT, TITLES, question
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
 
@@ -35,25 +35,27 @@ def read_audit(run: Path) -> AuditResults:
 
 def write_audit_page(run: Path) -> Path:
     """Draw report.html from results.json and items.jsonl of a run folder, and return its path."""
-    results = read_audit(run)
+    results, lines = read_audit(run), run / "items.jsonl"
     try:
-        items = [json.loads(line) for line in (run / "items.jsonl").read_text(encoding="utf-8").splitlines()]
+        # Not splitlines: a text may hold other line ends than the file's.
+        items = [AuditItem.model_validate_json(line) for line in lines.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
-        raise RunFolderError(f"{str(run / 'items.jsonl')!r} cannot be read ({error}); run the command that made the run again") from None
+        reason = " ".join(str(error).split())[:200]
+        raise RunFolderError(f"{str(lines)!r} cannot be read ({reason}); run the command that made the run again") from None
     path = run / "report.html"
     with replaced(path) as temporary:
         temporary.write_text(render(results, items), encoding="utf-8")
     return path
 
 
-def render(results: AuditResults, items: Sequence[Mapping[str, Any]]) -> str:
+def render(results: AuditResults, items: Sequence[AuditItem]) -> str:
     """The whole page."""
     drawn = sorted((_item(item) for item in items), key=lambda item: -item["disagreement"])
     page = environment().get_template("audit.html")
     return str(
         page.render(
             css=trusted("style.css"),
-            title=f"Does {results.manifest.get('model', 'the model')} explain itself faithfully?",
+            title=question(results),
             subtitle=", ".join(_asked(results.rows)),
             verdict=f"{results.verdict}: {results.verdict_reason}",
             figures=[{"title": title, **_chart(name, results.rows)} for name, title in TITLES.items()],
@@ -85,9 +87,9 @@ def _chart(name: str, rows: Sequence[AuditRow]) -> dict[str, Any]:
     """Every source's mean, the mean of random rankings and of the best found, on one axis."""
     marks = []
     for row in rows:
-        value = row.metrics[name]
+        value = row.metrics.get(name)
         marks.append(mark(row.source, value, "ours" if row.source == "self" else "raw"))
-    first = next((value for row in rows if isinstance(value := row.metrics[name], Metric)), None)
+    first = next((value for row in rows if isinstance(value := row.metrics.get(name), Metric)), None)
     for title, kind in (("random", "told"), ("best", "free")):
         figure = getattr(first, title) if first is not None else None
         known = Value(value=figure, low=figure, high=figure, n=first.n) if first is not None and isinstance(figure, float) else figure
@@ -96,44 +98,40 @@ def _chart(name: str, rows: Sequence[AuditRow]) -> dict[str, Any]:
 
 
 def _plain(row: AuditRow, name: str) -> str:
-    value = row.metrics[name]
-    published = row.paper_compat.get(name)
+    value, published = row.metrics.get(name), row.paper_compat.get(name)
     mine = f"{value.value:.3f}" if isinstance(value, Metric) else "none"
-    return f"{published:.3f} ({mine})" if isinstance(published, float) else f"none ({mine})"
+    return f"{published.value:.3f} of {published.n} ({mine})" if isinstance(published, Published) else f"none ({mine})"
 
 
-def _item(item: Mapping[str, Any]) -> dict[str, Any]:
+def _item(item: AuditItem) -> dict[str, Any]:
     """Words with what was said and what was found, each relative to the item's largest value, and how far they are apart."""
-    said = item["attributions"].get("self")
-    effects = item["effects"] if isinstance(item["effects"], list) else None
-    shares = {"said": _shares(said), "found": _shares(effects)}
-    apart = 0.0
-    if said is not None and effects is not None:
-        apart = sum(abs(a - b) for a, b in zip(shares["said"], shares["found"], strict=True)) / len(said)
-    lines = [
-        {
-            "name": name,
-            "why": "" if values is not None else "no explanation" if key == "said" else "not measured",
-            "words": [
-                {
-                    "text": word,
-                    "for": f"{max(share, 0):.2f}",
-                    "against": f"{max(-share, 0):.2f}",
-                    "title": "" if values is None else f"{values[place]:+.3f}",
-                }
-                for place, (word, share) in enumerate(zip(item["units"], shares[key] or [0.0] * len(item["units"]), strict=True))
-            ],
-        }
-        for key, name, values in (("said", "said", said), ("found", "found", effects))
-    ]
-    label, confidence = item["answer"]
+    said = item.attributions.get("self", Failure(stage="explain", reason="no explanation"))
+    lines: list[dict[str, Any]] = []
+    shares: list[list[float]] = []
+    for name, values in (("said", said), ("found", item.effects)):
+        if isinstance(values, Failure):
+            lines.append({"name": name, "why": values.reason, "words": []})
+            continue
+        shares.append(_shares(values))
+        words = [
+            {"text": word, "for": f"{max(share, 0):.2f}", "against": f"{max(-share, 0):.2f}", "title": f"{value:+.3f}"}
+            for word, share, value in zip(item.units, shares[-1], values, strict=False)
+        ]
+        lines.append({"name": name, "why": "", "words": words})
+    both = list(zip(*shares, strict=False)) if len(shares) == len(lines) else []
+    answer = (
+        f"no answer: {item.answer.reason}"
+        if isinstance(item.answer, Failure)
+        else f"{item.answer.label}, {item.answer.confidence:.0%} sure"
+    )
     return {
-        "answer": f"{label}, {confidence:.0%} sure" + (f"; true: {item['gold']}" if item["gold"] is not None else ""),
+        "text": item.text,
+        "answer": answer + (f"; true: {item.gold}" if item.gold is not None else ""),
         "lines": lines,
-        "disagreement": apart,
+        "disagreement": sum(abs(a - b) for a, b in both) / len(both) if both else 0.0,
     }
 
 
-def _shares(values: Sequence[float] | None) -> list[float]:
-    largest = max((abs(value) for value in values or ()), default=0.0)
-    return [value / largest if largest > 0 else 0.0 for value in values or ()]
+def _shares(values: Sequence[float]) -> list[float]:
+    largest = max((abs(value) for value in values), default=0.0)
+    return [value / largest if largest > 0 else 0.0 for value in values]

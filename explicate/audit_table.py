@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evals.audit.results import AuditResults, AuditRow, PairedDifference
+    from evals.audit.results import AuditResults, AuditRow
     from evals.results import Failure
 
 TITLES = {
@@ -16,12 +16,17 @@ TITLES = {
 }
 """Metrics as a person reads them; the arrow says which way is more faithful."""
 SHORT = {
-    "comprehensiveness": "comprehensiveness",
-    "sufficiency": "sufficiency",
-    "df_mit": "DF-MIT",
-    "df_frac": "DF-Frac",
-    "deletion_rank": "rank corr.",
+    "comprehensiveness": "comprehensiveness ↑",
+    "sufficiency": "sufficiency ↓",
+    "df_mit": "DF-MIT ↑",
+    "df_frac": "DF-Frac ↓",
+    "deletion_rank": "deletion rank ↑",
 }
+
+
+def question(results: "AuditResults") -> str:
+    """What the audit asks."""
+    return f"Does {results.manifest.get('model') or 'the recorded model'} explain itself faithfully?"
 
 
 def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> None:
@@ -32,48 +37,58 @@ def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> No
     from rich.table import Table
 
     from agents.untrusted import one_line
+    from evals.audit.results import Published
+
+    def plain(text: str) -> str:
+        """Text of a file or a user, that steers neither the table nor the terminal."""
+        return escape(one_line(text))
 
     console = Console()
-    model = escape(one_line(str(results.manifest.get("model", ""))))
-    table = Table(title=f"Does {model} explain itself faithfully?", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("metric", "explained by", "mean", "95 % interval", "items", "random", "best found", "p"):
-        table.add_column(title, no_wrap=title != "metric")
-    if paper_compat:
-        table.add_column("published\nformula")
-    for name, title in TITLES.items():
+    table = Table(title=plain(question(results)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for title in ("metric", "by", "mean, interval", "items", "random", "best", "q", *(["paper"] if paper_compat else [])):
+        table.add_column(title, no_wrap=True)
+    for name, title in SHORT.items():
         for number, row in enumerate(results.rows):
-            cells = _cells(row, name)
-            compat = [_figure(row.paper_compat[name]) if name in row.paper_compat else ""] if paper_compat else []
-            table.add_row(title if not number else "", escape(one_line(row.source)), *cells, *compat)
+            cells = [title if not number else "", plain(row.source), *_cells(row, name)]
+            if paper_compat:
+                published = row.paper_compat.get(name)
+                cells.append(_figure(published.value) if isinstance(published, Published) else "[dim]none[/]")
+            table.add_row(*cells)
         table.add_section()
     console.print(table)
+    for row in results.rows:
+        if row.n_failed or row.n_constant:
+            console.print(
+                f"{plain(row.source)}: {row.n_failed} of {row.n + row.n_failed} items have no explanation; {row.n_constant} "
+                "explanations give all words one value, which is a random order."
+            )
     for each in results.paired_differences:
         if each.metric == "comprehensiveness":
-            console.print(f"{TITLES[each.metric]} of {each.a} minus {each.b}, paired over {each.n} items: {_interval(each)}")
-    console.print(f"Verdict: {results.verdict} ({results.verdict_reason}).")
-    console.print(f"Report: {escape(str(page))}", soft_wrap=True)
+            q = "none" if each.q is None else f"{each.q:.3f}"
+            console.print(
+                f"{SHORT[each.metric]} {plain(each.a)} minus {plain(each.b)}, paired over {each.n} items: "
+                f"{each.value:+.3f} [{each.low:+.3f}, {each.high:+.3f}], q {q}"
+            )
+    if paper_compat and not any(row.paper_compat for row in results.rows):
+        console.print("The published formulas are of two labels; these answers have more.")
+    console.print(f"Verdict: {results.verdict} ({plain(results.verdict_reason)}).")
+    console.print(f"Report: {plain(str(page))}", soft_wrap=True)
 
 
 def _cells(row: "AuditRow", name: str) -> list[str]:
     from evals.audit.results import Metric
 
-    value = row.metrics[name]
+    value = row.metrics.get(name)
     if not isinstance(value, Metric):
-        return ["[red]failed", "", "", "", "", ""]
-    shown = f"{value.n} of {row.n + row.n_failed}"
+        return ["[red]failed[/]", "", "", "", ""]
     return [
-        _figure(value.value),
-        f"{_figure(value.low)} to {_figure(value.high)}",
-        shown,
+        f"{_figure(value.value)} [dim]{_figure(value.low)} to {_figure(value.high)}[/]",
+        str(value.n),
         _figure(value.random),
         _figure(value.best),
-        "none" if value.p is None else f"{value.p:.3f}",
+        "" if value.q is None else f"{value.q:.3f}".replace("0.", ".", 1),
     ]
 
 
 def _figure(value: "float | Failure") -> str:
-    return f"{round(value, 3) + 0.0:.3f}".replace("0.", ".", 1) if isinstance(value, float) else "[dim]none[/]"
-
-
-def _interval(value: "PairedDifference") -> str:
-    return f"{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}], q {value.q:.3f}"
+    return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1) if isinstance(value, float) else "[dim]none[/]"

@@ -13,8 +13,9 @@ Source: Zhou and Shah 2022 (arXiv 2205.08696), as Huang et al. 2023 (arXiv 2310.
 computes instead is in evals.audit.published.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from analyzers.errors import Failed
-from evals.audit.belief import Belief, Believes, Kept
+from evals.audit.belief import Believes, Kept
 
 Floats = npt.NDArray[np.float64]
 MetricName = Literal["comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank"]
@@ -52,15 +53,13 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
-    """What a model does as the units of one ranking are taken away, and as they are put in; each [l], l = 0..n."""
+class Path:
+    """What a model does on a sequence of perturbed texts of one item; each [text]."""
 
-    removed: Floats
-    """f(x_-l)"""
-    kept: Floats
-    """f(x_l)"""
+    f: Floats
+    """Probability of the label that is predicted on the whole item."""
     flipped: npt.NDArray[np.bool_]
-    """Whether the model answers x_-l with another label than x."""
+    """Whether the model answers with another label than that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,69 +71,59 @@ class Deletions:
     flipped: npt.NDArray[np.bool_]
 
 
-def chain(order: Sequence[int]) -> list[Kept]:
-    """The sets of kept units of x_-0, x_-1, ... x_-n; those of x_0 ... x_n are the chain of the reversed order, backwards."""
-    return [frozenset(order[removed:]) for removed in range(len(order) + 1)]
+def removed(order: Sequence[int]) -> Iterator[Kept]:
+    """The sets of kept units of x_-0, x_-1, ... x_-n."""
+    return (frozenset(order[count:]) for count in range(len(order) + 1))
 
 
-def curves(order: Sequence[int], believes: Believes) -> Curves | Failed:
-    """Follow one order to its end; Failed where the model gave no answer to one of the texts."""
-    removed = _all(believes(kept) for kept in chain(order))
-    kept = _all(believes(frozenset(order[:count])) for count in range(len(order) + 1))
-    if isinstance(removed, Failed):
-        return removed
-    if isinstance(kept, Failed):
-        return kept
-    label = _answered(removed[0])
-    return Curves(
-        removed=np.array([belief.probabilities[label] for belief in removed]),
-        kept=np.array([belief.probabilities[label] for belief in kept]),
-        flipped=np.array([belief.label not in (label, None) for belief in removed]),
-    )
+def kept(order: Sequence[int]) -> Iterator[Kept]:
+    """The sets of kept units of x_0, x_1, ... x_n."""
+    return (frozenset(order[:count]) for count in range(len(order) + 1))
+
+
+def follow(sets: Iterable[Kept], units: int, believes: Believes) -> Path | Failed:
+    """What the model does on these sets of so many units; Failed at the first text that it gave no answer to, the whole item among them."""
+    whole = believes(frozenset(range(units)))
+    if isinstance(whole, Failed):
+        return whole
+    if whole.label is None:
+        raise ValueError("an item whose own answer is undecided has no prediction to explain")
+    f, flipped = [], []
+    for some in sets:
+        belief = believes(some)
+        if isinstance(belief, Failed):
+            return belief
+        f.append(belief.probabilities[whole.label])
+        flipped.append(belief.label not in (whole.label, None))
+    return Path(np.array(f), np.array(flipped, np.bool_))
 
 
 def deletions(units: int, believes: Believes) -> Deletions | Failed:
     """Leave out every unit in turn; Failed where the model gave no answer to one of the texts."""
     everything = frozenset(range(units))
-    found = _all(believes(kept) for kept in [everything, *(everything - {unit} for unit in range(units))])
-    if isinstance(found, Failed):
-        return found
-    whole, *without = found
-    label = _answered(whole)
-    effects = [whole.probabilities[label] - belief.probabilities[label] for belief in without]
-    return Deletions(np.array(effects), np.array([belief.label not in (label, None) for belief in without]))
+    found = follow((everything - {unit} for unit in range(-1, units)), units, believes)
+    return found if isinstance(found, Failed) else Deletions(found.f[0] - found.f[1:], found.flipped[1:])
 
 
-def _all(beliefs: Iterable[Belief | Failed]) -> list[Belief] | Failed:
-    found = []
-    for belief in beliefs:
-        if isinstance(belief, Failed):
-            return belief
-        found.append(belief)
-    return found
+def comprehensiveness(without: Path) -> float:
+    """Of the path along `removed`."""
+    return float(np.mean(without.f[0] - without.f))
 
 
-def _answered(whole: Belief) -> str:
-    if whole.label is None:
-        raise ValueError("an item whose own answer is undecided has no prediction to explain")
-    return whole.label
+def sufficiency(only: Path) -> float:
+    """Of the path along `kept`."""
+    return float(np.mean(only.f[-1] - only.f))
 
 
-def comprehensiveness(found: Curves) -> float:
-    return float(np.mean(found.removed[0] - found.removed))
+def df_mit(without: Path) -> float:
+    """Of the first two steps along `removed`."""
+    return float(without.flipped[1])
 
 
-def sufficiency(found: Curves) -> float:
-    return float(np.mean(found.kept[-1] - found.kept))
-
-
-def df_mit(found: Curves) -> float:
-    return float(found.flipped[1])
-
-
-def df_frac(found: Curves) -> float:
-    flips = np.flatnonzero(found.flipped)
-    return float(flips[0] / (len(found.flipped) - 1)) if len(flips) else 1.0
+def df_frac(without: Path) -> float:
+    """Of the path along `removed`."""
+    flips = np.flatnonzero(without.flipped)
+    return float(flips[0] / (len(without.flipped) - 1)) if len(flips) else 1.0
 
 
 def deletion_rank(values: Sequence[float], effects: Floats) -> float | Failed:
@@ -145,17 +134,18 @@ def deletion_rank(values: Sequence[float], effects: Floats) -> float | Failed:
     return float(spearmanr(values, effects).statistic)
 
 
-_WALKED: Mapping[MetricName, Callable[[Curves], float]] = MappingProxyType(
-    {"comprehensiveness": comprehensiveness, "sufficiency": sufficiency, "df_mit": df_mit, "df_frac": df_frac}
-)
+def measure(ranking: Ranking, believes: Believes, single: Deletions | Failed) -> dict[MetricName, float | Failed]:
+    """All five of one explanation of one item; `single` as `deletions` gives it.
 
-
-def measure(ranking: Ranking, believes: Believes) -> dict[MetricName, float | Failed]:
-    """All five of one explanation of one item."""
-    walked = curves(ranking.order, believes)
-    single = deletions(len(ranking.order), believes)
-    found: dict[MetricName, float | Failed] = {
-        name: walked if isinstance(walked, Failed) else formula(walked) for name, formula in _WALKED.items()
+    An explanation that gives all units one value is a random order to the first four, and Failed for the last.
+    """
+    units, order = len(ranking.order), ranking.order
+    without, only = (follow(sets, units, believes) for sets in (removed(order), kept(order)))
+    first = follow(islice(removed(order), 2), units, believes)
+    return {
+        "comprehensiveness": without if isinstance(without, Failed) else comprehensiveness(without),
+        "sufficiency": only if isinstance(only, Failed) else sufficiency(only),
+        "df_mit": first if isinstance(first, Failed) else df_mit(first),
+        "df_frac": without if isinstance(without, Failed) else df_frac(without),
+        "deletion_rank": single if isinstance(single, Failed) else deletion_rank(ranking.values, single.effects),
     }
-    found["deletion_rank"] = single if isinstance(single, Failed) else deletion_rank(ranking.values, single.effects)
-    return found

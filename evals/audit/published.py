@@ -19,7 +19,7 @@ import numpy as np
 
 from analyzers.errors import Failed
 from evals.audit.belief import Kept
-from evals.audit.faithfulness import MetricName, chain, deletion_rank
+from evals.audit.faithfulness import METRICS, MetricName, deletion_rank, kept, removed
 
 Answer = tuple[bool, float]
 """Whether the positive label was answered, and the stated confidence in the answer."""
@@ -29,14 +29,14 @@ def published(values: Sequence[float], order: Sequence[int], answer: Callable[[K
     """The five figures of one item: values [unit] and order are by positivity."""
     units = len(order)
     everything = frozenset(order)
-    removed = [answer(kept) for kept in chain(order)]
-    kept = [answer(frozenset(order[:count])) for count in range(1, units + 1)]
+    without = [answer(some) for some in removed(order)]
+    only = [answer(some) for some in kept(order)][1:]
     single = [answer(everything - {unit}) for unit in range(units)]
-    for found in (*removed[:-1], *kept, *single):
+    for found in (*without[:-1], *only, *single):
         if isinstance(found, Failed):
-            return dict.fromkeys(("comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank"), found)
-    whole, *taken = [found for found in removed if not isinstance(found, Failed)]
-    left = [found for found in kept if not isinstance(found, Failed)]
+            return dict.fromkeys(METRICS, found)
+    whole, *taken = [found for found in without if not isinstance(found, Failed)]
+    left = [found for found in only if not isinstance(found, Failed)]
     return {
         "comprehensiveness": _comprehensiveness(whole, taken[: units - 1], units),
         "sufficiency": (abs(_p(whole) - 0.5) + sum(abs(_p(whole) - _p(found)) for found in left)) / (units + 1),

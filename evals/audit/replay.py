@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from analyzers.errors import Failed
-from evals.audit.faithfulness import deletions, measure
+from evals.audit.faithfulness import measure
 from evals.audit.published import published
-from evals.audit.recording import RecordedItem, Recording, read
+from evals.audit.recording import RecordedItem, Recording, digest, read
 from evals.audit.results import AuditResults, Metric
-from evals.audit.rows import Asked, Chance, ItemFigures, adjust, agreements, differences, rows
+from evals.audit.rows import Asked, Chance, ItemFigures, adjust, agreements, differences, random_chains, rows
 from evals.code_version import code_hash
 from evals.results import failure
 from evals.run_folder import RunFolder, write_json, write_json_lines
@@ -18,14 +18,16 @@ from evals.run_folder import RunFolder, write_json, write_json_lines
 
 def replay(path: Path, out: Path, *, seed: int) -> AuditResults:
     """Audit a file of recorded answers into a run folder and return what its results.json holds; raises ExplicateError."""
+    folder = RunFolder(out, "audit", {"replay": str(path), "sha256": digest(path), "seed": seed})
+    folder.check()
     recording = read(path, seed=seed)
-    folder = RunFolder(out, "audit", {"replay": str(path), "seed": seed})
     with folder:
         folder.record({"model": recording.model}, latest={"code": code_hash()})
         items = [_figures(recording, item, np.random.default_rng([seed, number])) for number, item in enumerate(recording.items)]
         asked = Asked(elicitation="attribution", order=recording.order, operator="delete")
         found, compared = rows(items, asked, seed=seed), differences(items, asked, seed=seed)
-        adjust([value for row in found for value in row.metrics.values() if isinstance(value, Metric)])
+        # What occlusion has to say of single deletions is no question: only the model's own explanations are tested.
+        adjust([value for row in found if row.source == "self" for value in row.metrics.values() if isinstance(value, Metric)])
         adjust(compared)
         results = AuditResults(
             rows=found,
@@ -42,12 +44,13 @@ def replay(path: Path, out: Path, *, seed: int) -> AuditResults:
 
 
 def _figures(recording: Recording, item: RecordedItem, rng: np.random.Generator) -> ItemFigures:
+    rankings = {source: ranking for source, ranking in item.rankings.items() if not isinstance(ranking, Failed)}
     believes = partial(recording.believes, item)
-    single = deletions(len(item.words), believes)
+    single, chains = recording.deletions(item), random_chains(len(item.words), believes, rng)
     return ItemFigures(
         rankings=item.rankings,
-        figures={source: measure(ranking, believes) for source, ranking in item.rankings.items()},
-        chance={source: Chance.of_deletions(ranking.values, single, rng) for source, ranking in item.rankings.items()},
+        figures={source: measure(ranking, believes, single) for source, ranking in rankings.items()},
+        chance={source: Chance.of(ranking.values, single, chains, rng) for source, ranking in rankings.items()},
         published={
             source: published(ranking.values, ranking.order, partial(recording.answer, item))
             for source, ranking in item.by_positivity.items()
@@ -57,16 +60,22 @@ def _figures(recording: Recording, item: RecordedItem, rng: np.random.Generator)
 
 def _record(recording: Recording, item: RecordedItem, found: ItemFigures) -> dict[str, object]:
     """The item's line of items.jsonl."""
-    single = deletions(len(item.words), partial(recording.believes, item))
+    single, answer = recording.deletions(item), recording.answers[item.text]
     return {
         "text": item.text,
         "units": item.words,
         "gold": item.gold,
-        "answer": recording.answers[item.text],
-        "attributions": {source: ranking.values for source, ranking in item.rankings.items()},
-        "effects": failure(single).model_dump() if isinstance(single, Failed) else single.effects.tolist(),
+        "answer": _stored(answer) if isinstance(answer, Failed) else {"label": answer[0], "confidence": answer[1]},
+        "attributions": {
+            source: _stored(ranking) if isinstance(ranking, Failed) else ranking.values for source, ranking in item.rankings.items()
+        },
+        "effects": _stored(single) if isinstance(single, Failed) else single.effects.tolist(),
         "metrics": {
-            source: {name: failure(value).model_dump() if isinstance(value, Failed) else value for name, value in figures.items()}
+            source: {name: _stored(value) if isinstance(value, Failed) else value for name, value in figures.items()}
             for source, figures in found.figures.items()
         },
     }
+
+
+def _stored(failed: Failed) -> dict[str, object]:
+    return failure(failed).model_dump()

@@ -14,6 +14,8 @@ class Metric(Value):
 
     random: float | Failure
     """Mean of random rankings of the same items."""
+    n_random: int = 0
+    """Items that `random`, `normalised` and `p` are of."""
     best: float | Failure
     """Mean of what the best ranking found of each item has; a Failure where only one ranking is known."""
     normalised: Value | Failure
@@ -21,7 +23,21 @@ class Metric(Value):
     p: float | None
     """One-sided, (1+#)/(1+M): how often M random rankings do as well; None where there are none."""
     q: float | None = None
-    """p after Benjamini-Hochberg over all metrics of the audit."""
+    """p after Benjamini-Hochberg over the metrics of the model's own explanations; None for another source, whose tests are no question."""
+
+
+class Published(_Model):
+    """Mean over the items that the published formula is defined on."""
+
+    value: float
+    n: int
+
+
+class Agreement(Value):
+    """Mean of a measure over items. n counts items."""
+
+    random: float
+    """The same with the units of the model's own explanation in random places."""
 
 
 class Missing(Failure):
@@ -43,11 +59,13 @@ class AuditRow(_Model):
     """Items with an explanation."""
     n_failed: int
     """Items without one."""
+    n_constant: int
+    """Items whose explanation gives all units one value, and so ranks them at random."""
     metrics: dict[str, Metric | Failure]
     missing: dict[str, list[Missing]] = Field(default_factory=dict)
     """By metric."""
-    paper_compat: dict[str, float | Failure] = Field(default_factory=dict)
-    """The same as published code computes it, on the same answers: means over items."""
+    paper_compat: dict[str, Published | Failure] = Field(default_factory=dict)
+    """The same as published code computes it, on the same answers; empty where there are not two labels."""
 
 
 class PairedDifference(Value):
@@ -71,9 +89,31 @@ class AuditResults(_Model):
     schema_version: int = SCHEMA
     rows: list[AuditRow]
     paired_differences: list[PairedDifference]
-    agreement: dict[str, dict[str, Value | Failure]]
+    agreement: dict[str, dict[str, Agreement | Failure]]
     """`self, occlusion by size` -> measure -> mean over items."""
     n_items: int
     verdict: Verdict
     verdict_reason: str
     manifest: dict[str, Any]
+
+
+class Answered(_Model):
+    """A recorded answer."""
+
+    label: str
+    confidence: float
+
+
+class AuditItem(_Model):
+    """A line of items.jsonl."""
+
+    text: str
+    units: list[str]
+    gold: str | None
+    answer: Answered | Failure
+    attributions: dict[str, list[float] | Failure]
+    """By source: [unit], signed for the predicted label."""
+    effects: list[float] | Failure
+    """[unit] drop of f when it alone is left out."""
+    metrics: dict[str, dict[str, float | Failure]]
+    """By source and metric."""

@@ -1,25 +1,47 @@
 """From the figures of single items to the rows of an audit: means with intervals, beside random rankings and the best one found."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import rankdata
 
 from analyzers.errors import Failed
-from evals.audit.agreement import agreement
-from evals.audit.faithfulness import BETTER, METRICS, Deletions, Floats, MetricName, Ranking, deletion_rank
-from evals.audit.results import AuditRow, Metric, Missing, PairedDifference
-from evals.results import Failure, Scores, Value, failure, stored
+from evals.audit.agreement import MEASURES, agreement
+from evals.audit.belief import Believes
+from evals.audit.faithfulness import (
+    BETTER,
+    METRICS,
+    Deletions,
+    Floats,
+    MetricName,
+    Path,
+    Ranking,
+    comprehensiveness,
+    deletion_rank,
+    df_frac,
+    follow,
+    kept,
+    removed,
+    sufficiency,
+)
+from evals.audit.results import Agreement, AuditRow, Metric, Missing, PairedDifference, Published
+from evals.results import Failure, Value, failure
 from evals.scores import Masked
 from evals.statistics import benjamini_hochberg, bootstrap, mean, permutation_p
 
 DRAWS = 2000
 RANDOM = 999
-"""Random rankings of every item."""
+"""Draws of random rankings of every item."""
+CHAINS = 8
+"""Random orders of an item that are followed to their end; the draws choose among them, for every item apart."""
+HELD = 0.8
+"""Share of the items that must have random rankings; with fewer, those that do would not be the sample that was drawn."""
 
+X = TypeVar("X")
 
 Figures = Mapping[MetricName, float | Failed]
 """The metrics of one explanation of one item."""
@@ -32,16 +54,39 @@ class Chance:
     draws: Mapping[MetricName, Floats | Failed]
 
     @classmethod
-    def of_deletions(cls, values: Sequence[float], single: Deletions | Failed, rng: np.random.Generator) -> "Chance":
-        """What single deletions alone tell: df_mit of a random first unit, deletion_rank of the attributions in random places."""
-        unknown = Failed("random", "the texts that random rankings leave out are not known")
-        draws: dict[MetricName, Floats | Failed] = dict.fromkeys(METRICS, unknown)
+    def of(
+        cls, values: Sequence[float], single: Deletions | Failed, chains: Mapping[MetricName, Floats | Failed], rng: np.random.Generator
+    ) -> "Chance":
+        """From what is known of an item: its single deletions, and the metrics [chain] of some random orders (`random_chains`).
+
+        df_mit is of a random first unit, deletion_rank that of the attributions in random places; the others are drawn from the chains.
+        """
+        draws = {
+            name: found if isinstance(found, Failed) else found[rng.integers(len(found), size=RANDOM)] for name, found in chains.items()
+        }
         if isinstance(single, Failed):
-            return cls(dict.fromkeys(METRICS, single))
-        draws["df_mit"] = single.flipped[rng.integers(len(single.flipped), size=RANDOM)].astype(np.float64)
+            return cls({**draws, "df_mit": single, "deletion_rank": single})
         ranked = deletion_rank(values, single.effects)
+        draws["df_mit"] = single.flipped[rng.integers(len(single.flipped), size=RANDOM)].astype(np.float64)
         draws["deletion_rank"] = ranked if isinstance(ranked, Failed) else _permuted(values, single.effects, rng)
         return cls(draws)
+
+
+def random_chains(units: int, believes: Believes, rng: np.random.Generator) -> dict[MetricName, Floats | Failed]:
+    """[chain] comprehensiveness, sufficiency and df_frac of random orders of an item's units, or Failed where a text has no answer."""
+    orders = [rng.permutation(units).tolist() for _ in range(CHAINS)]
+    without = [follow(removed(order), units, believes) for order in orders]
+    only = [follow(kept(order), units, believes) for order in orders]
+    return {
+        "comprehensiveness": _along(without, comprehensiveness),
+        "sufficiency": _along(only, sufficiency),
+        "df_frac": _along(without, df_frac),
+    }
+
+
+def _along(paths: Sequence[Path | Failed], formula: Callable[[Path], float]) -> Floats | Failed:
+    known = [path for path in paths if not isinstance(path, Failed)]
+    return np.array([formula(path) for path in known]) if len(known) == len(paths) else next(p for p in paths if isinstance(p, Failed))
 
 
 def _permuted(values: Sequence[float], effects: Floats, rng: np.random.Generator) -> Floats:
@@ -54,9 +99,10 @@ def _permuted(values: Sequence[float], effects: Floats, rng: np.random.Generator
 
 @dataclass(frozen=True, eq=False)
 class ItemFigures:
-    """One item under one way of asking and of perturbing, by source of its explanations; a source that is not there failed."""
+    """One item under one way of asking and of perturbing, by source of its explanations."""
 
-    rankings: Mapping[str, Ranking]
+    rankings: Mapping[str, Ranking | Failed]
+    """Of every source; only one that is no Failed has the rest."""
     figures: Mapping[str, Figures]
     chance: Mapping[str, Chance]
     published: Mapping[str, Figures]
@@ -72,45 +118,47 @@ class Asked:
     operator: str
 
 
-NONE = Failed("explain", "no explanation")
-
-
 def sources_of(items: Sequence[ItemFigures]) -> list[str]:
-    """Sources that any item has, the model itself first."""
-    return sorted({source for item in items for source in item.figures}, key=lambda name: (name != "self", name))
+    """Sources of the items, the model itself first."""
+    return sorted({source for item in items for source in item.rankings}, key=lambda name: (name != "self", name))
 
 
 def rows(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[AuditRow]:
-    """A row a source, all on the same items; the q-values are for the caller, who knows the family."""
+    """A row a source, all on the same items. The q-values are of the model's own explanations over the metrics of this group."""
     sources = sources_of(items)
-    missing = dict.fromkeys(METRICS, NONE)
-    figures = {source: [item.figures.get(source, missing) for item in items] for source in sources}
-    unknown = Chance(missing)
+    figures = {source: [_of(item, source, item.figures) for item in items] for source in sources}
     found = []
     for source in sources:
-        chance = [item.chance.get(source, unknown) for item in items]
+        chance = [Chance(_of(item, source, {name: each.draws for name, each in item.chance.items()})) for item in items]
         measured = {name: metric(name, figures[source], list(figures.values()), chance, seed=seed) for name in METRICS}
+        rankings = [ranking for item in items if not isinstance(ranking := item.rankings[source], Failed)]
         published = [item.published[source] for item in items if source in item.published]
-        explained = sum(source in item.figures for item in items)
         found.append(
             AuditRow(
                 source=source,
                 **vars(asked),
-                n=explained,
-                n_failed=len(items) - explained,
+                n=len(rankings),
+                n_failed=len(items) - len(rankings),
+                n_constant=sum(np.ptp(ranking.values) == 0 for ranking in rankings),
                 metrics={name: value for name, (value, _) in measured.items()},
                 missing={name: left_out for name, (_, left_out) in measured.items() if left_out},
-                paper_compat={name: _mean([item[name] for item in published]) for name in METRICS} if published else {},
+                paper_compat={name: _published([item[name] for item in published]) for name in METRICS} if published else {},
             )
         )
     return found
+
+
+def _of(item: ItemFigures, source: str, what: Mapping[str, Mapping[MetricName, X]]) -> Mapping[MetricName, X | Failed]:
+    """What an item has of a source; why its explanation failed where it has none."""
+    ranking = item.rankings[source]
+    return dict.fromkeys(METRICS, ranking) if isinstance(ranking, Failed) else what[source]
 
 
 def differences(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[PairedDifference]:
     """Of every two sources, on the items that have both; without q-values."""
     found = []
     for a, b in combinations(sources_of(items), 2):
-        both = [(item.figures[a], item.figures[b]) for item in items if a in item.figures and b in item.figures]
+        both = [(_of(item, a, item.figures), _of(item, b, item.figures)) for item in items]
         for name in METRICS:
             difference = paired(name, both, seed=seed)
             if not isinstance(difference, Failed):
@@ -119,18 +167,29 @@ def differences(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> lis
     return found
 
 
-def agreements(items: Sequence[ItemFigures], *, seed: int) -> dict[str, Scores]:
+def agreements(items: Sequence[ItemFigures], *, seed: int) -> dict[str, dict[str, Agreement | Failure]]:
     """Of the model's own explanations with every other source: mean of the seven measures over items, by both meanings of "first"."""
-    found: dict[str, Scores] = {}
+    found: dict[str, dict[str, Agreement | Failure]] = {}
+    rng = np.random.default_rng(seed)
     for other in sources_of(items)[1:]:
-        both = [item.rankings for item in items if "self" in item.rankings and other in item.rankings]
+        pairs = [(item.rankings["self"], item.rankings[other]) for item in items if "self" in item.rankings]
+        both = [(a.values, b.values) for a, b in pairs if not isinstance(a, Failed) and not isinstance(b, Failed)]
         for by_size in (True, False):
-            measured = [agreement(pair["self"].values, pair[other].values, by_size=by_size) for pair in both]
-            means = {
-                name: mean(_known([item[name] for item in measured]), draws=DRAWS, seed=seed) for item in measured[:1] for name in item
+            measured = [agreement(a, b, by_size=by_size, rng=rng) for a, b in both]
+            found[f"self, {other} by {'size' if by_size else 'support'}"] = {
+                name: _agreed([pair[name] for pair in measured], seed) for name in MEASURES
             }
-            found[f"self, {other} by {'size' if by_size else 'support'}"] = stored(means)
     return found
+
+
+def _agreed(pairs: Sequence[tuple[float, float] | Failed], seed: int) -> Agreement | Failure:
+    known = [pair for pair in pairs if not isinstance(pair, Failed)]
+    value = mean([value for value, _ in known], draws=DRAWS, seed=seed)
+    return (
+        failure(value)
+        if isinstance(value, Failed)
+        else Agreement(**value.model_dump(), random=float(np.mean([by_chance for _, by_chance in known])))
+    )
 
 
 def adjust(tests: Sequence[Metric | PairedDifference]) -> None:
@@ -143,9 +202,11 @@ def _known(values: Sequence[float | Failed]) -> list[float]:
     return [value for value in values if not isinstance(value, Failed)]
 
 
-def _mean(values: Sequence[float | Failed]) -> float | Failure:
+def _published(values: Sequence[float | Failed]) -> Published | Failure:
     known = _known(values)
-    return float(np.mean(known)) if known else failure(next(value for value in values if isinstance(value, Failed)))
+    if not known:
+        return failure(next(value for value in values if isinstance(value, Failed)))
+    return Published(value=float(np.mean(known)), n=len(known))
 
 
 def metric(
@@ -162,18 +223,22 @@ def metric(
     interval = mean(x, draws=DRAWS, seed=seed)
     if isinstance(interval, Failed):
         return failure(interval), missing
-    random = _chance([chance[place].draws[name] for place in scored])
-    best = _best(name, [[source[place][name] for source in others] for place in scored], random)
-    return (
-        Metric(
-            **interval.model_dump(),
-            random=failure(random) if isinstance(random, Failed) else float(random.mean()),
-            best=failure(best) if isinstance(best, Failed) else float(best.mean()),
-            normalised=_normalised(x, random, best, seed),
-            p=None if isinstance(random, Failed) else permutation_p(BETTER[name] * float(x.mean()), BETTER[name] * random.mean(axis=0)),
-        ),
-        missing,
-    )
+    drawn = [chance[place].draws[name] for place in scored]
+    best = _best(name, [[source[place][name] for source in others] for place in scored], drawn)
+    # Beside random rankings on the items that have some.
+    held = [place for place, draws in enumerate(drawn) if not isinstance(draws, Failed)]
+    if len(held) < HELD * len(drawn):
+        unknown = failure(next(draws for draws in drawn if isinstance(draws, Failed)))
+        beside: dict[str, Any] = {"random": unknown, "normalised": unknown, "p": None}
+    else:
+        mine, random = x[held], np.stack([draws for draws in drawn if not isinstance(draws, Failed)])
+        beside = {
+            "random": float(random.mean()),
+            "n_random": len(held),
+            "normalised": best if isinstance(best, Failure) else _normalised(mine, random.mean(axis=1), best[held], seed),
+            "p": permutation_p(BETTER[name] * float(mine.mean()), BETTER[name] * random.mean(axis=0)),
+        }
+    return Metric(**interval.model_dump(), best=best if isinstance(best, Failure) else float(best.mean()), **beside), missing
 
 
 def _missing(values: Sequence[float | Failed]) -> list[Missing]:
@@ -181,30 +246,21 @@ def _missing(values: Sequence[float | Failed]) -> list[Missing]:
     return [Missing(stage=failed.stage, reason=failed.reason, n=count) for failed, count in reasons.items()]
 
 
-def _chance(draws: Sequence[Floats | Failed]) -> Floats | Failed:
-    """[item, draw]"""
-    known = [drawn for drawn in draws if not isinstance(drawn, Failed)]
-    return np.stack(known) if len(known) == len(draws) else next(drawn for drawn in draws if isinstance(drawn, Failed))
-
-
-def _best(name: MetricName, known: Sequence[Sequence[float | Failed]], random: Floats | Failed) -> Floats | Failed:
+def _best(name: MetricName, known: Sequence[Sequence[float | Failed]], drawn: Sequence[Floats | Failed]) -> Floats | Failure:
     """[item] the best figure that any ranking of the item was found to have."""
+    alone = all(sum(not isinstance(value, Failed) for value in values) == 1 for values in known)
+    if alone and all(isinstance(draws, Failed) for draws in drawn):
+        return Failure(stage="score", reason="no other ranking is known")
     best = []
-    for place, values in enumerate(known):
-        found = [BETTER[name] * value for value in values if not isinstance(value, Failed)]
-        found += [] if isinstance(random, Failed) else (BETTER[name] * random[place]).tolist()
-        best.append(BETTER[name] * max(found))
-    if isinstance(random, Failed) and all(sum(not isinstance(value, Failed) for value in values) < 2 for values in known):
-        return Failed("score", "no other ranking is known")
+    for values, draws in zip(known, drawn, strict=True):
+        found = [*_known(values), *(() if isinstance(draws, Failed) else draws.tolist())]
+        best.append(BETTER[name] * max(BETTER[name] * value for value in found))
     return np.array(best)
 
 
-def _normalised(x: Floats, random: Floats | Failed, best: Floats | Failed, seed: int) -> Value | Failure:
-    if isinstance(random, Failed):
-        return failure(random)
-    if isinstance(best, Failed):
-        return failure(best)
-    above, room = x - random.mean(axis=1), best - random.mean(axis=1)
+def _normalised(x: Floats, floor: Floats, best: Floats, seed: int) -> Value | Failure:
+    """Where the means lie between those of random rankings and of the best found; all [item]."""
+    above, room = x - floor, best - floor
 
     def of(weights: Floats) -> Masked:
         whole = weights @ room

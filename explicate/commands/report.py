@@ -22,6 +22,9 @@ def report(
     from explicate.report import read, write_report
     from explicate.running import show, show_json
 
+    kind = read_json(run / "manifest.json").get("command")
+    if leak_audit and kind != "label":
+        raise ExplicateError(f"{str(run)!r} is no labelling run, but one of {kind!r}: only those have excerpts that could leak")
     if leak_audit:
         from agents.untrusted import one_line
         from evals.leak_audit import audit
@@ -36,7 +39,7 @@ def report(
         if not found.passed:
             raise ExplicateError(f"{str(run)!r} leaks: {len(found.leaks)} scored or selecting excerpts were shown to an explainer")
         return
-    if read_json(run / "manifest.json").get("command") == "audit":
+    if kind == "audit":
         from explicate.audit_page import read_audit, write_audit_page
         from explicate.audit_table import show_audit
 

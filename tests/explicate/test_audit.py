@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from analyzers.errors import ExplicateError
 from evals.audit.results import AuditResults
 from explicate.cli import app
 
@@ -18,7 +19,7 @@ SENTENCES = [f"so {HOSTILE} good", "bad [red]film", "good film", "bad bad film"]
 
 @pytest.fixture
 def call(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
 
     def invoke(*arguments: object) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
@@ -51,20 +52,13 @@ def answers(tmp_path: Path) -> Path:
 
 def test_the_table_names_the_metrics_and_what_they_stand_beside(call: Callable[..., Result], answers: Path) -> None:
     shown = " ".join(call("audit", "--replay", answers).stdout.split())
-    for expected in (
-        "self",
-        "occlusion",
-        "comprehensiveness",
-        "sufficiency",
-        "DF-MIT",
-        "DF-Frac",
-        "random",
-        "best found",
-        "Verdict: undecided",
-    ):
+    metrics = ("comprehensiveness ↑", "sufficiency ↓", "DF-MIT ↑", "DF-Frac ↓", "deletion rank ↑")
+    for expected in ("self", "occlusion", *metrics, "random", "best", "Verdict: undecided"):
         assert expected in shown
     assert "Report: runs/audit-answers/report.html" in shown
-    assert "published" not in shown
+    assert "paper" not in shown
+    assert "…" not in shown
+    assert "paper" in call("audit", "--replay", answers, "--paper-compat").stdout
 
 
 def test_json_is_what_results_json_holds_and_what_is_documented(call: Callable[..., Result], answers: Path) -> None:
@@ -84,7 +78,7 @@ def test_json_is_what_results_json_holds_and_what_is_documented(call: Callable[.
     assert again.pop("report") == "out/report.html"
     assert again == shown
     assert page.read_bytes() == before
-    assert "Does answers explain itself" in call("report", "out").stdout
+    assert "Does the recorded model explain itself" in call("report", "out").stdout
 
 
 def test_the_page_loads_nothing_and_text_cannot_break_out_of_it(call: Callable[..., Result], answers: Path) -> None:
@@ -100,5 +94,28 @@ def test_the_page_loads_nothing_and_text_cannot_break_out_of_it(call: Callable[.
 
 def test_an_audit_cannot_be_leak_audited_or_mixed_with_another_run(call: Callable[..., Result], answers: Path, tmp_path: Path) -> None:
     call("audit", "--replay", answers, "--out", "out")
+    for arguments in (["report", "out", "--leak-audit"], ["audit", "--replay", str(answers), "--out", "out", "--seed", "3"]):
+        refused = CliRunner().invoke(app, arguments)
+        assert isinstance(refused.exception, ExplicateError)
+    assert "no labelling run" in str(CliRunner().invoke(app, ["report", "out", "--leak-audit"]).exception)
     mixed = CliRunner().invoke(app, ["audit", "--replay", str(answers), "--out", "out", "--seed", "3"])
     assert "seed" in str(mixed.exception)
+
+
+def test_a_damaged_folder_is_told_in_one_line(call: Callable[..., Result], answers: Path) -> None:
+    call("audit", "--replay", answers, "--out", "out")
+    Path("out/items.jsonl").write_text("{}\n", encoding="utf-8")
+    assert "items.jsonl' cannot be read" in str(CliRunner().invoke(app, ["report", "out"]).exception)
+    Path("out/results.json").write_text("{}", encoding="utf-8")
+    assert "is damaged (rows: Field required)" in str(CliRunner().invoke(app, ["report", "out"]).exception)
+
+
+def test_text_of_a_run_cannot_steer_the_terminal(call: Callable[..., Result], answers: Path) -> None:
+    call("audit", "--replay", answers, "--out", "out")
+    found = json.loads(Path("out/results.json").read_text(encoding="utf-8"))
+    found["paired_differences"][0] |= {"a": "\x1b[2J[red]", "q": None}
+    found["verdict_reason"] = "\x1b]0;title\x07"
+    Path("out/results.json").write_text(json.dumps(found), encoding="utf-8")
+    shown = call("report", "out").stdout
+    assert "\x1b" not in shown
+    assert "[red]" in shown

@@ -10,9 +10,14 @@ from scipy.stats import spearmanr
 
 from analyzers.errors import Failed
 from evals.audit.belief import Belief, Believes, Kept
-from evals.audit.faithfulness import BETTER, METRICS, Ranking, measure
+from evals.audit.faithfulness import BETTER, METRICS, MetricName, Ranking, deletions
+from evals.audit.faithfulness import measure as measured_
 
 LABELS = ("bad", "good")
+
+
+def measure(ranking: Ranking, believes: Believes) -> dict[MetricName, float | Failed]:
+    return measured_(ranking, believes, deletions(len(ranking.order), believes))
 
 
 def planted(weights: list[float], bias: float = 0.0) -> Believes:
@@ -102,17 +107,19 @@ def test_ties_are_broken_by_draws_and_nothing_else() -> None:
 
 def test_a_missing_answer_fails_what_needs_it_and_only_that() -> None:
     believes = planted([1.0, 0.5, -0.25])
-    gap = frozenset({1, 2})
+    ranking = Ranking((0.1, 0.2, 0.3), (2, 1, 0))
+    refused = Failed("ask", "refused")
 
-    def with_gap(kept: Kept) -> Belief | Failed:
-        return Failed("ask", "refused") if kept == gap else believes(kept)
+    def failing(gap: Kept) -> set[str]:
+        found = measure(ranking, lambda kept: refused if kept == gap else believes(kept))
+        return {name for name, value in found.items() if value == refused}
 
-    found = measure(Ranking((0.1, 0.2, 0.3), (2, 1, 0)), with_gap)
-    # {1, 2} is what the first two of this order keep, and what is left without unit 0.
-    assert all(found[name] == Failed("ask", "refused") for name in METRICS)
-    found = measure(Ranking((0.3, 0.1, 0.2), (1, 0, 2)), lambda kept: with_gap(kept) if len(kept) == 2 else believes(kept))
-    assert found["deletion_rank"] == Failed("ask", "refused")
-    assert isinstance(found["comprehensiveness"], float)
+    assert failing(frozenset({0, 1, 2})) == set(METRICS)
+    assert failing(frozenset({0, 1})) == {"comprehensiveness", "df_mit", "df_frac", "deletion_rank"}
+    assert failing(frozenset({0})) == {"comprehensiveness", "df_frac"}
+    assert failing(frozenset({1, 2})) == {"sufficiency", "deletion_rank"}
+    assert failing(frozenset({0, 2})) == {"deletion_rank"}
+    assert failing(frozenset({1})) == set()
 
 
 def test_nothing_ranked_is_no_correlation() -> None:

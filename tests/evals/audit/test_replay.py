@@ -11,7 +11,8 @@ import pytest
 from analyzers.errors import ExplicateError, RunFolderError
 from evals.audit.recording import read
 from evals.audit.replay import replay
-from evals.audit.results import Metric
+from evals.audit.results import Metric, Published
+from evals.results import Failure
 
 WORDS = {"great": 0.2, "dull": -0.15, "film": -0.02, "plot": 0.01, "superb": 0.25, "the": 0.0, "awful": -0.22}
 SENTENCES = ["the superb film", "the awful dull plot", "the great plot", "dull film superb great", "awful great the"]
@@ -112,39 +113,63 @@ def test_the_published_form_is_read_and_its_formulas_shown_beside(tmp_path: Path
     results = replay(path, tmp_path / "run", seed=0)
     mine, theirs = results.rows[0].metrics["df_mit"], results.rows[0].paper_compat["df_mit"]
     assert isinstance(mine, Metric)
-    assert isinstance(theirs, float)
+    assert isinstance(theirs, Published)
     # The first word by positivity argues against a negative prediction, so the published figure misses its flips.
-    assert mine.value > theirs
+    assert mine.value > theirs.value
+    assert theirs.n == len(SENTENCES)
     assert results.rows[0].order == "predict-first"
+
+
+def row(**changes: Any) -> str:
+    return json.dumps({"text": "a b", "label": 1, "confidence": 0.5} | changes)
+
+
+OTHER = '\n{"text": "b", "label": 0, "confidence": 0.5}'
+HUANG = {
+    "model": "m",
+    "order": "predict",
+    "sentences": ["a"],
+    "gold": [1],
+    "recorded": [["a", 1, 0.9]],
+    "published_self": [[["a", 0, 0.1]]],
+    "published_occlusion": [[["a", 0, 0.1]]],
+}
 
 
 @pytest.mark.parametrize(
     ("content", "named"),
     [
         ("", "empty"),
-        ("[]", "no rows"),
+        ("[]", "no answers"),
         ("{]", "no JSON"),
+        ("[" * 100_000, "nested"),
         ('"text"', "neither rows"),
+        ("[3]", "row 1"),
         ('{"text": "a b", "label": 1}', "confidence"),
-        ('{"text": "a b", "label": 1, "confidence": 1.5}', "1.5"),
-        ('{"text": "a b", "label": 1, "confidence": true}', "True"),
-        ('{"text": 3, "label": 1, "confidence": 0.5}', "no text"),
-        ('{"text": "a b", "label": 1, "confidence": 0.5}', "two labels"),
-        ('{"text": "a", "label": 1, "confidence": 0.5}\n{"text": "b", "label": 0, "confidence": 0.5}', "nothing to audit"),
-        ('{"text": "a", "label": 1, "confidence": 0.5}\n{"text": "a", "label": 0, "confidence": 0.5}', "two different answers"),
-        (
-            '{"text": "a b", "label": 1, "confidence": 0.5, "explanation": [["a", 1]]}\n{"text": "b", "label": 0, "confidence": 0.5}',
-            "explanation of row 1",
-        ),
-        (
-            '{"text": "a", "label": 1, "confidence": 0.5, "explanation": [["a", "much"]]}\n{"text": "b", "label": 0, "confidence": 0.5}',
-            "explanation of row 1",
-        ),
-        (
-            '{"text": "a", "label": 1, "confidence": 0.5, "explanation": [["a", NaN]]}\n{"text": "b", "label": 0, "confidence": 0.5}',
-            "explanation of row 1",
-        ),
+        (row(confidence=1.5), "confidence"),
+        (row(confidence=True), "confidence"),
+        (row(confidence="0.5"), "confidence"),
+        (row(text=3), "text"),
+        (row(label=""), "label"),
+        (row(label=1.5), "label"),
+        (row(text="\ud83d"), "text"),
+        (row(), "two labels"),
+        (row() + OTHER, "nothing to audit"),
+        (row(text="b") + OTHER, "two different answers"),
+        (row(explanation=[["a", 1]]) + OTHER, "explanation of row 1"),
+        (row(explanation=[["a", "much"], ["b", 1]]) + OTHER, "explanation"),
+        (row(explanation="a is important") + OTHER, "explanation"),
+        (row(explanation=[["a", 1], ["b", 1]]).replace("1]]", "NaN]]") + OTHER, "explanation"),
+        (row(explanation=[["a", 1], ["b", 1]]).replace("1]]", "1" + "0" * 400 + "]]") + OTHER, "explanation"),
+        ((row(explanation=[["a", 1], ["b", 2]]) + "\n") * 2 + OTHER, "same text"),
         ('{"recorded": [], "sentences": ["a"], "gold": [1]}', "Huang"),
+        (json.dumps(HUANG | {"sentences": []}), "sentences"),
+        (json.dumps(HUANG | {"recorded": [["a", 2, 0.9]]}), "recorded"),
+        (json.dumps(HUANG | {"recorded": [["a", 1, 95]]}), "recorded"),
+        (json.dumps(HUANG | {"sentences": ["c"]}), "'c'"),
+        (json.dumps(HUANG | {"gold": [1, 0]}), "Huang"),
+        (json.dumps(HUANG | {"published_self": [[["a", 1, 0.1]]]}), "every word once"),
+        (json.dumps(HUANG).replace("0.1]", "Infinity]"), "finite"),
     ],
 )
 def test_what_is_no_recording_is_named(content: str, named: str, tmp_path: Path) -> None:
@@ -156,6 +181,55 @@ def test_what_is_no_recording_is_named(content: str, named: str, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+def test_what_failed_is_counted_and_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
+    rows = recorded(honest)
+    by_text = {row["text"]: row for row in rows}
+    by_text[SENTENCES[0]]["explanation"] = {"failed": "broken JSON"}
+    by_text[SENTENCES[1]]["explanation"] = None
+    by_text[SENTENCES[2]] |= {"label": None, "confidence": None}
+    by_text["film"] |= {"label": {"failed": "HTTP 500"}}
+    results = replay(write(tmp_path / "some.jsonl", rows), tmp_path / "run", seed=0)
+    mine, occlusion = results.rows
+    assert (mine.n, mine.n_failed) == (2, 3)
+    assert (occlusion.n, occlusion.n_failed) == (4, 1)
+    reasons = {(each.stage, each.reason): each.n for each in mine.missing["df_mit"]}
+    assert reasons == {("explain", "broken JSON"): 1, ("explain", "recorded as failed"): 1, ("answer", "recorded as failed"): 1}
+    calm = replay(write(tmp_path / "all.jsonl", recorded(honest)), tmp_path / "calm", seed=0)
+    assert isinstance(calm.rows[0].metrics["df_mit"], Metric)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "items.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    assert lines[2]["answer"] == Failure(stage="answer", reason="recorded as failed").model_dump()
+    assert lines[3]["metrics"] == json.loads((tmp_path / "calm" / "items.jsonl").read_text(encoding="utf-8").split("\n")[3])["metrics"]
+
+
+def test_random_rankings_are_followed_where_their_texts_are_recorded(tmp_path: Path) -> None:
+    row = replay(write(tmp_path / "a.jsonl", recorded(honest)), tmp_path / "run", seed=0).rows[0]
+    for value in row.metrics.values():
+        assert isinstance(value, Metric)
+        assert isinstance(value.random, float)
+        assert value.q is not None
+
+
+def test_a_changed_file_is_another_run(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", recorded(honest))
+    replay(path, tmp_path / "run", seed=0)
+    write(path, recorded(reversed_))
+    with pytest.raises(RunFolderError, match="sha256"):
+        replay(path, tmp_path / "run", seed=0)
+
+
+def test_other_line_ends_are_text_like_any(tmp_path: Path) -> None:
+    rows = [
+        {"text": "a\u2028b c\x85", "label": "x", "confidence": 0.9, "explanation": [["a\u2028b", 1.0], ["c\x85", 0.5]]},
+        {"text": "a\u2028b", "label": "x", "confidence": 0.8},
+        {"text": "c\x85", "label": "y", "confidence": 0.8},
+    ]
+    path = tmp_path / "ends.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    found = read(path)
+    assert found.labels == ("x", "y")
+    assert found.items[0].words == ("a\u2028b", "c\x85")
+
+
 def test_a_missing_and_a_binary_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(ExplicateError, match="there is no file"):
         read(tmp_path / "none.jsonl")
@@ -164,6 +238,9 @@ def test_a_missing_and_a_binary_file_are_named(tmp_path: Path) -> None:
         read(tmp_path / "binary")
     with pytest.raises(ExplicateError, match="cannot be read"):
         read(tmp_path)
-    (tmp_path / "cut.gz").write_bytes(gzip.compress(b'{"text": 1}' * 100)[:30])
-    with pytest.raises(ExplicateError, match="no text"):
-        read(tmp_path / "cut.gz")
+    whole = bytearray(gzip.compress(bytes(range(256)) * 100))
+    whole[60] ^= 0xFF
+    for damaged in (whole[:40], whole):
+        (tmp_path / "cut.gz").write_bytes(damaged)
+        with pytest.raises(ExplicateError, match="damaged gzip"):
+            read(tmp_path / "cut.gz")

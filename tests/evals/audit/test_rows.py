@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from analyzers.errors import Failed
+from evals.audit.belief import Belief, Kept
 from evals.audit.faithfulness import METRICS, Deletions, MetricName, Ranking, deletion_rank
 from evals.audit.results import Metric
-from evals.audit.rows import RANDOM, Asked, Chance, Figures, ItemFigures, adjust, differences, metric, paired, rows
+from evals.audit.rows import RANDOM, Asked, Chance, Figures, ItemFigures, adjust, differences, metric, paired, random_chains, rows
 from evals.results import Failure
 
 NO = Failed("score", "not this one")
+UNKNOWN = Failed("random", "unknown")
+CHAINED: tuple[MetricName, ...] = ("comprehensiveness", "sufficiency", "df_frac")
 
 
 def figures(**known: float) -> dict[MetricName, float | Failed]:
@@ -19,7 +22,7 @@ def figures(**known: float) -> dict[MetricName, float | Failed]:
 def chance(rng: np.random.Generator, units: int = 12) -> tuple[Chance, Deletions, list[float]]:
     effects, values = rng.normal(size=units), rng.normal(size=units).tolist()
     single = Deletions(effects, effects > 1)
-    return Chance.of_deletions(values, single, rng), single, values
+    return Chance.of(values, single, dict.fromkeys(CHAINED, UNKNOWN), rng), single, values
 
 
 def test_random_draws_are_those_of_random_rankings() -> None:
@@ -59,7 +62,7 @@ def test_a_faithful_explanation_has_a_small_p_and_a_random_one_has_not() -> None
 
 def test_a_metric_is_the_mean_over_the_items_that_have_it() -> None:
     values: list[Figures] = [figures(sufficiency=0.1), figures(sufficiency=0.5), figures(), figures(sufficiency=0.3)]
-    unknown = Chance(dict.fromkeys(METRICS, Failed("random", "unknown")))
+    unknown = Chance(dict.fromkeys(METRICS, UNKNOWN))
     found, missing = metric("sufficiency", values, [values, [figures(sufficiency=0.2)] * 4], [unknown] * 4, seed=0)
     assert isinstance(found, Metric)
     assert found.value == pytest.approx(0.3)
@@ -87,19 +90,50 @@ def test_a_paired_difference_has_the_interval_and_p_of_its_items() -> None:
     assert nothing[1] == 1
 
 
+def test_random_orders_followed_to_their_end_are_what_random_rankings_have() -> None:
+    """Of an additive model all sets of one size have one mean, so the mean over orders has a closed form."""
+    weights = np.array([0.1, 0.05, -0.02, 0.2, 0.0, 0.03])
+
+    def believes(some: Kept) -> Belief:
+        p = 0.55 + sum(weights[unit] for unit in some)
+        return Belief("yes", {"yes": p, "no": 1 - p})
+
+    rng = np.random.default_rng(0)
+    chains = [random_chains(6, believes, rng) for _ in range(60)]
+    for name in ("comprehensiveness", "sufficiency"):
+        # Half of the units are missing on average.
+        assert np.mean([chain[name] for chain in chains]) == pytest.approx(weights.sum() / 2, abs=0.01)
+    assert np.mean([chain["df_frac"] for chain in chains]) == 1
+    gap = random_chains(6, lambda some: UNKNOWN if len(some) == 3 else believes(some), rng)
+    assert gap == dict.fromkeys(CHAINED, UNKNOWN)
+
+
+def test_random_rankings_of_a_few_items_are_not_those_of_all() -> None:
+    values: list[Figures] = [figures(sufficiency=0.1 * number) for number in range(10)]
+    known, unknown = (Chance({"sufficiency": draws}) for draws in (np.full(RANDOM, 0.2), UNKNOWN))
+    most, _ = metric("sufficiency", values, [values], [*[known] * 9, unknown], seed=0)
+    few, _ = metric("sufficiency", values, [values], [*[known] * 7, *[unknown] * 3], seed=0)
+    assert isinstance(most, Metric)
+    assert isinstance(few, Metric)
+    assert (most.n, most.n_random, most.random) == (10, 9, pytest.approx(0.2))
+    assert isinstance(few.random, Failure)
+    assert few.p is None
+
+
 def test_items_without_an_explanation_are_failures_and_stay_in_the_count() -> None:
     ranking = Ranking((1.0, 0.0), (0, 1))
     unknown = Chance(dict.fromkeys(METRICS, NO))
 
-    def item(**by_source: Figures) -> ItemFigures:
-        return ItemFigures(dict.fromkeys(by_source, ranking), by_source, dict.fromkeys(by_source, unknown), {})
+    def item(*failed: str) -> ItemFigures:
+        has = {source: dict.fromkeys(METRICS, 0.5) for source in ("self", "occlusion") if source not in failed}
+        rankings = dict.fromkeys(has, ranking) | dict.fromkeys(failed, Failed("explain", "refused"))
+        return ItemFigures(rankings, has, dict.fromkeys(has, unknown), {})
 
-    some = dict.fromkeys(METRICS, 0.5)
-    items = [item(self=some, occlusion=some), item(occlusion=some), item(self=some, occlusion=some)]
+    items = [item(), item("self"), item()]
     asked = Asked("attribution", "predict-first", "delete")
     found = rows(items, asked, seed=0)
     assert [(row.source, row.n, row.n_failed) for row in found] == [("self", 2, 1), ("occlusion", 3, 0)]
-    assert [(each.n, each.reason) for each in found[0].missing["df_mit"]] == [(1, "no explanation")]
+    assert [(each.n, each.reason) for each in found[0].missing["df_mit"]] == [(1, "refused")]
     compared = differences(items, asked, seed=0)
     assert {(each.a, each.b, each.n) for each in compared} == {("self", "occlusion", 2)}
     adjust(compared)
