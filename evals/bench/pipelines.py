@@ -7,7 +7,7 @@ null contrast. One explanation a neuron; a mismatched one is that of the next ne
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,12 +52,16 @@ class _Simulates(Protocol):
 
 @dataclass
 class _Tokens:
-    """Prompt tokens, those of an explanation and of what a score is computed from; nothing of the mismatched side."""
+    """Prompt tokens a neuron, [neuron] each: of its explanation, or of what its score is computed from; nothing of the mismatched side."""
 
-    computed: int = 0
+    computed: list[int] = field(default_factory=list)
     """What a local model computed: a shared beginning once."""
-    sent: int = 0
+    sent: list[int] = field(default_factory=list)
     """What an endpoint would be sent: every prompt in full."""
+
+    def mean(self) -> dict[str, float]:
+        """Over the neurons that got so far."""
+        return {"computed": float(np.mean(self.computed)), "sent": float(np.mean(self.sent)), "neurons": len(self.sent)}
 
 
 def main() -> dict[str, Any]:
@@ -69,18 +73,18 @@ async def _main() -> dict[str, Any]:
     subject, store = bench_pass()
     neurons = concentrated_evidence(subject, store, NEURONS)
     del subject, store
-    tokens = {"published": _Tokens(), "in_use": _Tokens()}
+    asked, simulated = ({name: _Tokens() for name in ("published", "in_use")} for _ in range(2))
     budget = Budget()
     # No cache: the tokens are to be computed, and counted.
     async with await connect(EXPLAINER, budget=budget, cache=None) as llm:
         said = {
-            "published": await _explain(llm, TokenActivation(llm), neurons, budget, tokens["published"], guarded=False),
-            "in_use": await _explain(llm, MarkedText(llm), neurons, budget, tokens["in_use"], guarded=True),
+            "published": await _explain(llm, TokenActivation(llm), neurons, budget, asked["published"], guarded=False),
+            "in_use": await _explain(llm, MarkedText(llm), neurons, budget, asked["in_use"], guarded=True),
         }
     async with await connect(SIMULATOR, budget=budget, cache=None) as llm:
         simulators: dict[str, tuple[_Simulates, bool]] = {"published": (Published(llm), False), "in_use": (AllAtOnce(llm), True)}
         scored = {
-            name: await _score(simulator, neurons, said[name], budget, tokens[name], contrast=contrast)
+            name: await _score(simulator, neurons, said[name], budget, simulated[name], contrast=contrast)
             for name, (simulator, contrast) in simulators.items()
         }
     both = [place for place in range(len(neurons)) if all(place in pairs for pairs in scored.values())]
@@ -91,9 +95,11 @@ async def _main() -> dict[str, Any]:
         "scored_by_both": len(both),
         "auroc": {name: _auroc([pairs[place] for place in both]) for name, pairs in scored.items()},
         "auroc_in_use_minus_published": _difference(scored["in_use"], scored["published"], both),
-        "explanations": {name: [text.reason if isinstance(text, Failed) else text for text in texts] for name, texts in said.items()},
+        "explanations": {
+            name: [{"failed": text.reason} if isinstance(text, Failed) else text for text in texts] for name, texts in said.items()
+        },
         "prompt_tokens_per_neuron": {
-            name: {"computed": used.computed / len(neurons), "sent": used.sent / len(neurons)} for name, used in tokens.items()
+            name: {"explanation": asked[name].mean(), "matched_and_null_simulation": simulated[name].mean()} for name in asked
         },
     }
 
@@ -114,8 +120,8 @@ async def _explain(llm: LLM, explainer: FewShot, neurons: Sequence[Evidence], bu
             texts.append(
                 read_explanation(reply, lead=load("token_activation").render("lead")) if isinstance(reply, ChatReply) else failed(reply)
             )
-        tokens.computed += budget.spent.prompt_tokens - before
-        tokens.sent += sum(map(count, requests))
+        tokens.computed.append(budget.spent.prompt_tokens - before)
+        tokens.sent.append(sum(map(count, requests)))
     return texts
 
 
@@ -133,8 +139,8 @@ async def _score(
         before = budget.spent.prompt_tokens
         null = await simulator.simulate("", test) if contrast else None
         matched = await simulator.simulate(own, test)
-        tokens.computed += budget.spent.prompt_tokens - before
-        tokens.sent += sum(count(simulator.request(text, excerpt)) for text in ([own, ""] if contrast else [own]) for excerpt in test)
+        tokens.computed.append(budget.spent.prompt_tokens - before)
+        tokens.sent.append(sum(count(simulator.request(text, excerpt)) for text in ([own, ""] if contrast else [own]) for excerpt in test))
         mismatched = await simulator.simulate(others[0], test)
         right, wrong = (_pearson(test, outcomes, null) for outcomes in (matched, mismatched))
         if right is not None and wrong is not None:
