@@ -139,7 +139,7 @@ class Engine:
         Failed where the prompt is too long. Raises ProviderError for messages to a model without a chat template, or with one
         that refuses them.
         """
-        ids = [*self.tokens.start, *self.tokens.encode(prompt)] if isinstance(prompt, str) else self._chat_ids(prompt)
+        ids = [*self.tokens.start, *self.tokens.encode(prompt)] if isinstance(prompt, str) else self.tokens.encode(self.written(prompt))
         room = max_tokens if self.limit is None else min(max_tokens, self.limit - len(ids))
         if room <= 0:
             return Failed("generate", f"a prompt of {len(ids)} tokens leaves no room in the {self.limit} that {self.name} takes")
@@ -180,17 +180,22 @@ class Engine:
             raise ProviderError(f"option {option!r} is {len(ids)} tokens of {self.name}; options must be single tokens")
         return ids[0]
 
-    def _chat_ids(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def written(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """The conversation as the chat template writes it; a last turn of the assistant is left open.
+
+        What the system says opens the first message of the user where the template refuses a system. Raises ProviderError where the
+        model has no chat template, or one that refuses the messages.
+        """
         if not self.tokenizer.chat_template:
             raise ProviderError(f"{self.name!r} has no chat template; choose a model that was trained to follow instructions")
         turns = [dict(message) for message in messages]
         try:
             try:
-                return self.tokens.encode(self._templated(turns))
+                return self._templated(turns)
             except TemplateError:
                 if not any(turn["role"] == "system" for turn in turns):
                     raise
-                return self.tokens.encode(self._templated(_without_system(turns)))
+                return self._templated(_without_system(turns))
         except TemplateError as error:
             why = " ".join(str(error).split())[:200]
             raise ProviderError(f"the chat template of {self.name!r} refuses the conversation ({why}); choose another model") from error

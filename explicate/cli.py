@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from explicate.commands import audit, demo, doctor, label, models, report, sample, selftest
+from explicate.commands import attribute, audit, demo, doctor, label, models, report, sample, selftest
 
 app = typer.Typer(
     name="explicate",
@@ -20,8 +20,18 @@ app = typer.Typer(
     help="Find out what a language model is doing, and check whether the explanations hold.",
     epilog="Start with: explicate demo",
 )
-for command in (demo.demo, label.label, audit.audit, sample.sample, selftest.selftest, report.report, models.models, doctor.doctor):
-    app.command(no_args_is_help=command in (label.label, audit.audit, sample.sample, report.report))(command)
+for command in (
+    demo.demo,
+    label.label,
+    audit.audit,
+    attribute.attribute,
+    sample.sample,
+    selftest.selftest,
+    report.report,
+    models.models,
+    doctor.doctor,
+):
+    app.command(no_args_is_help=command not in (demo.demo, models.models, doctor.doctor, selftest.selftest))(command)
 
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file size limit is reached"}
 
