@@ -136,7 +136,8 @@ def _sections(path: Path) -> Iterator[Document]:
     blank = False
     for _, line in _lines(path):
         is_heading = _HEADING.match(line) is not None
-        if (words >= SECTION_WORDS and (is_heading or blank)) or words >= 2 * SECTION_WORDS:
+        # Never before a blank line: what is left of the file could be nothing else, and that is no document.
+        if line.strip() and ((words >= SECTION_WORDS and (is_heading or blank)) or words >= 2 * SECTION_WORDS):
             n += 1
             yield Document(f"{path.name}#{n}", title, "".join(lines), "section")
             lines, words, title = [], 0, heading

@@ -22,7 +22,8 @@ def report(
     from explicate.report import read, write_report
     from explicate.running import show, show_json
 
-    kind = read_json(run / "manifest.json").get("command")
+    manifest = run / "manifest.json"
+    kind = read_json(manifest).get("command", "label") if manifest.exists() else "label"
     if leak_audit and kind != "label":
         raise ExplicateError(f"{str(run)!r} is no labelling run, but one of {kind!r}: only those have excerpts that could leak")
     if leak_audit:

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analyzers.corpus import Document, documents, source_identity
@@ -129,7 +129,9 @@ def test_a_lone_text_file_is_cut_into_sections(tmp_path: Path) -> None:
     assert {section.unit for section in found} == {"section"}
 
 
-@given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from(["\n", "", "# Head\n"])), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.integers(1, 500), st.sampled_from(["\n", "", "# Head\n", "\n \n\n"])), min_size=1, max_size=12))
+@example([(98, "# Head\n"), (500, "\n")])
+@example([(320, "\n\n")])
 def test_sections_hold_the_whole_text_and_are_long_enough(tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[int, str]]) -> None:
     path = tmp_path_factory.mktemp("sections") / "c.md"
     path.write_text("".join(paragraph(words) + end for words, end in parts))
