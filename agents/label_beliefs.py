@@ -25,11 +25,19 @@ class LabelBeliefs:
         named = {label.casefold() for label in self.labels}
         if "" in named or len(named) < max(LEAST, len(self.labels)):
             raise ExplicateError(f"labels {', '.join(self.labels)!r}: give at least two different ones, such as positive,negative")
+        said = {label: engine.piece(f" {label}") for label in self.labels}
+        for one, ids in said.items():
+            other = next((other for other in self.labels if other != one and said[other][: len(ids)] == ids), None)
+            if other is not None:
+                raise ExplicateError(
+                    f"the label {one!r} is how {other!r} begins for {engine.name!r}, so it would have that one's probability, too; "
+                    "name the labels so that none begins another"
+                )
         self._engine = engine
         self._answers = Answers(engine)
         self._prompt = load("label_text")
         self._instruction = instruction.strip() or self._prompt.render("instruction", labels=", ".join(self.labels))
-        self._known: dict[str, Floats | Failed] = {}
+        self._known: dict[str, Floats] = {}
         self._mass: dict[str, float] = {}
         self.prompt_tokens = 0
         """Tokens computed so far."""
@@ -40,7 +48,8 @@ class LabelBeliefs:
         return self._prompt.hash
 
     def logprobs(self, texts: Sequence[str]) -> list[Floats | Failed]:
-        """[text] natural logarithms of the probabilities of the labels [label], of the labels alone; Failed where the text is too long.
+        """[text] natural logarithms of the probabilities of the labels [label], of the labels alone. All new texts are Failed where one
+        of them is too long.
 
         A text that was asked before is not computed again.
         """
@@ -48,11 +57,10 @@ class LabelBeliefs:
         if new:
             found = self._answers.after([self._asked(text) for text in new], [f" {label}" for label in self.labels])
             if isinstance(found, Failed):
-                self._known |= dict.fromkeys(new, found)
-            else:
-                self.prompt_tokens += found.prompt_tokens
-                self._known |= zip(new, log_softmax(found.logprobs, axis=1), strict=True)
-                self._mass |= zip(new, np.exp(found.logprobs).sum(axis=1).tolist(), strict=True)
+                return [self._known.get(text, found) for text in texts]
+            self.prompt_tokens += found.prompt_tokens
+            self._known |= zip(new, log_softmax(found.logprobs, axis=1), strict=True)
+            self._mass |= zip(new, np.exp(found.logprobs).sum(axis=1).tolist(), strict=True)
         return [self._known[text] for text in texts]
 
     def mass(self, text: str) -> float:

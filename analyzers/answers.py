@@ -24,6 +24,8 @@ from analyzers.prefixes import CHUNK, Prefix
 
 ROW_TOKENS = 768
 """Tokens in one tree; attention costs its square."""
+LONGEST_TREE = 4096
+"""Tokens of a text, from which on texts are computed one by one."""
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 """Largest difference of a log-probability between the two ways, by the number format of the model."""
 
@@ -58,19 +60,30 @@ class Answers:
         Failed where a text is longer than the model takes, or a text or an answer is empty.
         """
         engine = self._engine
-        prompts = [[*engine.tokens.start, *engine.tokens.encode(text)] for text in texts]
+        prompts = [self._begun(engine.tokens.encode(text)) for text in texts]
         said = [list(engine.piece(answer)) for answer in answers]
         if not prompts or not all(prompts) or not said or not all(said):
             return Failed("readout", "a text or an answer has no tokens")
         longest = max(map(len, prompts)) + max(map(len, said))
         if engine.limit is not None and longest > engine.limit:
             return Failed("readout", f"{longest} tokens are more than the {engine.limit} that {engine.name} takes")
-        if self._trees:
+        found = self._found(prompts, said, longest)
+        return found if np.isfinite(found.logprobs).all() else Failed("readout", f"{engine.name} gave no finite probabilities")
+
+    def _found(self, prompts: Sequence[list[int]], said: Sequence[list[int]], longest: int) -> Continuations:
+        # The mask of a tree takes the square of its tokens; a text alone needs none.
+        if self._trees and longest <= LONGEST_TREE:
             try:
                 return self._by_tree(prompts, said)
             except _NoTreesError:
                 self._trees = False
-        return Continuations(np.array([[self._alone(prompt, answer) for answer in said] for prompt in prompts]), sum(map(len, prompts)))
+        alone = np.array([[self._alone(prompt, answer) for answer in said] for prompt in prompts])
+        return Continuations(alone, sum(len(prompt) + len(answer) - 1 for prompt in prompts for answer in said))
+
+    def _begun(self, ids: list[int]) -> list[int]:
+        """With what the tokenizer puts before a text, where a chat template has not put it there already."""
+        start = list(self._engine.tokens.start)
+        return ids if ids[: len(start)] == start else [*start, *ids]
 
     def _by_tree(self, prompts: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> Continuations:
         """All texts as trees; raises _NoTreesError for a model that does not compute them as it computes texts."""
@@ -142,7 +155,8 @@ class Answers:
         sizes = (len(prompt).bit_length(), row.bit_length())
         if sizes in self._checked:
             return 0
-        if abs(self._alone(prompt, answer) - logprob) > len(answer) * TOLERANCE[self._engine.computes_in]:
+        close = abs(self._alone(prompt, answer) - logprob) <= len(answer) * TOLERANCE[self._engine.computes_in]
+        if not close:  # also where one of them is no number
             raise _NoTreesError
         self._checked.add(sizes)
         return len(prompt) + len(answer) - 1

@@ -71,14 +71,17 @@ def shared(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def rows(texts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
-    """Numbers of the texts that go into one row of at most that many tokens (a longer text has a row of its own), each text once."""
+    """Numbers of the texts that go into one row of at most that many tokens, each text once.
+
+    A longer text has a row of its own, with its equals.
+    """
     row: list[int] = []
     size = 0
     last: Sequence[int] = ()
     for number in sorted(range(len(texts)), key=lambda number: tuple(texts[number])):
         text = texts[number]
         new = len(text) - (shared(last, text) if row else 0)
-        if row and size + new > most:
+        if row and new and size + new > most:
             yield row
             row, size, new = [], 0, len(text)
         row.append(number)

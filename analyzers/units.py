@@ -1,6 +1,7 @@
 """A text cut into what is perturbed: words or sentences, with everything between them kept."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,15 +12,18 @@ from analyzers.errors import ExplicateError
 _UNSPACED = (
     "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0ec6\u1000-\u102a\u1780-\u17b3\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff"
 )
-_MARKS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u102b-\u103e\u17b4-\u17d3\u30fc"
+_MARKS = "".join(map(re.escape, filter(lambda sign: unicodedata.category(sign).startswith("M"), map(chr, range(0x10000)))))
+"""Accents and vowel signs belong to the letter before them."""
 _JOINED = "\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff"
 """Joiners, variation selectors and skin tones belong to the emoji before them."""
+_LETTER = rf"(?:[^\W{_UNSPACED}][{_MARKS}\u200c\u200d]*)"
 _WORD = re.compile(
-    rf"[{_UNSPACED}][{_MARKS}]*"
-    rf"|[^\W{_UNSPACED}]+(?:['’\-.,](?=[^\W{_UNSPACED}])[^\W{_UNSPACED}]+)*"
+    rf"[{_UNSPACED}][{_MARKS}\u30fc]*"
+    rf"|{_LETTER}+(?:['’\-.,](?={_LETTER}){_LETTER}+)*"
     rf"|[\U0001f1e6-\U0001f1ff]{{2}}"
-    rf"|[^\w\s](?:[{_JOINED}]|(?<=\u200d)[^\w\s])*"
+    rf"|[^\w\s](?:[{_JOINED}{_MARKS}]|(?<=\u200d)[^\w\s])*"
 )
+_SIGN = re.compile(f"[{_UNSPACED}]")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…](?=[\"'”’)\]]*\s)[\"'”’)\]]*|[。！？]+|\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -41,20 +45,29 @@ class Units:
         """The text with some units replaced, or left out where the replacement is None.
 
         What stood between two units that are left stays as it was; where units between them are left out, the widest space of all the
-        gaps stands there, so that words neither melt together nor drift apart.
+        gaps stands there, and one space where there is none but two words would melt together.
         """
         out, gap = "", ""
-        begun = False
+        begun = skipped = False
         at = 0
         for unit, (start, end) in enumerate(self.spans):
             before = self.text[at:start]
             gap = before if not begun or len(before) >= len(gap) else gap
             at = end
             written = instead.get(unit, self.text[start:end])
-            if written is not None:
-                out += (gap if begun or unit == 0 else "") + written
-                begun, gap = True, ""
+            if written is None:
+                skipped = True
+                continue
+            if skipped and begun and not gap and _melts(out[-1:], written[:1]):
+                gap = " "
+            out += (gap if begun or unit == 0 else "") + written
+            begun, skipped, gap = True, False, ""
         return out + self.text[at:] if begun else ""
+
+
+def _melts(one: str, other: str) -> bool:
+    """Whether two signs side by side would read as one word."""
+    return one.isalnum() and other.isalnum() and not (_SIGN.match(one) and _SIGN.match(other))
 
 
 def words(text: str) -> Units:

@@ -39,6 +39,7 @@ class Attributed(BaseModel):
     operator: str
     methods: dict[str, AttributedBy]
     sets_asked: int
+    """Different sets of every method, added up."""
     texts_evaluated: int
     """Different texts; what several methods ask for is evaluated once."""
     prompt_tokens: int
@@ -63,7 +64,8 @@ def attribute(
     rng = np.random.default_rng(seed)
     instead = {place: replace(units, place, units.texts, np.random.default_rng([seed, place])) for place in range(len(units))}
     plans = {name: METHODS.get(name)(len(units), most, rng) for name in dict.fromkeys(methods)}
-    asked: list[Kept] = [kept for plan in plans.values() for kept in plan.sets]
+    asked: list[Kept] = [kept for plan in plans.values() for kept in dict.fromkeys(plan.sets)]
+    before = beliefs.prompt_tokens
     written = {kept: units.written({place: instead[place] for place in range(len(units)) if place not in kept}) for kept in asked}
     texts = list(dict.fromkeys([units.text, *written.values()]))
     found = dict(zip(texts, beliefs.logprobs(texts), strict=True))
@@ -84,7 +86,7 @@ def attribute(
         methods={name: AttributedBy(values=plan.values(odds).tolist(), sets=len(set(plan.sets))) for name, plan in plans.items()},
         sets_asked=len(asked),
         texts_evaluated=len(texts),
-        prompt_tokens=beliefs.prompt_tokens,
+        prompt_tokens=beliefs.prompt_tokens - before,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `explicate attribute` prints: the text in colours, and a table of its units by method."""
+"""What `explicate attribute` prints: the choice, and a table of the text's units by method."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ LITTLE_MASS = 0.1
 
 
 def show_attribution(found: "Attributed") -> None:
-    """The choice, and for every method a column of values with bars; ▐ for the label, ▌ against it."""
+    """The choice, and for every method a column of values with bars, blue for the label and orange against it."""
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -23,7 +23,7 @@ def show_attribution(found: "Attributed") -> None:
     def plain(text: str) -> str:
         return escape(one_line(text))
 
-    console = Console()
+    console = Console(emoji=False)
     chances = ", ".join(f"{plain(label)} {p:.2f}" for label, p in found.probabilities.items())
     console.print(f"{plain(found.model)} chooses among: {chances}. What each unit adds to the log-odds of [b]{plain(found.label)}[/]:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

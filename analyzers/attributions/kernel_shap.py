@@ -1,8 +1,9 @@
 """KernelSHAP: Shapley values by weighted least squares over sampled sets, held to sum to v(all) - v(none).
 
 The weight of a set of s of n units is (n - 1) / (C(n, s) s (n - s)). Where all sets fit the budget they are all taken, and the result is
-exact; else sizes are drawn by their whole weight, sets uniformly, each with its complement. Source: Lundberg and Lee 2017
-(arXiv 1705.07874), theorem 2; paired sampling: Covert and Lee 2021.
+exact. Else the sets of one unit and their complements, which weigh most and pin down every unit, are all taken with the share that is
+theirs, and sets of the other sizes are drawn by their shares, each with its complement. Source: Lundberg and Lee 2017 (arXiv 1705.07874),
+theorem 2; paired sampling: Covert and Lee 2021.
 """
 
 from collections import Counter
@@ -21,24 +22,24 @@ class KernelShap:
 
     def __init__(self, units: int, most: int, rng: np.random.Generator) -> None:
         self._all = frozenset(range(units))
-        self._weights: Counter[Kept] | dict[Kept, float]
-        if units < 2 or 2**units <= most:
+        self._weights: Mapping[Kept, float]
+        if units < 2 or 2**units <= max(most, 4 * units + 2):
             proper = [frozenset(some) for size in range(1, units) for some in combinations(range(units), size)]
             self._weights = {kept: _weight(units, len(kept)) for kept in proper}
         else:
             self._weights = self._drawn(units, max(most - 2, 4 * units), rng)
 
-    def _drawn(self, units: int, most: int, rng: np.random.Generator) -> Counter[Kept]:
-        sizes = np.arange(1, units)
+    def _drawn(self, units: int, most: int, rng: np.random.Generator) -> Mapping[Kept, float]:
+        outer = [kept for unit in sorted(self._all) for kept in (frozenset({unit}), self._all - {unit})]
+        sizes = np.arange(2, units - 1)
         share = 1 / (sizes * (units - sizes))
         drawn: Counter[Kept] = Counter()
-        # Single units and their complements first: they weigh most, and with them every unit is pinned down.
-        for unit in sorted(self._all):
-            drawn.update((frozenset({unit}), self._all - {unit}))
-        while len(drawn) + 2 <= most:
+        while len(outer) + len(drawn) + 2 <= most:
             kept = frozenset(rng.choice(units, size=rng.choice(sizes, p=share / share.sum()), replace=False).tolist())
             drawn.update((kept, self._all - kept))
-        return drawn
+        # In units of one draw: the draws stand for the whole weight of their sizes.
+        drawn_weight = share.sum() / drawn.total()
+        return {**dict.fromkeys(outer, 1 / (units - 1) / units), **{kept: count * drawn_weight for kept, count in drawn.items()}}
 
     @property
     def sets(self) -> Sequence[Kept]:

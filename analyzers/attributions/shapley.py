@@ -1,7 +1,7 @@
 """Shapley values by sampled permutations: the mean of what a unit adds to the units before it.
 
 In every permutation the additions sum to v(all) - v(none), so the values do, too, however few permutations there are. Each is followed
-by its reverse, which halves the variance or more. Source: Castro et al. 2009; antithetic pairs: Mitchell et al. 2022.
+by its reverse, which usually lowers the variance. Source: Castro et al. 2009; antithetic pairs: Mitchell et al. 2022.
 """
 
 from collections.abc import Mapping, Sequence

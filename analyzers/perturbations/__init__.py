@@ -10,6 +10,6 @@ from analyzers.units import Units
 __all__ = ["OPERATORS", "Operator"]
 
 Operator = Callable[[Units, int, Sequence[str], np.random.Generator], str | None]
-"""What stands for a unit that is taken away, or None where nothing does: (the text's units, which of them, units of other texts, draws)."""
+"""What stands for a unit that is taken away, or None where nothing does: (the text's units, which of them, units to draw from, draws)."""
 
 OPERATORS: Folder[Operator] = Folder("analyzers.perturbations", "operator")

@@ -13,9 +13,13 @@ def attribute(
     labels: Annotated[str, typer.Option(help="What the model chooses among, comma-separated.")],
     label: Annotated[str | None, typer.Option(help="The label that is attributed; by default the one the model chooses.")] = None,
     method: Annotated[str, typer.Option(help="Comma-separated: occlusion, shapley, kernel-shap, lime.")] = "occlusion,shapley",
-    operator: Annotated[str, typer.Option(help="How a word is taken away: delete, mask, neutral or replace.")] = "delete",
+    operator: Annotated[
+        str, typer.Option(help="How a word is taken away: delete, mask, neutral, or replace (by another word of the text).")
+    ] = "delete",
     unit: Annotated[str, typer.Option(help="What is taken away: word, spaced (between spaces) or sentence.")] = "word",
-    budget: Annotated[int, typer.Option(help="Perturbed texts that each method may ask for; occlusion needs one a word.", min=4)] = 200,
+    budget: Annotated[
+        int, typer.Option(help="Perturbed texts a method may ask for; each takes what it needs at least.", min=4, max=20_000)
+    ] = 200,
     instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question that lists the labels.")] = "",
     seed: Seed = 0,
     dtype: Dtype = "auto",
@@ -29,7 +33,10 @@ def attribute(
     from agents.label_beliefs import LabelBeliefs
     from analyzers.attributions import METHODS
     from analyzers.engine import Engine
+    from analyzers.errors import ExplicateError
     from analyzers.perturbations import OPERATORS
+    from analyzers.units import cut
+    from analyzers.whole_text import whole_text
     from evals.attribute import attribute as attributed
     from explicate.attribution_table import show_attribution
     from explicate.progress import bars
@@ -37,12 +44,26 @@ def attribute(
 
     methods = [name.strip() for name in method.split(",") if name.strip()]
     # What is misspelt is told before a model is fetched and loaded.
+    if not methods:
+        raise ExplicateError(f"--method {method!r} names no method; choose some of {', '.join(METHODS.all())}")
     for name in methods:
         METHODS.get(name)
     OPERATORS.get(operator)
+    cut(whole_text(text), unit)
     with bars() as report:
-        beliefs = LabelBeliefs(Engine.load(model, dtype=dtype, device=device, report=report), labels.split(","), instruction=instruction)
-        found = attributed(beliefs, text, methods=methods, operator=operator, unit=unit, most=budget, label=label, seed=seed)
+        beliefs = LabelBeliefs(
+            Engine.load(model, dtype=dtype, device=device, report=report), whole_text(labels).split(","), instruction=instruction
+        )
+        found = attributed(
+            beliefs,
+            whole_text(text),
+            methods=methods,
+            operator=operator,
+            unit=unit,
+            most=budget,
+            label=label.strip() if label else None,
+            seed=seed,
+        )
     if json:
         show_json(found.model_dump(mode="json"))
     else:

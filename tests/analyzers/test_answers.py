@@ -79,6 +79,29 @@ def test_one_text_and_equal_texts(engine: Callable[..., Engine]) -> None:
     assert found.logprobs == pytest.approx(naive(tiny, [TEXTS[0]] * 2, ["good"]), abs=1e-5)
 
 
+def test_a_start_that_the_text_has_already_is_not_put_before_it_again(
+    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chat templates of some families write the BOS themselves."""
+    tiny = engine("llama")
+    bos = tiny.tokens.encode("the")[0]
+    monkeypatch.setattr(type(tiny.tokens), "start", property(lambda _: (bos,)))
+    once, twice = (Answers(tiny).after([text], ["good"]) for text in ("the food was", " food was"))
+    assert isinstance(once, Continuations)
+    assert isinstance(twice, Continuations)
+    assert once.logprobs == pytest.approx(twice.logprobs, abs=1e-5)
+
+
+def test_what_is_no_number_is_failed(tiny_model: Callable[..., tuple[Any, Any]]) -> None:
+    import copy
+
+    model, tokenizer = tiny_model("llama")
+    broken = copy.deepcopy(model)
+    broken.get_input_embeddings().weight.data.fill_(float("nan"))
+    found = Answers(Engine(broken, tokenizer, name="broken", identity={})).after(TEXTS[:3], ["good"])
+    assert found == Failed("readout", "broken gave no finite probabilities")
+
+
 def test_the_head_is_as_it_was_afterwards(engine: Callable[..., Engine]) -> None:
     tiny = engine("llama")
     head = tiny.model.get_output_embeddings()

@@ -104,6 +104,22 @@ def test_a_budget_is_kept_and_a_single_unit_has_all_of_it(method: str) -> None:
         assert attributed(method, 1, planted([1.5])) == pytest.approx([1.5])
 
 
+@pytest.mark.parametrize("method", ["occlusion", "shapley", "kernel-shap", "lime"])
+@pytest.mark.parametrize("units", [2, 3, 4, 5, 6])
+def test_a_budget_that_is_too_small_gets_what_the_method_needs(method: str, units: int) -> None:
+    found = attributed(method, units, planted([0.5, -1.0, 2.0, 0.25, -0.75, 1.5][:units]), most=4)
+    assert np.isfinite(found).all()
+
+
+def test_drawn_sets_weigh_what_the_kernel_says() -> None:
+    """Single units and their complements have their share of the whole weight, however few sets are drawn beside them."""
+    plan = METHODS.get("kernel-shap")(50, 210, np.random.default_rng(0))
+    weights: Mapping[Kept, float] = plan._weights  # type: ignore[attr-defined]
+    outer = sum(weight for kept, weight in weights.items() if len(kept) in (1, 49))
+    exact_share = (2 / 49) / sum(1 / (size * (50 - size)) for size in range(1, 50))
+    assert outer / sum(weights.values()) == pytest.approx(exact_share)
+
+
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(ExplicateError, match="kernel-shap, lime, occlusion, shapley"):
         METHODS.get("attention")

@@ -14,7 +14,8 @@ from explicate.cli import app
 @pytest.fixture
 def arguments(tiny_llm: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("COLUMNS", "80")
-    return ["attribute", str(tiny_llm), "the [red]food\x1b[2J was cold", "--labels", "good,bad", "--budget", "20"]
+    text = "the [red]food\x1b[2J was :cold:"
+    return ["attribute", str(tiny_llm), text, "--labels", "good,[b]bad", "--budget", "20", "--unit", "spaced"]
 
 
 def call(arguments: list[str], *more: str) -> Result:
@@ -25,7 +26,7 @@ def call(arguments: list[str], *more: str) -> Result:
 
 def test_the_table_has_every_unit_and_method_and_no_control_signs(arguments: list[str]) -> None:
     shown = call(arguments, "--method", "occlusion,lime").stdout
-    for expected in ("chooses among: good", "occlusion", "lime", "food", "cold", "different texts evaluated"):
+    for expected in ("chooses among: good", "occlusion", "lime", "[red]food", ":cold:", "[b]bad", "different texts evaluated"):
         assert expected in shown
     assert "shapley" not in shown
     assert "\x1b[2J" not in shown
@@ -39,7 +40,11 @@ def test_json_is_one_object(arguments: list[str]) -> None:
 
 def test_a_wrong_name_is_told_before_a_model_is_loaded(arguments: list[str]) -> None:
     missing = ["attribute", "no-such-model", *arguments[2:]]
-    for more, named in ((["--method", "attention"], "kernel-shap, lime"), (["--operator", "swap"], "delete, mask")):
+    for more, named in (
+        (["--method", "attention"], "kernel-shap, lime"),
+        (["--operator", "swap"], "delete, mask"),
+        (["--method", ","], "no method"),
+    ):
         refused = CliRunner().invoke(app, [*missing, *more])
         assert isinstance(refused.exception, ExplicateError)
         assert named in str(refused.exception)
