@@ -297,10 +297,10 @@ def test_what_a_system_says_opens_the_users_turn_where_the_template_knows_no_sys
         ([system], "<|user|>Be brief.</s><|assistant|>"),
     ]
     for messages, text in pairs:
-        assert engine._chat_ids(messages) == engine.tokens.encode(text)
+        assert engine.written(messages) == text
     assert system == {"role": "system", "content": "Be brief."}
     engine.tokenizer.chat_template = known
-    assert engine._chat_ids([system, question]) == engine.tokens.encode("<|system|>Be brief.</s><|user|>Which river?</s><|assistant|>")
+    assert engine.written([system, question]) == "<|system|>Be brief.</s><|user|>Which river?</s><|assistant|>"
 
 
 def test_a_template_that_refuses_a_conversation_is_one_plain_line(tiny_model: TinyModel) -> None:
