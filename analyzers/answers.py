@@ -5,8 +5,7 @@ that attends in another way (windows shorter than a row, positions that come fro
 and gets its texts one by one.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,7 +145,8 @@ class Answers:
         return float(found[range(len(answer)), list(answer)].sum())
 
     def _read(self, places: Ids, **inputs: Any) -> Tensor:
-        with _wide_head(self._engine.model):
+        head = self._engine.model.get_output_embeddings()
+        with self._engine.head_as(lambda hidden: wide_product(hidden, head.weight, getattr(head, "bias", None))):
             output = self._engine.model(**inputs, logits_to_keep=self._engine.tensor(places.tolist()))
         return F.log_softmax(output.logits[0].float(), dim=-1)
 
@@ -160,15 +160,3 @@ class Answers:
             raise _NoTreesError
         self._checked.add(sizes)
         return len(prompt) + len(answer) - 1
-
-
-@contextmanager
-def _wide_head(model: Any) -> Iterator[None]:
-    """Within the context the LM head computes in float32, however its weights are kept."""
-    head = model.get_output_embeddings()
-    whole = head.forward
-    head.forward = lambda hidden: wide_product(hidden, head.weight, getattr(head, "bias", None))
-    try:
-        yield
-    finally:
-        head.forward = whole

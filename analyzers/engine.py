@@ -3,7 +3,7 @@
 What prompts have in common is computed once (analyzers.prefixes), and no log-probability is computed that nobody reads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -246,7 +246,7 @@ class Engine:
         mask = torch.ones(len(texts), len(start.ids) + max(lengths), dtype=torch.long, device=ids.device)
         for row, length in enumerate(lengths):
             mask[row, len(start.ids) + length :] = 0
-        with self._head_of(rows):
+        with self.head_as(self._only(rows)):
             output = self.model(input_ids=ids, attention_mask=mask, past_key_values=start.reading(len(texts)), use_cache=True)
         logits: Tensor = output.logits
         if logits.shape[-1] != len(rows):
@@ -255,14 +255,19 @@ class Engine:
             )
         return logits
 
-    @contextmanager
-    def _head_of(self, rows: Sequence[int]) -> Iterator[None]:
-        """Within the context the LM head has these rows only, in float32; what the model does to its logits later stays in force."""
+    def _only(self, rows: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        """The LM head with these rows only, in float32."""
         head = self.model.get_output_embeddings()
         weight = head.weight[list(rows)].float()
         bias = None if getattr(head, "bias", None) is None else head.bias[list(rows)].float()
+        return lambda hidden: F.linear(hidden.float(), weight, bias)
+
+    @contextmanager
+    def head_as(self, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Within the context this stands for the LM head; what the model does to its logits later stays in force."""
+        head = self.model.get_output_embeddings()
         whole = head.forward
-        head.forward = lambda hidden: F.linear(hidden.float(), weight, bias)
+        head.forward = forward
         try:
             yield
         finally:

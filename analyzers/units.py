@@ -27,6 +27,10 @@ _SIGN = re.compile(f"[{_UNSPACED}]")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…](?=[\"'”’)\]]*\s)[\"'”’)\]]*|[。！？]+|\n\s*\n|\Z)", re.DOTALL)
 
 
+Kept = frozenset[int]
+"""Indices of the units that a perturbed text still has."""
+
+
 @dataclass(frozen=True)
 class Units:
     """A text and the places of its units, in order and apart."""

@@ -4,12 +4,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from analyzers.errors import RunFolderError
 from analyzers.whole_files import PART, remove_parts, replaced
+
+Results = TypeVar("Results", bound=BaseModel)
 
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused, never half-read."""
@@ -49,6 +52,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunFolderError(f"{str(path)!r} is damaged (it holds no JSON object); run the command again with another --out")
     return found
+
+
+def read_results(run: Path, kind: type[Results]) -> Results:
+    """results.json of a run folder; raises RunFolderError where it is no run folder, its run did not end, or the file is damaged."""
+    path = run / "results.json"
+    if not path.exists() and (run / "manifest.json").exists():
+        raise RunFolderError(f"{str(run)!r} has no results.json: its run did not end; the same command with the same --out goes on")
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RunFolderError(f"{str(path)!r} is damaged ({wrong}); run the command that made the run again") from None
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -15,13 +15,9 @@ def show_attribution(found: "Attributed") -> None:
     """The choice, and for every method a column of values with bars, blue for the label and orange against it."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    from agents.untrusted import one_line
-
-    def plain(text: str) -> str:
-        return escape(one_line(text))
+    from explicate.running import plain
 
     console = Console(emoji=False)
     chances = ", ".join(f"{plain(label)} {p:.2f}" for label, p in found.probabilities.items())

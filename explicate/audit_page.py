@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from analyzers.errors import RunFolderError
 from analyzers.whole_files import replaced
 from evals.audit.results import AuditItem, AuditResults, AuditRow, Metric, Published
-from evals.results import Failure, Value
-from evals.run_folder import read_json
+from evals.results import Failure
+from evals.run_folder import read_results
 from explicate.audit_table import SHORT, TITLES, question
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
@@ -20,22 +18,9 @@ SHOWN = 100
 """Items drawn; the whole list is in items.jsonl."""
 
 
-def read_audit(run: Path) -> AuditResults:
-    """What results.json of an audit holds; raises RunFolderError where there is none, or it is damaged."""
-    path = run / "results.json"
-    if not path.exists() and (run / "manifest.json").exists():
-        raise RunFolderError(f"{str(run)!r} has no results.json: its run did not end; the same command with the same --out goes on")
-    try:
-        return AuditResults.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise RunFolderError(f"{str(path)!r} is damaged ({wrong}); run the command that made the run again") from None
-
-
 def write_audit_page(run: Path) -> Path:
     """Draw report.html from results.json and items.jsonl of a run folder, and return its path."""
-    results, lines = read_audit(run), run / "items.jsonl"
+    results, lines = read_results(run, AuditResults), run / "items.jsonl"
     try:
         # Not splitlines: a text may hold other line ends than the file's.
         items = [AuditItem.model_validate_json(line) for line in lines.read_text(encoding="utf-8").split("\n") if line]
@@ -90,10 +75,11 @@ def _chart(name: str, rows: Sequence[AuditRow]) -> dict[str, Any]:
         value = row.metrics.get(name)
         marks.append(mark(row.source, value, "ours" if row.source == "self" else "raw"))
     first = next((value for row in rows if isinstance(value := row.metrics.get(name), Metric)), None)
-    for title, kind in (("random", "told"), ("best", "free")):
-        figure = getattr(first, title) if first is not None else None
-        known = Value(value=figure, low=figure, high=figure, n=first.n) if first is not None and isinstance(figure, float) else figure
-        marks.append(mark({"random": "random ranking", "best": "best ranking found"}[title], known, kind))
+    for title, kind, figure in (
+        ("random ranking", "told", None if first is None else first.random),
+        ("best ranking found", "free", None if first is None else first.best),
+    ):
+        marks.append(mark(title, figure, kind))
     return {"chart": forest(marks, lowest=0.0 if name != "deletion_rank" else -0.5)}
 
 
@@ -115,17 +101,16 @@ def _item(item: AuditItem) -> dict[str, Any]:
         shares.append(_shares(values))
         words = [
             {"text": word, "for": f"{max(share, 0):.2f}", "against": f"{max(-share, 0):.2f}", "title": f"{value:+.3f}"}
-            for word, share, value in zip(item.units, shares[-1], values, strict=False)
+            for word, share, value in zip(item.units, shares[-1], values, strict=True)
         ]
         lines.append({"name": name, "why": "", "words": words})
-    both = list(zip(*shares, strict=False)) if len(shares) == len(lines) else []
+    both = list(zip(*shares, strict=True)) if len(shares) == len(lines) else []
     answer = (
         f"no answer: {item.answer.reason}"
         if isinstance(item.answer, Failure)
         else f"{item.answer.label}, {item.answer.confidence:.0%} sure"
     )
     return {
-        "text": item.text,
         "answer": answer + (f"; true: {item.gold}" if item.gold is not None else ""),
         "lines": lines,
         "disagreement": sum(abs(a - b) for a, b in both) / len(both) if both else 0.0,

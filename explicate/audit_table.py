@@ -33,15 +33,10 @@ def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> No
     """The table of an audit, what to mind, and where to look."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    from agents.untrusted import one_line
     from evals.audit.results import Published
-
-    def plain(text: str) -> str:
-        """Text of a file or a user, that steers neither the table nor the terminal."""
-        return escape(one_line(text))
+    from explicate.running import plain
 
     console = Console()
     table = Table(title=plain(question(results)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)

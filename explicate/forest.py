@@ -6,8 +6,8 @@ from typing import Any
 from evals.results import Failure, Value
 
 
-def mark(name: str, value: Value | Failure | None, kind: str) -> dict[str, Any]:
-    """One row: kind is its class in the style sheet (ours, raw, free, told)."""
+def mark(name: str, value: Value | Failure | float | None, kind: str) -> dict[str, Any]:
+    """One row; a number alone has no interval. kind is its class in the style sheet (ours, raw, free, told)."""
     return {"name": name, "kind": kind, "value": value}
 
 
@@ -26,10 +26,16 @@ def forest(marks: Sequence[Mapping[str, Any]], *, lowest: float = -0.5) -> dict[
         if isinstance(value, Value):
             left = place(value.low)
             row |= {"at": place(value.value), "left": left, "width": round(place(value.high) - left, 2), "n": value.n}
-            interval = f"[{value.low:.2f}, {value.high:.2f}]" if value.low < value.high else ""
-            row |= {"value": f"{round(value.value, 2) + 0.0:.2f}", "interval": interval}
+            row |= {"value": _two(value.value), "interval": f"[{_two(value.low)}, {_two(value.high)}]"}
+        elif isinstance(value, float):
+            row |= {"at": place(value), "left": place(value), "width": 0, "n": "", "value": _two(value), "interval": ""}
         else:
             row |= {"reason": value.reason if isinstance(value, Failure) else "not measured"}
         rows.append(row)
     ticks = [{"at": place(low + 0.5 * count), "text": f"{low + 0.5 * count:g}"} for count in range(round((1 - low) / 0.5) + 1)]
     return {"rows": rows, "ticks": ticks, "zero": place(0.0)}
+
+
+def _two(value: float) -> str:
+    """Two decimals, and no minus before a zero."""
+    return f"{round(value, 2) + 0.0:.2f}"

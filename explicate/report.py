@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analyzers.errors import RunFolderError
 from analyzers.whole_files import replaced
 from evals.cautions import CHANCE
 from evals.results import RunResults, SiteResult, Value, headline
-from evals.run_folder import read_json, read_parquet
+from evals.run_folder import read_parquet, read_results
 from explicate.pages import environment, source, trusted
 from explicate.site_card import TITLES, card, label_of, number
 
@@ -45,17 +44,7 @@ class Artefacts:
 
 def read(run: Path) -> Artefacts:
     """Read a run folder; raises RunFolderError where it is none, its run did not end, or a file is damaged."""
-    from pydantic import ValidationError
-
-    path = run / "results.json"
-    if not path.exists() and (run / "manifest.json").exists():
-        raise RunFolderError(f"{str(run)!r} has no results.json: its run did not end; the same command with the same --out goes on")
-    try:
-        results = RunResults.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise RunFolderError(f"{str(path)!r} is damaged ({wrong}); run the command that made the run again") from None
+    results = read_results(run, RunResults)
     excerpts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in read_parquet(run / "excerpts.parquet", _EXCERPT):
         excerpts[label_of(row["site"], row["polarity"])].append(row)

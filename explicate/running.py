@@ -28,6 +28,15 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def plain(text: str) -> str:
+    """Text of a model, a file or a user, that steers neither a table nor the terminal."""
+    from rich.markup import escape
+
+    from agents.untrusted import one_line
+
+    return escape(one_line(text))
+
+
 def await_(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, also from a notebook, whose event loop is running already: then on a thread of its own."""
     try:
@@ -80,17 +89,11 @@ def show(results: "RunResults", page: Path) -> None:
     """The table of a labelling run, what to mind, and where to look."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    from agents.untrusted import one_line
     from evals.cautions import cautions
     from evals.results import Lift, Value, headline
     from explicate.report import instrument_sentence
-
-    def plain(text: str) -> str:
-        """Text of a model or a user, that steers neither the table nor the terminal."""
-        return escape(one_line(text))
 
     console = Console()
     title = f"Neurons of {plain(str(results.manifest['config']['subject']))}"
@@ -134,7 +137,7 @@ def show(results: "RunResults", page: Path) -> None:
     if results.void:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
     console.print(f"{mark} {plain(instrument_sentence(results))}".strip())
-    console.print(f"Report: {escape(str(page))}", soft_wrap=True)
+    console.print(f"Report: {plain(str(page))}", soft_wrap=True)
 
 
 def reason(site: "SiteResult") -> str:
@@ -164,10 +167,9 @@ def show_selftest(result: "SelftestResult") -> None:
     """The table of a selftest: how true explanations rank over false ones, by kind, and which kinds are not to be judged."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"Selftest of {escape(result.simulator)}", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=f"Selftest of {plain(result.simulator)}", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("kind", no_wrap=True)
     for column in ("neurons", "within", "AUROC", "as simulated:\nwithin", "\nAUROC"):
         table.add_column(column)
@@ -179,7 +181,7 @@ def show_selftest(result: "SelftestResult") -> None:
         verdict = "" if kind in ("all", *result.judged) else "[red]cannot judge"
         if ranking.unranked:
             verdict += f"\n{ranking.unranked} of {ranking.pairs} pairs unranked"
-        table.add_row(escape(kind), str(ranking.neurons), *cells, verdict.strip())
+        table.add_row(plain(kind), str(ranking.neurons), *cells, verdict.strip())
     console = Console()
     console.print(table)
     console.print(

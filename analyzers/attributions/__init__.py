@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.folder import Folder
+from analyzers.units import Kept
 
 __all__ = ["METHODS", "Floats", "Kept", "Method", "Plan"]
 
 Floats = npt.NDArray[np.float64]
-Kept = frozenset[int]
-"""Indices of the units that are kept; the others are perturbed."""
 
 
 class Plan(Protocol):

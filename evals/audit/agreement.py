@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from analyzers.errors import Failed
-from evals.audit.faithfulness import Floats
+from evals.scores import Floats
 
 SHARE = 0.2
 DRAWS = 100

@@ -4,9 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from analyzers.errors import Failed
-
-Kept = frozenset[int]
-"""Indices of the units of an item that a perturbed text still has."""
+from analyzers.units import Kept
 
 
 @dataclass(frozen=True)

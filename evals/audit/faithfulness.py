@@ -24,9 +24,10 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from analyzers.errors import Failed
-from evals.audit.belief import Believes, Kept
+from analyzers.units import Kept
+from evals.audit.belief import Believes
+from evals.scores import Floats
 
-Floats = npt.NDArray[np.float64]
 MetricName = Literal["comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 BETTER: Mapping[MetricName, Literal[1, -1]] = MappingProxyType(

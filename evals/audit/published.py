@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from analyzers.errors import Failed
-from evals.audit.belief import Kept
+from analyzers.units import Kept
 from evals.audit.faithfulness import METRICS, MetricName, deletion_rank, kept, removed
 
 Answer = tuple[bool, float]

@@ -22,7 +22,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from analyzers.errors import ExplicateError, Failed
-from evals.audit.belief import Belief, Kept
+from analyzers.units import Kept
+from evals.audit.belief import Belief
 from evals.audit.faithfulness import Deletions, Ranking, deletions
 from evals.audit.published import Answer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from analyzers.errors import Failed
-from evals.audit.faithfulness import measure
+from evals.audit.faithfulness import Deletions, measure
 from evals.audit.published import published
 from evals.audit.recording import RecordedItem, Recording, digest, read
 from evals.audit.results import AuditResults, Metric
@@ -23,7 +23,11 @@ def replay(path: Path, out: Path, *, seed: int) -> AuditResults:
     recording = read(path, seed=seed)
     with folder:
         folder.record({"model": recording.model}, latest={"code": code_hash()})
-        items = [_figures(recording, item, np.random.default_rng([seed, number])) for number, item in enumerate(recording.items)]
+        singles = [recording.deletions(item) for item in recording.items]
+        items = [
+            _figures(recording, item, single, np.random.default_rng([seed, number]))
+            for number, (item, single) in enumerate(zip(recording.items, singles, strict=True))
+        ]
         asked = Asked(elicitation="attribution", order=recording.order, operator="delete")
         found, compared = rows(items, asked, seed=seed), differences(items, asked, seed=seed)
         # What occlusion has to say of single deletions is no question: only the model's own explanations are tested.
@@ -38,15 +42,17 @@ def replay(path: Path, out: Path, *, seed: int) -> AuditResults:
             verdict_reason="a verdict needs at least two operators; a recording has one, words left out",
             manifest=dict(folder.manifest),
         )
-        write_json_lines(folder.path / "items.jsonl", [_record(recording, *pair) for pair in zip(recording.items, items, strict=True)])
+        write_json_lines(
+            folder.path / "items.jsonl", [_record(recording, *each) for each in zip(recording.items, singles, items, strict=True)]
+        )
         write_json(folder.path / "results.json", results.model_dump(mode="json"))
     return results
 
 
-def _figures(recording: Recording, item: RecordedItem, rng: np.random.Generator) -> ItemFigures:
+def _figures(recording: Recording, item: RecordedItem, single: Deletions | Failed, rng: np.random.Generator) -> ItemFigures:
     rankings = {source: ranking for source, ranking in item.rankings.items() if not isinstance(ranking, Failed)}
     believes = partial(recording.believes, item)
-    single, chains = recording.deletions(item), random_chains(len(item.words), believes, rng)
+    chains = random_chains(len(item.words), believes, rng)
     return ItemFigures(
         rankings=item.rankings,
         figures={source: measure(ranking, believes, single) for source, ranking in rankings.items()},
@@ -58,9 +64,9 @@ def _figures(recording: Recording, item: RecordedItem, rng: np.random.Generator)
     )
 
 
-def _record(recording: Recording, item: RecordedItem, found: ItemFigures) -> dict[str, object]:
+def _record(recording: Recording, item: RecordedItem, single: Deletions | Failed, found: ItemFigures) -> dict[str, object]:
     """The item's line of items.jsonl."""
-    single, answer = recording.deletions(item), recording.answers[item.text]
+    answer = recording.answers[item.text]
     return {
         "text": item.text,
         "units": item.words,

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evals.results import SCHEMA, Failure, Value, _Model
 
@@ -117,3 +117,10 @@ class AuditItem(_Model):
     """[unit] drop of f when it alone is left out."""
     metrics: dict[str, dict[str, float | Failure]]
     """By source and metric."""
+
+    @model_validator(mode="after")
+    def _of_every_unit(self) -> "AuditItem":
+        for values in (self.effects, *self.attributions.values()):
+            if not isinstance(values, Failure) and len(values) != len(self.units):
+                raise ValueError(f"{len(values)} values for {len(self.units)} units")
+        return self

@@ -16,7 +16,6 @@ from evals.audit.faithfulness import (
     BETTER,
     METRICS,
     Deletions,
-    Floats,
     MetricName,
     Path,
     Ranking,
@@ -30,7 +29,7 @@ from evals.audit.faithfulness import (
 )
 from evals.audit.results import Agreement, AuditRow, Metric, Missing, PairedDifference, Published
 from evals.results import Failure, Value, failure
-from evals.scores import Masked
+from evals.scores import Floats, Masked
 from evals.statistics import benjamini_hochberg, bootstrap, mean, permutation_p
 
 DRAWS = 2000

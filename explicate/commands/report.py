@@ -41,10 +41,12 @@ def report(
             raise ExplicateError(f"{str(run)!r} leaks: {len(found.leaks)} scored or selecting excerpts were shown to an explainer")
         return
     if kind == "audit":
-        from explicate.audit_page import read_audit, write_audit_page
+        from evals.audit.results import AuditResults
+        from evals.run_folder import read_results
+        from explicate.audit_page import write_audit_page
         from explicate.audit_table import show_audit
 
-        page, audited = write_audit_page(run), read_audit(run)
+        page, audited = write_audit_page(run), read_results(run, AuditResults)
         if json:
             show_json({"report": str(page), **audited.model_dump(mode="json")})
         else:

@@ -17,16 +17,9 @@ HOSTILE = "</span><script>alert(1)</script>"
 SENTENCES = [f"so {HOSTILE} good", "bad [red]film", "good film", "bad bad film"]
 
 
-@pytest.fixture
-def call(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-
-    def invoke(*arguments: object) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture

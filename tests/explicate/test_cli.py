@@ -14,17 +14,9 @@ from explicate.cli import app
 from explicate.commands import demo
 
 
-@pytest.fixture
-def call(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """call("label", ...): the command in an empty folder, with a quick selftest; it must not fail."""
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-
-    def invoke(*arguments: object) -> Result:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture

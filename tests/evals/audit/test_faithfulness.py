@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from analyzers.errors import Failed
-from evals.audit.belief import Belief, Believes, Kept
+from analyzers.units import Kept
+from evals.audit.belief import Belief, Believes
 from evals.audit.faithfulness import BETTER, METRICS, MetricName, Ranking, deletions
 from evals.audit.faithfulness import measure as measured_
 

@@ -3,7 +3,7 @@
 import pytest
 
 from analyzers.errors import Failed
-from evals.audit.belief import Kept
+from analyzers.units import Kept
 from evals.audit.published import Answer, published
 
 

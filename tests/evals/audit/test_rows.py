@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analyzers.errors import Failed
-from evals.audit.belief import Belief, Kept
+from analyzers.units import Kept
+from evals.audit.belief import Belief
 from evals.audit.faithfulness import METRICS, Deletions, MetricName, Ranking, deletion_rank
 from evals.audit.results import Metric
 from evals.audit.rows import RANDOM, Asked, Chance, Figures, ItemFigures, adjust, differences, metric, paired, random_chains, rows
