@@ -1,6 +1,6 @@
 """What a local model holds of a text: the probabilities of labels, read where its answer would begin."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import log_softmax
@@ -10,6 +10,7 @@ from analyzers.answers import Answers
 from analyzers.attributions import Floats
 from analyzers.engine import Engine
 from analyzers.errors import ExplicateError, Failed
+from analyzers.progress import Report, quiet
 from prompts import load
 
 LEAST = 2
@@ -47,7 +48,7 @@ class LabelBeliefs:
         """Hash of the prompt file."""
         return self._prompt.hash
 
-    def logprobs(self, texts: Sequence[str]) -> list[Floats | Failed]:
+    def logprobs(self, texts: Sequence[str], *, report: Report = quiet) -> list[Floats | Failed]:
         """[text] natural logarithms of the probabilities of the labels [label], of the labels alone. All new texts are Failed where one
         of them is too long.
 
@@ -55,7 +56,7 @@ class LabelBeliefs:
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            found = self._answers.after([self._asked(text) for text in new], [f" {label}" for label in self.labels])
+            found = self._answers.after([self._asked(text) for text in new], [f" {label}" for label in self.labels], report=report)
             if isinstance(found, Failed):
                 return [self._known.get(text, found) for text in texts]
             self.prompt_tokens += found.prompt_tokens
@@ -68,9 +69,9 @@ class LabelBeliefs:
         return self._mass[text]
 
     @property
-    def name(self) -> str:
-        """Of the model."""
-        return self._engine.name
+    def model(self) -> Mapping[str, str]:
+        """Name, source, revision and number format."""
+        return self._engine.identity
 
     def _asked(self, text: str) -> str:
         """The whole prompt, up to where the label would come."""

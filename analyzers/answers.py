@@ -20,7 +20,9 @@ from analyzers.engine import Engine
 from analyzers.errors import Failed
 from analyzers.mixed import wide_product
 from analyzers.prefixes import CHUNK, Prefix
+from analyzers.progress import Report, quiet
 
+EVALUATING = "evaluate texts"
 ROW_TOKENS = 768
 """Tokens in one tree; attention costs its square."""
 LONGEST_TREE = 4096
@@ -53,7 +55,7 @@ class Answers:
         """Lengths of a text and of a row, in bits, at which a text came out of a tree as it does alone."""
 
     @torch.inference_mode()
-    def after(self, texts: Sequence[str], answers: Sequence[str]) -> Continuations | Failed:
+    def after(self, texts: Sequence[str], answers: Sequence[str], *, report: Report = quiet) -> Continuations | Failed:
         """The log-probability of every answer after every text, tokenised apart; of an answer of several tokens the sum of theirs.
 
         Failed where a text is longer than the model takes, or a text or an answer is empty.
@@ -66,17 +68,20 @@ class Answers:
         longest = max(map(len, prompts)) + max(map(len, said))
         if engine.limit is not None and longest > engine.limit:
             return Failed("readout", f"{longest} tokens are more than the {engine.limit} that {engine.name} takes")
-        found = self._found(prompts, said, longest)
+        found = self._found(prompts, said, longest, report)
         return found if np.isfinite(found.logprobs).all() else Failed("readout", f"{engine.name} gave no finite probabilities")
 
-    def _found(self, prompts: Sequence[list[int]], said: Sequence[list[int]], longest: int) -> Continuations:
+    def _found(self, prompts: Sequence[list[int]], said: Sequence[list[int]], longest: int, report: Report) -> Continuations:
         # The mask of a tree takes the square of its tokens; a text alone needs none.
         if self._trees and longest <= LONGEST_TREE:
             try:
-                return self._by_tree(prompts, said)
+                return self._by_tree(prompts, said, report)
             except _NoTreesError:
                 self._trees = False
-        alone = np.array([[self._alone(prompt, answer) for answer in said] for prompt in prompts])
+        alone = np.empty((len(prompts), len(said)))
+        for number, prompt in enumerate(prompts):
+            alone[number] = [self._alone(prompt, answer) for answer in said]
+            report(EVALUATING, number + 1, len(prompts))
         return Continuations(alone, sum(len(prompt) + len(answer) - 1 for prompt in prompts for answer in said))
 
     def _begun(self, ids: list[int]) -> list[int]:
@@ -84,12 +89,13 @@ class Answers:
         start = list(self._engine.tokens.start)
         return ids if ids[: len(start)] == start else [*start, *ids]
 
-    def _by_tree(self, prompts: Sequence[Sequence[int]], said: Sequence[Sequence[int]]) -> Continuations:
+    def _by_tree(self, prompts: Sequence[Sequence[int]], said: Sequence[Sequence[int]], report: Report) -> Continuations:
         """All texts as trees; raises _NoTreesError for a model that does not compute them as it computes texts."""
         start, computed = self._start(prompts)
         # The last token of an answer is read, not computed.
         tails = [[*prompt[len(start.ids) :], *answer[:-1]] for prompt in prompts for answer in said]
         logprobs = np.zeros((len(prompts), len(said)))
+        done = 0
         for row in rows(tails, ROW_TOKENS):
             tree = branches([tails[number] for number in row])
             computed += len(tree.ids)
@@ -106,6 +112,8 @@ class Answers:
             # The last text of a row is furthest from the tokens that it shares.
             prompt, answer = divmod(row[-1], len(said))
             computed += self._check(prompts[prompt], said[answer], len(tree.ids), logprobs[prompt, answer])
+            done += len(row)
+            report(EVALUATING, done // len(said), len(prompts))
         return Continuations(logprobs, computed)
 
     def _start(self, prompts: Sequence[Sequence[int]]) -> tuple[Prefix, int]:

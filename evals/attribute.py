@@ -1,14 +1,15 @@
 """Which units of one text decide a local model's choice among labels: attribution by perturbing the text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel
 
 from agents.label_beliefs import LabelBeliefs
-from analyzers.attributions import METHODS, Floats, Kept
+from analyzers.attributions import METHODS, Floats, Kept, Plan
 from analyzers.errors import ExplicateError, Failed
 from analyzers.perturbations import OPERATORS
+from analyzers.progress import Report, quiet
 from analyzers.units import cut
 
 MOST_UNITS = 500
@@ -20,6 +21,8 @@ class AttributedBy(BaseModel):
 
     values: list[float]
     """[unit] how much it adds to the log-odds of the label."""
+    errors: list[float] | None
+    """[unit] standard error from the sampling of sets; None for a method that sampled none."""
     sets: int
     """Different sets of kept units that the method asked for."""
 
@@ -27,7 +30,11 @@ class AttributedBy(BaseModel):
 class Attributed(BaseModel):
     """What `explicate attribute --json` prints."""
 
-    model: str
+    model: dict[str, str]
+    """Name, source, revision and number format."""
+    prompt: str
+    """Hash of the prompt file."""
+    seed: int
     text: str
     units: list[str]
     label: str
@@ -46,7 +53,16 @@ class Attributed(BaseModel):
 
 
 def attribute(
-    beliefs: LabelBeliefs, text: str, *, methods: Sequence[str], operator: str, unit: str, most: int, label: str | None, seed: int
+    beliefs: LabelBeliefs,
+    text: str,
+    *,
+    methods: Sequence[str],
+    operator: str,
+    unit: str,
+    most: int,
+    label: str | None,
+    seed: int,
+    report: Report = quiet,
 ) -> Attributed:
     """Attribute the log-odds of a label, by default the one that the model chooses, to the units of a text.
 
@@ -68,7 +84,7 @@ def attribute(
     before = beliefs.prompt_tokens
     written = {kept: units.written({place: instead[place] for place in range(len(units)) if place not in kept}) for kept in asked}
     texts = list(dict.fromkeys([units.text, *written.values()]))
-    found = dict(zip(texts, beliefs.logprobs(texts), strict=True))
+    found = dict(zip(texts, beliefs.logprobs(texts, report=report), strict=True))
     known = {text: value for text, value in found.items() if not isinstance(value, Failed)}
     if len(known) < len(found):
         failed = next(value for value in found.values() if isinstance(value, Failed))
@@ -76,18 +92,25 @@ def attribute(
     at = int(np.argmax(known[units.text])) if label is None else beliefs.labels.index(label)
     odds = {kept: _log_odds(known[text], at) for kept, text in written.items()}
     return Attributed(
-        model=beliefs.name,
+        model=dict(beliefs.model),
+        prompt=beliefs.prompt,
+        seed=seed,
         text=text,
         units=list(units.texts),
         label=beliefs.labels[at],
         probabilities={name: float(np.exp(value)) for name, value in zip(beliefs.labels, known[units.text], strict=True)},
         label_mass=beliefs.mass(units.text),
         operator=operator,
-        methods={name: AttributedBy(values=plan.values(odds).tolist(), sets=len(set(plan.sets))) for name, plan in plans.items()},
+        methods={name: _by(plan, odds) for name, plan in plans.items()},
         sets_asked=len(asked),
         texts_evaluated=len(texts),
         prompt_tokens=beliefs.prompt_tokens - before,
     )
+
+
+def _by(plan: Plan, odds: Mapping[Kept, float]) -> AttributedBy:
+    errors = plan.errors(odds)
+    return AttributedBy(values=plan.values(odds).tolist(), errors=None if errors is None else errors.tolist(), sets=len(set(plan.sets)))
 
 
 def _log_odds(logprobs: Floats, at: int) -> float:

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evals.attribute import Attributed
+    from evals.attribute import Attributed, AttributedBy
 
-BAR = 8
+BAR = 5
 """Width of a bar, in characters."""
 LITTLE_MASS = 0.1
 """Below it the model was about to write something else than a label."""
@@ -21,24 +21,28 @@ def show_attribution(found: "Attributed") -> None:
 
     console = Console(emoji=False)
     chances = ", ".join(f"{plain(label)} {p:.2f}" for label, p in found.probabilities.items())
-    console.print(f"{plain(found.model)} chooses among: {chances}. What each unit adds to the log-odds of [b]{plain(found.label)}[/]:")
+    console.print(
+        f"{plain(found.model['name'])} chooses among: {chances}. What each unit adds to the log-odds of [b]{plain(found.label)}[/]:"
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("unit", overflow="fold")
     for name in found.methods:
         table.add_column(name, no_wrap=True)
     largest = {name: max(map(abs, by.values), default=0.0) for name, by in found.methods.items()}
     for place, unit in enumerate(found.units):
-        table.add_row(plain(unit), *(_cell(by.values[place], largest[name]) for name, by in found.methods.items()))
+        table.add_row(plain(unit), *(_cell(by, place, largest[name]) for name, by in found.methods.items()))
     console.print(table)
     if found.label_mass < LITTLE_MASS:
         console.print(f"[yellow]The model gives all labels together {found.label_mass:.1%}: it was about to write something else.[/]")
     console.print(
         f"{found.texts_evaluated} different texts evaluated for {found.sets_asked} asked, units taken away by {found.operator}; "
-        f"{found.prompt_tokens:,} tokens computed."
+        f"{found.prompt_tokens:,} tokens computed; ± is the standard error from the sampling of texts."
     )
 
 
-def _cell(value: float, largest: float) -> str:
+def _cell(by: "AttributedBy", place: int, largest: float) -> str:
+    value = by.values[place]
+    error = "" if by.errors is None else f"[dim]±{by.errors[place]:.2f}[/] "
     width = round(BAR * abs(value) / largest) if largest else 0
     colour = "blue" if value > 0 else "dark_orange"
-    return f"{value:+.2f} [{colour}]{'█' * width}[/]"
+    return f"{value:+.2f} {error}[{colour}]{'█' * width}[/]"

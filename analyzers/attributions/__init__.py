@@ -13,7 +13,7 @@ import numpy.typing as npt
 from analyzers.folder import Folder
 from analyzers.units import Kept
 
-__all__ = ["METHODS", "Floats", "Kept", "Method", "Plan"]
+__all__ = ["METHODS", "RESAMPLES", "Floats", "Kept", "Method", "Plan"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,8 +28,14 @@ class Plan(Protocol):
     def values(self, of: Mapping[Kept, float]) -> Floats:
         """[unit] from the values of all sets of the plan."""
 
+    def errors(self, of: Mapping[Kept, float]) -> Floats | None:
+        """[unit] standard errors from the sampling of sets; None where nothing is sampled."""
+
 
 Method = Callable[[int, int, np.random.Generator], Plan]
 """Plans for (number of units, most sets that it may ask for, draws)."""
+
+RESAMPLES = 200
+"""Bootstrap draws behind a standard error."""
 
 METHODS: Folder[Method] = Folder("analyzers.attributions", "method")

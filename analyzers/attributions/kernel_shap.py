@@ -13,7 +13,7 @@ from math import comb
 
 import numpy as np
 
-from analyzers.attributions import METHODS, Floats, Kept
+from analyzers.attributions import METHODS, RESAMPLES, Floats, Kept
 
 
 @METHODS.add("kernel-shap")
@@ -22,37 +22,53 @@ class KernelShap:
 
     def __init__(self, units: int, most: int, rng: np.random.Generator) -> None:
         self._all = frozenset(range(units))
-        self._weights: Mapping[Kept, float]
+        self._drawn: Counter[Kept] = Counter()
+        """How often each set was drawn that was; its complement as often."""
         if units < 2 or 2**units <= max(most, 4 * units + 2):
-            proper = [frozenset(some) for size in range(1, units) for some in combinations(range(units), size)]
-            self._weights = {kept: _weight(units, len(kept)) for kept in proper}
+            taken = [frozenset(some) for size in range(1, units) for some in combinations(range(units), size)]
         else:
-            self._weights = self._drawn(units, max(most - 2, 4 * units), rng)
+            taken = [kept for unit in range(units) for kept in (frozenset({unit}), self._all - {unit})]
+            self._draw(units, max(most - 2, 4 * units) - len(taken), rng)
+        self._taken = {kept: _weight(units, len(kept)) for kept in taken}
 
-    def _drawn(self, units: int, most: int, rng: np.random.Generator) -> Mapping[Kept, float]:
-        outer = [kept for unit in sorted(self._all) for kept in (frozenset({unit}), self._all - {unit})]
+    def _draw(self, units: int, most: int, rng: np.random.Generator) -> None:
         sizes = np.arange(2, units - 1)
         share = 1 / (sizes * (units - sizes))
-        drawn: Counter[Kept] = Counter()
-        while len(outer) + len(drawn) + 2 <= most:
+        while len(self._drawn) + 2 <= most:
             kept = frozenset(rng.choice(units, size=rng.choice(sizes, p=share / share.sum()), replace=False).tolist())
-            drawn.update((kept, self._all - kept))
-        # In units of one draw: the draws stand for the whole weight of their sizes.
-        drawn_weight = share.sum() / drawn.total()
-        return {**dict.fromkeys(outer, 1 / (units - 1) / units), **{kept: count * drawn_weight for kept, count in drawn.items()}}
+            self._drawn.update((kept, self._all - kept))
 
     @property
     def sets(self) -> Sequence[Kept]:
-        return [frozenset(), self._all, *self._weights]
+        return [frozenset(), self._all, *self._taken, *self._drawn]
 
     def values(self, of: Mapping[Kept, float]) -> Floats:
+        return self._fitted(of, np.array(list(self._drawn.values()), np.float64))
+
+    def errors(self, of: Mapping[Kept, float]) -> Floats | None:
+        if not self._drawn:
+            return None
+        # A set and its complement were drawn together, and are drawn together again; they stand side by side.
+        pairs = np.array(list(self._drawn.values()), np.float64).reshape(-1, 2)[:, 0]
+        rng = np.random.default_rng(0)
+        again = rng.multinomial(int(pairs.sum()), pairs / pairs.sum(), size=RESAMPLES)
+        return np.asarray(np.std([self._fitted(of, np.repeat(counts, 2)) for counts in again], axis=0, ddof=1))
+
+    def weights(self, counts: Floats) -> dict[Kept, float]:
+        """Of all sets but the two ends, where the drawn ones were drawn so often: together they have the weight of their sizes."""
+        units = len(self._all)
+        whole = sum((units - 1) / (size * (units - size)) for size in range(2, units - 1))
+        return self._taken | {kept: whole * float(count) / counts.sum() for kept, count in zip(self._drawn, counts, strict=True)}
+
+    def _fitted(self, of: Mapping[Kept, float], counts: Floats) -> Floats:
         none, everything = of[frozenset()], of[self._all]
         units = len(self._all)
         if units < 2:
             return np.full(units, everything - none)
-        x = np.array([[float(unit in kept) for unit in range(units)] for kept in self._weights])
-        y = np.array([of[kept] for kept in self._weights]) - none
-        root = np.sqrt(np.array(list(self._weights.values()), np.float64))
+        weights = self.weights(counts)
+        x = np.array([[float(unit in kept) for unit in range(units)] for kept in weights])
+        y = np.array([of[kept] for kept in weights]) - none
+        root = np.sqrt(np.array(list(weights.values()), np.float64))
         # The last value is what the others leave of the whole difference.
         left = y - x[:, -1] * (everything - none)
         free, *_ = np.linalg.lstsq((x[:, :-1] - x[:, -1:]) * root[:, None], left * root, rcond=None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from analyzers.attributions import METHODS, Floats, Kept
+from analyzers.attributions import METHODS, RESAMPLES, Floats, Kept
 
 WIDTH = 25.0
 
@@ -25,9 +25,19 @@ class Lime:
         self.sets: Sequence[Kept] = [everything, *(everything - set(out) for out in drawn)]
 
     def values(self, of: Mapping[Kept, float]) -> Floats:
+        return self._fitted(of, np.ones(len(self.sets)))
+
+    def errors(self, of: Mapping[Kept, float]) -> Floats | None:
+        # The whole text was not drawn, and stays.
+        rng, drawn = np.random.default_rng(0), len(self.sets) - 1
+        again = rng.multinomial(drawn, np.full(drawn, 1 / drawn), size=RESAMPLES)
+        return np.asarray(np.std([self._fitted(of, np.append(1.0, counts)) for counts in again], axis=0, ddof=1))
+
+    def _fitted(self, of: Mapping[Kept, float], counts: Floats) -> Floats:
+        """[unit] with every set counted so often."""
         x = np.array([[float(unit in kept) for unit in range(self._units)] for kept in self.sets])
         # Cosine of a 0/1 vector with the vector of ones.
         distance = 100 * (1 - np.sqrt(x.sum(axis=1) / self._units))
-        weight = np.sqrt(np.exp(-(distance**2) / WIDTH**2))
+        weight = counts * np.sqrt(np.exp(-(distance**2) / WIDTH**2))
         fitted = Ridge(alpha=1.0).fit(x, np.array([of[kept] for kept in self.sets]), sample_weight=weight)
         return np.asarray(fitted.coef_, np.float64)

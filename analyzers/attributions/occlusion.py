@@ -20,3 +20,6 @@ class Occlusion:
 
     def values(self, of: Mapping[Kept, float]) -> Floats:
         return np.array([of[self._all] - of[self._all - {unit}] for unit in sorted(self._all)])
+
+    def errors(self, of: Mapping[Kept, float]) -> Floats | None:  # noqa: ARG002
+        return None

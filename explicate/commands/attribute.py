@@ -63,6 +63,7 @@ def attribute(
             most=budget,
             label=label.strip() if label else None,
             seed=seed,
+            report=report,
         )
     if json:
         show_json(found.model_dump(mode="json"))

@@ -114,10 +114,37 @@ def test_a_budget_that_is_too_small_gets_what_the_method_needs(method: str, unit
 def test_drawn_sets_weigh_what_the_kernel_says() -> None:
     """Single units and their complements have their share of the whole weight, however few sets are drawn beside them."""
     plan = METHODS.get("kernel-shap")(50, 210, np.random.default_rng(0))
-    weights: Mapping[Kept, float] = plan._weights  # type: ignore[attr-defined]
+    weights: Mapping[Kept, float] = plan.weights(np.array(list(plan._drawn.values()), float))  # type: ignore[attr-defined]
     outer = sum(weight for kept, weight in weights.items() if len(kept) in (1, 49))
     exact_share = (2 / 49) / sum(1 / (size * (50 - size)) for size in range(1, 50))
     assert outer / sum(weights.values()) == pytest.approx(exact_share)
+
+
+@pytest.mark.parametrize("method", ["shapley", "kernel-shap", "lime"])
+def test_the_standard_errors_are_the_spread_over_seeds(method: str) -> None:
+    rng = np.random.default_rng(7)
+    weights, noise = rng.normal(size=9).tolist(), {}
+
+    def value(kept: Kept) -> float:
+        # Weights and a pair, and something that no sum of weights explains, the same for a set each time.
+        return float(planted(weights, (0, 1, 2.0))(kept) + noise.setdefault(kept, rng.normal()))
+
+    values, errors = [], []
+    for seed in range(40):
+        plan = METHODS.get(method)(9, 120, np.random.default_rng(seed))
+        table = {kept: value(kept) for kept in plan.sets}
+        found = plan.errors(table)
+        assert found is not None
+        values.append(plan.values(table))
+        errors.append(found)
+    spread = np.std(values, axis=0, ddof=1).mean()
+    assert np.mean(errors) == pytest.approx(spread, rel=0.35)
+
+
+def test_what_samples_nothing_has_no_standard_error() -> None:
+    for method, most in (("occlusion", 100), ("kernel-shap", 64)):
+        plan = METHODS.get(method)(6, most, np.random.default_rng(0))
+        assert plan.errors(dict.fromkeys(plan.sets, 1.0)) is None
 
 
 def test_an_unknown_method_is_named() -> None:

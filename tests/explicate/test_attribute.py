@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
-from evals.attribute import Attributed
+from evals.attribute import Attributed, AttributedBy
 from explicate.cli import app
 
 
@@ -36,6 +36,11 @@ def test_json_is_one_object(arguments: list[str]) -> None:
     found = Attributed.model_validate(json.loads(call(arguments, "--json").stdout))
     assert set(found.methods) == {"occlusion", "shapley"}
     assert all(len(by.values) == len(found.units) for by in found.methods.values())
+    assert found.methods["occlusion"].errors is None
+    assert len(found.methods["shapley"].errors or ()) == len(found.units)
+    documented = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    line = next(line for line in documented.splitlines() if line.startswith("| `explicate attribute` |"))
+    assert all(f"`{key}`" in line for key in (*Attributed.model_fields, *AttributedBy.model_fields, *found.model))
 
 
 def test_a_wrong_name_is_told_before_a_model_is_loaded(arguments: list[str]) -> None:
