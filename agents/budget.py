@@ -2,12 +2,16 @@
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from agents.llm import Request, Usage
+from agents.llm import Choice, Request, Usage
 from agents.prices import Price
 from analyzers.errors import ExplicateError, LimitReached, ProviderError
+
+TOGETHER = 64
+"""Choices of which a forecast takes the common beginning to be computed once: fewer than are handed over at once, so that those of
+another question among them cost little."""
 
 
 @dataclass
@@ -75,18 +79,35 @@ def _tokens_at_most(text: str) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / 2)
 
 
+def _together(choices: Sequence[Choice]) -> int:
+    """Tokens that choices take more, or less where this is below 0, when they are computed together than by themselves."""
+    texts = ["".join(message.content for message in choice.messages) for choice in choices]
+    # What all begin with is computed once, and one text of each size alone, too, beside a full and a last row, as a check.
+    checked = {len(text).bit_length(): estimate(choice, None).prompt_tokens for text, choice in zip(texts, choices, strict=True)}
+    return 2 * sum(checked.values()) - (len(texts) - 1) * _tokens_at_most(_begun_alike(min(texts), max(texts)))
+
+
+def _begun_alike(one: str, other: str) -> str:
+    """What two texts begin with; of the first and the last in order, what all begin with."""
+    return one[: next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))]
+
+
 def estimate(request: Request, price: Price | None, *, hidden_tokens: int = 0) -> Estimate:
     """Upper estimate of one call: two bytes a prompt token, and every completion token that the request allows.
 
     hidden_tokens: what a reasoning model may write beside its answer.
     """
-    if request.kind == "chat":
-        prompt = sum(_tokens_at_most(message.content) + 8 for message in request.messages) + 8
-        prompt += 0 if request.json_schema is None else _tokens_at_most(str(request.json_schema))
-        completion = request.max_tokens + hidden_tokens
-    else:
+    if request.kind == "readout":
         prompt = _tokens_at_most(request.prefix) + _tokens_at_most(request.head) + sum(map(_tokens_at_most, request.pieces)) + 1
         completion = 1
+    else:
+        prompt = sum(_tokens_at_most(message.content) + 8 for message in request.messages) + 8
+        if request.kind == "chat":
+            prompt += 0 if request.json_schema is None else _tokens_at_most(str(request.json_schema))
+            completion = request.max_tokens + hidden_tokens
+        else:
+            prompt += sum(map(_tokens_at_most, request.options))
+            completion = 1
     return Estimate(1, prompt, completion, 0.0 if price is None else price.usd(prompt, completion))
 
 
@@ -122,7 +143,8 @@ class Budget:
     def admit(self, name: str, price: Price | None, *, lanes: int = 1, hidden_tokens: int = 0, shares: bool = False) -> None:
         """Make a model known; raises ProviderError where money is limited and the model's price is not known.
 
-        lanes: calls that go on at the same time; hidden_tokens: as in `estimate`; shares: computes the prefix of readouts once for all.
+        lanes: calls that go on at the same time; hidden_tokens: as in `estimate`; shares: computes once what several
+        readouts or choices begin with.
         """
         if price is None and self.max_usd is not None:
             raise ProviderError(
@@ -208,15 +230,24 @@ class Budget:
     def forecast(self, name: str, requests: Iterable[Request]) -> Forecast:
         """What requests to come will take of a model at most, by the estimates that limits are held against, and how long that takes.
 
+        A model of this machine that computes every text by itself (analyzers.answers) takes more for choices than is forecast.
         usd is None for a model without a known price; seconds are None until a call of this model has been timed.
         """
         model = self._models[name]
         total, computed = Estimate(), set[str]()
+        choices: dict[tuple[str, ...], list[Choice]] = {}
         for request in requests:
             total += estimate(request, model.price, hidden_tokens=model.hidden_tokens)
-            if model.shares and request.kind == "readout":
+            if not model.shares:
+                continue
+            if request.kind == "readout":
                 total += Estimate(prompt_tokens=-_tokens_at_most(request.prefix) if request.prefix in computed else 0)
                 computed.add(request.prefix)
+            elif request.kind == "choice":
+                choices.setdefault(request.options, []).append(request)
+        for asked in choices.values():
+            for at in range(0, len(asked), TOGETHER):
+                total += Estimate(prompt_tokens=_together(asked[at : at + TOGETHER]))
         usd = None if model.price is None else model.price.usd(total.prompt_tokens, total.completion_tokens)
         seconds = model.spent.seconds / model.spent.made * total.calls / model.lanes if model.spent.made else None
         return Forecast(total.calls, total.prompt_tokens, total.completion_tokens, usd, seconds)

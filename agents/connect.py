@@ -4,9 +4,10 @@ import asyncio
 import difflib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agents.budget import Budget
@@ -28,8 +29,9 @@ OPENAI_KEY = "OPENAI_API_KEY"
 NO_KEY = "none"
 """Sent to a server of the user's own where the environment holds no key."""
 
-LOCAL_BATCH = 16
-"""Requests that the local model is handed at once: enough to share a prefix, few enough to lose little when killed."""
+LOCAL_BATCH: Mapping[str, int] = MappingProxyType({"chat": 16, "readout": 16, "choice": 256})
+"""Requests that the local model is handed at once: enough to share a prefix, or all perturbations of a text, few enough to lose little
+when killed."""
 
 _KEY_LENGTH = 16
 """Characters; a shorter value in the environment is taken for a setting rather than for a provider's key."""
@@ -51,13 +53,15 @@ async def connect(
     price: Price | None = None,
     report: Report = quiet,
     sleep: Sleep = asyncio.sleep,
+    dtype: str = "auto",
+    device: str = "auto",
 ) -> Metered:
     """Connect to the language model that `spec` names, find out what it can do, and return it with everything around its calls.
 
     spec: `local:NAME`, `echo:MODEL`, `scripted:FILE` or `PROVIDER:MODEL`. base_url: an OpenAI-compatible server, for `openai:` and
     `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of
     one call. price: in place of the listed one. report: told how the fetching and loading of a local model goes. sleep: waits between
-    tries.
+    tries. dtype, device: of a local model, as in Engine.load.
 
     Raises ProviderError for what the user can mend (unknown form, no key, wrong key, unreachable, unable), LimitReached where the
     budget does not even allow to ask what the model can do. Close what it returns.
@@ -74,9 +78,8 @@ async def connect(
     if provider == "local":
         from agents.providers.local import LocalLLM
 
-        return Metered(
-            LocalLLM(spec, report=report), budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, shares=True, on_call=on_call
-        )
+        local = LocalLLM(spec, dtype=dtype, device=device, report=report)
+        return Metered(local, budget=budget, cache=cache, price=FREE, batch=LOCAL_BATCH, shares=True, on_call=on_call)
     if provider == "scripted":
         from agents.providers.scripted import ScriptedLLM
 

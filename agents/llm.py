@@ -1,7 +1,8 @@
 """A language model as the rest of the project sees it: one async method, typed requests and replies.
 
-Two requests exist. `Chat` is a conversation. `Readout` is teacher-forced: a text in pieces, and the log-probabilities of some
-options right after some of the pieces, which is what the all-at-once simulator needs. A provider says in `capabilities` which it can do.
+Three requests exist. `Chat` is a conversation. `Readout` is teacher-forced: a text in pieces, and the log-probabilities of some
+options right after some of the pieces, which is what the all-at-once simulator needs. `Choice` is a conversation that breaks off where
+an answer would come, and how likely given answers are there. A provider says in `capabilities` which it can do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from analyzers.errors import Failed
 from analyzers.whole_text import whole_text
 
-Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout"]
+Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout", "choice"]
 
 
 class _Frozen(BaseModel):
@@ -56,7 +57,16 @@ class Readout(_Frozen):
     """Each a single token."""
 
 
-Request = Annotated[Chat | Readout, Field(discriminator="kind")]
+class Choice(_Frozen):
+    """A conversation that breaks off where an answer would come, and the answers whose probabilities are read there."""
+
+    kind: Literal["choice"] = "choice"
+    messages: tuple[Message, ...]
+    options: tuple[str, ...]
+    """Each over all its tokens, however many, so that answers of one word and of several compare."""
+
+
+Request = Annotated[Chat | Readout | Choice, Field(discriminator="kind")]
 
 
 Written = Annotated[str, AfterValidator(whole_text)]
@@ -100,7 +110,16 @@ class ReadoutReply(_Frozen):
     usage: Usage = Usage()
 
 
-Reply = Annotated[ChatReply | ReadoutReply, Field(discriminator="kind")]
+class ChoiceReply(_Frozen):
+    """How likely the answers are."""
+
+    kind: Literal["choice"] = "choice"
+    logprobs: tuple[float, ...]
+    """[option] natural logarithms over all that the model could write."""
+    usage: Usage = Usage()
+
+
+Reply = Annotated[ChatReply | ReadoutReply | ChoiceReply, Field(discriminator="kind")]
 
 
 @runtime_checkable

@@ -31,6 +31,8 @@ def judge(request: Request, reply: Reply) -> Outcome:
         if request.kind == "readout" and request.after and not any(value is not None for row in reply.logprobs for value in row):
             return Failed("ask", "missing logprobs: the endpoint returned none of the options at any position")
         return reply
+    if reply.kind == "choice":
+        return reply
     if reply.finish == "refusal":
         return Failed("ask", f"refused: {' '.join(reply.text.split())[:200]}")
     if reply.finish == "content_filter":
@@ -46,8 +48,8 @@ def judge(request: Request, reply: Reply) -> Outcome:
 
 def needs(request: Request) -> set[Capability]:
     """What a language model must be able to do to answer."""
-    if request.kind == "readout":
-        return {"readout"}
+    if request.kind != "chat":
+        return {request.kind}
     needed: set[Capability] = {"chat"}
     if request.messages and request.messages[-1].role == "assistant":
         needed.add("prefill")
@@ -76,7 +78,7 @@ class Metered:
         cache: ReplyCache | None,
         price: Price | None,
         lanes: int = 1,
-        batch: int = 1,
+        batch: Mapping[str, int] | None = None,
         timeout: float | None = None,
         hidden_tokens: int = 0,
         shares: bool = False,
@@ -84,8 +86,8 @@ class Metered:
         on_call: OnCall | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """lanes: calls at the same time; batch: requests handed to `base` in one call; timeout: seconds for one try of one call;
-        hidden_tokens and shares: as in `Budget.admit`."""
+        """lanes: calls at the same time; batch: by kind, requests handed to `base` in one call, 1 where not named; timeout: seconds for
+        one try of one call; hidden_tokens and shares: as in `Budget.admit`."""
         budget.admit(base.name, price, lanes=lanes, hidden_tokens=hidden_tokens, shares=shares)
         self.name = base.name
         self.identity: Mapping[str, str] = base.identity
@@ -95,7 +97,7 @@ class Metered:
         self._cache = cache
         self._price = price
         self._lanes = asyncio.Semaphore(lanes)
-        self._batch = batch
+        self._batch = batch or {}
         self._timeout = timeout
         self._hidden_tokens = hidden_tokens
         self._redact = redact
@@ -130,7 +132,7 @@ class Metered:
             self._check(request)
             fresh[key] = request
         first = set(fresh)
-        for chunk in self._chunks(list(dict.fromkeys(keys)), fresh):
+        for chunk in self._chunks(dict(zip(keys, requests, strict=True)), fresh):
             tasks[self._start(chunk)] = None
         if tasks:
             await asyncio.wait(tasks)
@@ -139,7 +141,7 @@ class Metered:
         # By now what was wrong may have passed: a failure is not left behind because it came at a bad moment.
         late = {key: request for key, request in fresh.items() if _given_up(known[key])}
         if late:
-            again = [self._start(chunk, last=True) for chunk in self._chunks(list(late), late)]
+            again = [self._start(chunk, last=True) for chunk in self._chunks(late, late)]
             await asyncio.wait(again)
             for task in again:
                 known.update(task.result())
@@ -166,10 +168,13 @@ class Metered:
             lacks, offers = ", ".join(sorted(lacking)), ", ".join(sorted(self.capabilities))
             raise ProviderError(f"{self.name!r} cannot do what is asked of it ({lacks}); it offers {offers}: name another model")
 
-    def _chunks(self, keys: Sequence[str], fresh: Mapping[str, Request]) -> list[dict[str, Request]]:
-        """The fresh requests in batches that are cut from all of them, so that no batch changes with the batches that are known."""
-        batches = (keys[start : start + self._batch] for start in range(0, len(keys), self._batch))
-        chunks = ({key: fresh[key] for key in batch if key in fresh} for batch in batches)
+    def _chunks(self, requests: Mapping[str, Request], fresh: Mapping[str, Request]) -> list[dict[str, Request]]:
+        """The fresh requests in batches of one kind that are cut from all of them, so that no batch changes with what is known."""
+        chunks = []
+        for kind in dict.fromkeys(request.kind for request in requests.values()):
+            keys = [key for key, request in requests.items() if request.kind == kind]
+            size = self._batch.get(kind, 1)
+            chunks += [{key: fresh[key] for key in keys[at : at + size] if key in fresh} for at in range(0, len(keys), size)]
         return [chunk for chunk in chunks if chunk]
 
     def _start(self, chunk: Mapping[str, Request], *, last: bool = False) -> asyncio.Task[dict[str, Outcome]]:

@@ -19,7 +19,7 @@ from analyzers.branches import Branches, Ids, branches, rows, shared
 from analyzers.engine import Engine
 from analyzers.errors import Failed
 from analyzers.mixed import wide_product
-from analyzers.prefixes import CHUNK, Prefix
+from analyzers.prefixes import CHUNK, EMPTY, Prefix
 from analyzers.progress import Report, quiet
 
 EVALUATING = "evaluate texts"
@@ -111,7 +111,7 @@ class Answers:
                 logprobs[divmod(number, len(said))] += logprob
             # The last text of a row is furthest from the tokens that it shares.
             prompt, answer = divmod(row[-1], len(said))
-            computed += self._check(prompts[prompt], said[answer], len(tree.ids), logprobs[prompt, answer])
+            computed += self._check(start, prompts[prompt], said[answer], len(tree.ids), logprobs[prompt, answer])
             done += len(row)
             report(EVALUATING, done // len(said), len(prompts))
         return Continuations(logprobs, computed)
@@ -145,11 +145,12 @@ class Answers:
             # A model that takes no positions, or only masks of texts.
             raise _NoTreesError from error
 
-    def _alone(self, prompt: Sequence[int], answer: Sequence[int]) -> float:
-        """One answer after one text, computed by themselves."""
-        ids = [*prompt, *answer[:-1]]
-        places = np.arange(len(prompt) - 1, len(ids))
-        found = self._read(places, input_ids=self._engine.tensor([ids]), use_cache=False)
+    def _alone(self, prompt: Sequence[int], answer: Sequence[int], start: Prefix = EMPTY) -> float:
+        """One answer after one text, computed by themselves behind what is kept of the prompt's start."""
+        ids = [*prompt[len(start.ids) :], *answer[:-1]]
+        places = np.arange(len(ids) - len(answer), len(ids))
+        kept = {"past_key_values": start.reading(1)} if start.ids else {}
+        found = self._read(places, input_ids=self._engine.tensor([ids]), use_cache=bool(kept), **kept)
         return float(found[range(len(answer)), list(answer)].sum())
 
     def _read(self, places: Ids, **inputs: Any) -> Tensor:
@@ -158,13 +159,16 @@ class Answers:
             output = self._engine.model(**inputs, logits_to_keep=self._engine.tensor(places.tolist()))
         return F.log_softmax(output.logits[0].float(), dim=-1)
 
-    def _check(self, prompt: Sequence[int], answer: Sequence[int], row: int, logprob: float) -> int:
-        """Compare a log-probability with that of the text alone, once for texts and rows about as long; the tokens computed for it."""
+    def _check(self, start: Prefix, prompt: Sequence[int], answer: Sequence[int], row: int, logprob: float) -> int:
+        """Compare a log-probability with that of the text alone, once for texts and rows about as long; the tokens computed for it.
+
+        The text is computed behind the prefix, which the model computed with positions and masks of its own.
+        """
         sizes = (len(prompt).bit_length(), row.bit_length())
         if sizes in self._checked:
             return 0
-        close = abs(self._alone(prompt, answer) - logprob) <= len(answer) * TOLERANCE[self._engine.computes_in]
+        close = abs(self._alone(prompt, answer, start) - logprob) <= len(answer) * TOLERANCE[self._engine.computes_in]
         if not close:  # also where one of them is no number
             raise _NoTreesError
         self._checked.add(sizes)
-        return len(prompt) + len(answer) - 1
+        return len(prompt) - len(start.ids) + len(answer) - 1

@@ -106,11 +106,11 @@ def _read(path: Path, root: Path, alone: bool) -> Iterator[Document]:
     elif alone:
         yield from _sections(path)
     else:
-        yield Document(name, path.stem, "".join(text for _, text in _lines(path)))
+        yield Document(name, path.stem, "".join(text for _, text in text_lines(path)))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text, line end included, of every line; a CorpusError names the first byte that is no text."""
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text, line end included, of every line, unpacked; a CorpusError names the first byte that is no text."""
     offset = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -134,7 +134,7 @@ def _sections(path: Path) -> Iterator[Document]:
     title = heading = path.stem
     words = n = 0
     blank = False
-    for _, line in _lines(path):
+    for _, line in text_lines(path):
         is_heading = _HEADING.match(line) is not None
         # Never before a blank line: what is left of the file could be nothing else, and that is no document.
         if line.strip() and ((words >= SECTION_WORDS and (is_heading or blank)) or words >= 2 * SECTION_WORDS):
@@ -152,7 +152,7 @@ def _sections(path: Path) -> Iterator[Document]:
 
 
 def _json_lines(path: Path, prefix: str) -> Iterator[Document]:
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         where = f"{str(path)!r} line {number}"
@@ -180,9 +180,22 @@ def _document(record: Mapping[str, Any], column: str, where: str, prefix: str, n
 
 
 def _dataset(source: str) -> Iterator[Document]:
+    *_, column = dataset_parts(source)
+    for number, record in enumerate(dataset_rows(source)):
+        yield _document(record, column, f"{source!r} row {number}", "", number)
+
+
+def dataset_parts(source: str) -> tuple[str, str, str, str]:
+    """Dataset, config, split and column of `hf:<dataset>[:config][:split][:column]`, empty where left out; raises CorpusError."""
     name, config, split, column, *more = (source.removeprefix("hf:") + ":::").split(":")
     if not name or any(more):
         raise CorpusError(f"{source!r} names no dataset; write hf:<dataset>[:config][:split][:column], parts may be empty")
+    return name, config, split, column
+
+
+def dataset_rows(source: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of `hf:<dataset>[:config][:split]`, by default of the split train, one after the other; raises CorpusError."""
+    name, config, split, _ = dataset_parts(source)
     try:
         import datasets
     except ImportError:
@@ -191,8 +204,7 @@ def _dataset(source: str) -> Iterator[Document]:
         ) from None
     try:
         rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
-        for number, record in enumerate(rows):
-            yield _document(record, column, f"{source!r} row {number}", "", number)
+        yield from rows
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CorpusError(f"dataset {source!r} cannot be read: {reason}; check dataset, config and split, and the connection") from None

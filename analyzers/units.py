@@ -1,4 +1,4 @@
-"""A text cut into what is perturbed: words or sentences, with everything between them kept."""
+"""A text cut into what is perturbed: words, phrases or sentences, with everything between them kept."""
 
 import re
 import unicodedata
@@ -24,6 +24,16 @@ _WORD = re.compile(
     rf"|[^\w\s](?:[{_JOINED}{_MARKS}]|(?<=\u200d)[^\w\s])*"
 )
 _SIGN = re.compile(f"[{_UNSPACED}]")
+_PARAGRAPH = re.compile(r"\n\s*\n")
+_PAUSES = frozenset(",;!?…,、。，！？；：．｡､،؛؟۔।॥։՝።፣፤፥፡၊။។")
+"""Commas and sentence ends that part phrases whatever stands around them."""
+_HYPHENS = "-\u2010\u2011"
+_RANGES = "\u2012–〜"
+"""Dashes that join numbers: 1914–1918."""
+_LOW_QUOTES = "„‚"
+"""Unicode calls them brackets."""
+_ATTACHED = "%‰#@&§"
+"""Unicode calls them punctuation, but they say something: 50%, #1."""
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…](?=[\"'”’)\]]*\s)[\"'”’)\]]*|[。！？]+|\n\s*\n|\Z)", re.DOTALL)
 
 
@@ -90,7 +100,44 @@ def sentences(text: str) -> Units:
     return Units(text, tuple((start, start + len(text[start:end].rstrip())) for start, end in found))
 
 
-CUTS: Mapping[str, Callable[[str], Units]] = MappingProxyType({"word": words, "spaced": spaced, "sentence": sentences})
+def phrases(text: str) -> Units:
+    """Stretches between commas, semicolons, colons, dashes, brackets, the ends of sentences and of paragraphs.
+
+    A phrase neither begins nor ends with a punctuation mark or a space. A text that has nothing else is one phrase.
+    """
+    spans: list[tuple[int, int]] = []
+    begun, at = False, 0
+    for start, end in words(text).spans:
+        begun = begun and not _PARAGRAPH.search(text, at, start)
+        if end - start > 1 or text[start] in _ATTACHED or not unicodedata.category(text[start]).startswith("P"):
+            spans.append((spans.pop()[0] if begun else start, end))
+            begun = True
+        else:
+            begun = begun and not _parts(text, start)
+        at = end
+    if not spans and text.strip():
+        spans = [(len(text) - len(text.lstrip()), len(text.rstrip()))]
+    return Units(text, tuple(spans))
+
+
+def _parts(text: str, at: int) -> bool:
+    """Whether the punctuation mark there stands between two phrases."""
+    sign, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
+    match unicodedata.category(sign):
+        case "Pd" if sign in _HYPHENS:
+            return not (before.isalnum() and after.isalnum())
+        case "Pd":
+            return sign not in _RANGES or not (before.isdigit() and after.isdigit())
+        case "Ps" | "Pe":
+            return sign not in _LOW_QUOTES
+    if sign == ".":
+        return before.isalnum() or not after.isalnum()
+    if sign == ":":
+        return after != "/" and not (before.isdigit() and after.isdigit())
+    return sign in _PAUSES
+
+
+CUTS: Mapping[str, Callable[[str], Units]] = MappingProxyType({"word": words, "spaced": spaced, "span": phrases, "sentence": sentences})
 
 
 def cut(text: str, unit: str) -> Units:

@@ -1,19 +1,25 @@
-"""Which units of one text decide a local model's choice among labels: attribution by perturbing the text."""
+"""Which units of one text decide a model's choice among labels: attribution by perturbing the text, or the demonstrations before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel
 
-from agents.label_beliefs import LabelBeliefs
-from analyzers.attributions import METHODS, Floats, Kept, Plan
+from agents.beliefs import Belief, Question, Reader, believe
+from agents.llm import LLM
+from agents.self_explanations import ASK, Asking, ask
+from analyzers.attributions import METHODS, Kept, Plan
 from analyzers.errors import ExplicateError, Failed
-from analyzers.perturbations import OPERATORS
-from analyzers.progress import Report, quiet
-from analyzers.units import cut
+from analyzers.units import Units, cut
+from evals.audit.truth import Perturbed
 
 MOST_UNITS = 500
 """A longer text would take hours, and most of its words would not matter."""
+PAIRED_UNITS = 60
+"""Units of which all pairs are taken away, for interactions."""
 
 
 class AttributedBy(BaseModel):
@@ -27,24 +33,37 @@ class AttributedBy(BaseModel):
     """Different sets of kept units that the method asked for."""
 
 
+class Interaction(BaseModel):
+    """What two units do together beyond what each does alone: v(all) - v(without one) - v(without the other) + v(without both)."""
+
+    units: tuple[int, int]
+    value: float
+
+
 class Attributed(BaseModel):
     """What `explicate attribute --json` prints."""
 
     model: dict[str, str]
-    """Name, source, revision and number format."""
+    """What identifies it: provider, model, revision, number format, address."""
     prompt: str
     """Hash of the prompt file."""
     seed: int
     text: str
     units: list[str]
     label: str
-    """Whose log-odds are attributed."""
+    """Whose value is attributed."""
+    belief: str
+    """logprobs, samples or stated: how the probabilities were found."""
+    value: Literal["log-odds", "probability"]
+    """What is attributed: log-odds against the other labels where probabilities are read, else the probability itself."""
     probabilities: dict[str, float]
     """Of the labels, on the whole text; they sum to 1."""
-    label_mass: float
-    """Probability that the model answers with any of the labels at all."""
+    label_mass: float | None
+    """Probability that the model answers with any of the labels at all; None where that is not known."""
     operator: str
     methods: dict[str, AttributedBy]
+    interactions: list[Interaction] | None = None
+    """Of every two units, largest first; None where they were not asked for."""
     sets_asked: int
     """Different sets of every method, added up."""
     texts_evaluated: int
@@ -52,8 +71,10 @@ class Attributed(BaseModel):
     prompt_tokens: int
 
 
-def attribute(
-    beliefs: LabelBeliefs,
+async def attribute(
+    llm: LLM,
+    reader: Reader,
+    asking: Asking,
     text: str,
     *,
     methods: Sequence[str],
@@ -62,57 +83,103 @@ def attribute(
     most: int,
     label: str | None,
     seed: int,
-    report: Report = quiet,
+    interactions: bool = False,
 ) -> Attributed:
-    """Attribute the log-odds of a label, by default the one that the model chooses, to the units of a text.
+    """Attribute a model's belief in a label, by default the one that it answers, to the units of a text or to the demonstrations before it.
 
-    most: sets of kept units that each method may ask for; equal texts are evaluated once for all methods. Raises ExplicateError for what
-    the user can mend: an unknown name, a label that is none, a text without two units or with too many.
+    unit: word, spaced, span, sentence or demonstration. most: sets of kept units that each method may ask for; equal texts are asked about
+    once for all methods. interactions: of all pairs of units, too. Raises ExplicateError for what the user can mend: an unknown name, a
+    label that is none, a text without two units or with too many; and what the model raises.
     """
-    units = cut(text, unit)
+    units, question = _perturbed(asking, text, unit, operator, seed, sure=reader.name == "stated")
     if not 1 < len(units) <= MOST_UNITS:
         raise ExplicateError(
             f"the text has {len(units)} units ({unit}); attribution needs 2 to {MOST_UNITS}: give another text, or another --unit"
         )
-    if label is not None and label not in beliefs.labels:
-        raise ExplicateError(f"{label!r} is none of the labels {', '.join(beliefs.labels)}")
-    replace = OPERATORS.get(operator)
+    if interactions and len(units) > PAIRED_UNITS:
+        raise ExplicateError(f"--interactions takes at most {PAIRED_UNITS} units, and the text has {len(units)}: give --unit sentence")
+    if label is not None and label not in asking.labels:
+        raise ExplicateError(f"{label!r} is none of the labels {', '.join(asking.labels)}")
     rng = np.random.default_rng(seed)
-    instead = {place: replace(units, place, units.texts, np.random.default_rng([seed, place])) for place in range(len(units))}
     plans = {name: METHODS.get(name)(len(units), most, rng) for name in dict.fromkeys(methods)}
-    asked: list[Kept] = [kept for plan in plans.values() for kept in dict.fromkeys(plan.sets)]
-    before = beliefs.prompt_tokens
-    written = {kept: units.written({place: instead[place] for place in range(len(units)) if place not in kept}) for kept in asked}
-    texts = list(dict.fromkeys([units.text, *written.values()]))
-    found = dict(zip(texts, beliefs.logprobs(texts, report=report), strict=True))
-    known = {text: value for text, value in found.items() if not isinstance(value, Failed)}
+    everything = frozenset(range(len(units)))
+    pairs = [everything - set(pair) for pair in combinations(range(len(units)), 2)] if interactions else []
+    alone = [everything - {at} for at in everything] if interactions else []
+    asked: list[Kept] = [kept for plan in plans.values() for kept in dict.fromkeys(plan.sets)] + pairs + alone
+    questions = {kept: question(kept) for kept in [everything, *asked]}
+    different = list(dict.fromkeys(questions.values()))
+    found = dict(zip(different, await believe(llm, reader, different), strict=True))
+    known = {asked_: belief for asked_, belief in found.items() if not isinstance(belief, Failed)}
     if len(known) < len(found):
-        failed = next(value for value in found.values() if isinstance(value, Failed))
+        failed = next(belief for belief in found.values() if isinstance(belief, Failed))
         raise ExplicateError(f"the text cannot be attributed: {failed.reason}")
-    at = int(np.argmax(known[units.text])) if label is None else beliefs.labels.index(label)
-    odds = {kept: _log_odds(known[text], at) for kept, text in written.items()}
+    whole = known[questions[everything]]
+    chosen = whole.label if label is None else label
+    if chosen is None:
+        raise ExplicateError(f"the model is undecided between {' and '.join(asking.labels)}; say with --label which one is attributed")
+    value_of = _log_odds if reader.name == "logprobs" else _probability
+    v = {kept: value_of(known[asked_], chosen) for kept, asked_ in questions.items()}
+    if not np.isfinite(list(v.values())).all():
+        raise ExplicateError(f"the text cannot be attributed: for some texts {chosen!r} is not among the likeliest answers at all")
     return Attributed(
-        model=dict(beliefs.model),
-        prompt=beliefs.prompt,
+        model=dict(llm.identity),
+        prompt=ASK.hash,
         seed=seed,
         text=text,
         units=list(units.texts),
-        label=beliefs.labels[at],
-        probabilities={name: float(np.exp(value)) for name, value in zip(beliefs.labels, known[units.text], strict=True)},
-        label_mass=beliefs.mass(units.text),
+        label=chosen,
+        belief=reader.name,
+        value="log-odds" if reader.name == "logprobs" else "probability",
+        probabilities=dict(whole.probabilities),
+        label_mass=whole.mass,
         operator=operator,
-        methods={name: _by(plan, odds) for name, plan in plans.items()},
+        methods={name: _by(plan, v) for name, plan in plans.items()},
+        interactions=_interactions(v, everything) if interactions else None,
         sets_asked=len(asked),
-        texts_evaluated=len(texts),
-        prompt_tokens=beliefs.prompt_tokens - before,
+        texts_evaluated=len(different),
+        prompt_tokens=0,
     )
 
 
-def _by(plan: Plan, odds: Mapping[Kept, float]) -> AttributedBy:
-    errors = plan.errors(odds)
-    return AttributedBy(values=plan.values(odds).tolist(), errors=None if errors is None else errors.tolist(), sets=len(set(plan.sets)))
+def _perturbed(asking: Asking, text: str, unit: str, operator: str, seed: int, *, sure: bool) -> tuple[Units, Callable[[Kept], Question]]:
+    """The units, and how the model is asked with some of them."""
+    if unit == "demonstration":
+        if operator != "delete":
+            raise ExplicateError(f"--operator {operator!r} is for units of the text; demonstrations can only be taken out: delete")
+        shown = [f"{given} ({answer})" for given, answer in asking.demonstrations]
+        ends = np.cumsum([len(each) + 1 for each in shown])
+        units = Units("\n".join(shown), tuple((int(end) - len(each) - 1, int(end) - 1) for end, each in zip(ends, shown, strict=True)))
+
+        def without(kept: Kept) -> Question:
+            left = tuple(each for number, each in enumerate(asking.demonstrations) if number in kept)
+            return ask(replace(asking, demonstrations=left), text, None, sure=sure)
+
+        return units, without
+    units = cut(text, unit)
+    perturbed = Perturbed.by(operator, units, units.texts, [seed])
+    return units, lambda kept: ask(asking, perturbed.text(kept), None, sure=sure)
 
 
-def _log_odds(logprobs: Floats, at: int) -> float:
+def _by(plan: Plan, of: Mapping[Kept, float]) -> AttributedBy:
+    errors = plan.errors(of)
+    return AttributedBy(values=plan.values(of).tolist(), errors=None if errors is None else errors.tolist(), sets=len(set(plan.sets)))
+
+
+def _interactions(v: Mapping[Kept, float], everything: Kept) -> list[Interaction]:
+    found = [
+        Interaction(units=(a, b), value=v[everything] - v[everything - {a}] - v[everything - {b}] + v[everything - {a, b}])
+        for a, b in combinations(sorted(everything), 2)
+    ]
+    return sorted(found, key=lambda each: -abs(each.value))
+
+
+def _log_odds(belief: Belief, label: str) -> float:
     """Of one label against all others together."""
-    return float(logprobs[at] - np.logaddexp.reduce(np.delete(logprobs, at)))
+    p = belief.probabilities[label]
+    others = sum(value for name, value in belief.probabilities.items() if name != label)
+    with np.errstate(divide="ignore"):
+        return float(np.log(p) - np.log(others))
+
+
+def _probability(belief: Belief, label: str) -> float:
+    return belief.probabilities[label]

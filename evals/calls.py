@@ -20,7 +20,7 @@ from analyzers.sites import Site
 from evals.label_config import Limits
 from evals.run_folder import Transcript
 
-Role = Literal["explainer", "simulator"]
+Role = Literal["explainer", "simulator", "model"]
 WITHOUT: Mapping[Role, str] = {"explainer": "template", "simulator": "lexical"}
 """What takes a language model's part and needs none."""
 
@@ -54,12 +54,13 @@ class Calls:
         """How many sites to work on at a time with this model: a local one does one thing after the other anyway."""
         return self._limits.concurrency if _is_remote(spec) else 1
 
-    async def connect(self, spec: str, role: Role) -> LLM | None:
+    async def connect(self, spec: str, role: Role, *, dtype: str = "auto", device: str = "auto") -> LLM | None:
         """The language model of that spec, to be closed under its role; None where the spec is the part that needs none.
 
-        Nothing heavy is loaded: a local model comes into memory at its first call. Raises what `agents.connect.connect` does.
+        dtype, device: of a local model, as in Engine.load. Nothing heavy is loaded: a local model comes into memory at its first call.
+        Raises what `agents.connect.connect` does.
         """
-        if spec == WITHOUT[role]:
+        if spec == WITHOUT.get(role):
             return None
         if ":" not in spec:
             raise ProviderError(f"--{role} {spec!r} is neither {WITHOUT[role]!r} nor a language model; write {WITHOUT[role]}, {FORMS}")
@@ -72,6 +73,8 @@ class Calls:
             on_call=None if self._transcript is None else self._called,
             price=None if self._limits.price is None else Price.parse(self._limits.price),
             report=self._report,
+            dtype=dtype,
+            device=device,
         )
         self._open[role] = llm
         return llm

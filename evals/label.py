@@ -4,13 +4,11 @@ Every reply of a language model is in the cache before it is used, so a run that
 is not asked again, and the rest is computed again to the same result.
 """
 
-import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
 
 from agents.explainers import EXPLAINERS, Explainer
 from agents.explanation import Explanation
@@ -25,6 +23,7 @@ from analyzers.sites import Site
 from analyzers.subject import Subject
 from evals.calls import Calls, check_base_url, doing
 from evals.code_version import code_hash
+from evals.each import Stopped, each
 from evals.forecast import forecast
 from evals.instrument import instrument
 from evals.label_artefacts import write_evidence, write_outcome
@@ -37,17 +36,6 @@ from evals.work import Work
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "openai", "langchain", "langchain-openai")
 """Those whose versions can show in the numbers."""
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Stopped(LimitReached):
-    """A limit kept some sites from being scored; what there is has been written."""
-
-    def __init__(self, message: str, results: RunResults) -> None:
-        super().__init__(message)
-        self.results = results
 
 
 @dataclass(frozen=True)
@@ -238,28 +226,3 @@ async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: i
             calibrate_shuffled=await shuffled(calibrate),
         )
     work.scores = await score_site(work.evidence, work.chosen.text, work.simulations, has_prior=has_prior, seed=seed)
-
-
-async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], what: str, report: Report, at_once: int) -> list[R | Failed]:
-    """Do something for every item, some at once, in order; a limit that is met fails the items it stops, an error stops them all."""
-    gate = asyncio.Semaphore(at_once)
-    done = 0
-
-    async def one(item: T) -> R | Failed:
-        nonlocal done
-        async with gate:
-            try:
-                return await do(item)
-            except LimitReached as limit:
-                return Failed("budget", str(limit))
-            finally:
-                done += 1
-                report(what, done, len(items))
-
-    tasks = [asyncio.create_task(one(item)) for item in items]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,6 +7,9 @@ if TYPE_CHECKING:
 
 BAR = 5
 """Width of a bar, in characters."""
+PAIRS = 5
+"""Interactions shown, the largest ones."""
+READ = {"logprobs": "label log-probabilities", "samples": "share of samples", "stated": "stated confidence"}
 LITTLE_MASS = 0.1
 """Below it the model was about to write something else than a label."""
 
@@ -22,7 +25,8 @@ def show_attribution(found: "Attributed") -> None:
     console = Console(emoji=False)
     chances = ", ".join(f"{plain(label)} {p:.2f}" for label, p in found.probabilities.items())
     console.print(
-        f"{plain(found.model['name'])} chooses among: {chances}. What each unit adds to the log-odds of [b]{plain(found.label)}[/]:"
+        f"{plain(found.model['model'])} chooses among: {chances} (by {READ[found.belief]}). "
+        f"What each unit adds to the {found.value} of [b]{plain(found.label)}[/]:"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("unit", overflow="fold")
@@ -32,8 +36,11 @@ def show_attribution(found: "Attributed") -> None:
     for place, unit in enumerate(found.units):
         table.add_row(plain(unit), *(_cell(by, place, largest[name]) for name, by in found.methods.items()))
     console.print(table)
-    if found.label_mass < LITTLE_MASS:
+    if found.label_mass is not None and found.label_mass < LITTLE_MASS:
         console.print(f"[yellow]The model gives all labels together {found.label_mass:.1%}: it was about to write something else.[/]")
+    for pair in (found.interactions or [])[:PAIRS]:
+        a, b = (plain(found.units[unit]) for unit in pair.units)
+        console.print(f"together {pair.value:+.2f}: {a} … {b}")
     console.print(
         f"{found.texts_evaluated} different texts evaluated for {found.sets_asked} asked, units taken away by {found.operator}; "
         f"{found.prompt_tokens:,} tokens computed; ± is the standard error from the sampling of texts."

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from explicate.commands import attribute, audit, demo, doctor, label, models, report, sample, selftest
+from explicate.commands import attribute, audit, confidence, demo, doctor, label, models, report, sample, selftest
 
 app = typer.Typer(
     name="explicate",
@@ -24,6 +24,7 @@ for command in (
     demo.demo,
     label.label,
     audit.audit,
+    confidence.confidence,
     attribute.attribute,
     sample.sample,
     selftest.selftest,

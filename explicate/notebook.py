@@ -111,7 +111,7 @@ def label(
     Works in a notebook, whose event loop is running. Raises ExplicateError for what is wrong with the options, and LimitReached, after
     writing what there is, where one of `limits` stopped the run: the same call goes on from there.
     """
-    from evals.label import Stopped
+    from evals.each import Stopped
     from evals.label import label as work
     from explicate.progress import bars
     from explicate.running import await_, default_out, say
@@ -135,7 +135,7 @@ def label(
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    folder = Path(out) if out is not None else default_out(config)
+    folder = Path(out) if out is not None else default_out(config.subject, config)
     with bars() as report:
         try:
             await_(work(config, folder, limits=limits or Limits(), report=report, tell=say))

@@ -13,9 +13,15 @@ import typer
 from explicate.progress import bars
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from evals.audit.config import AuditConfig
+    from evals.audit.results import AuditResults
     from evals.label_config import LabelConfig, Limits
     from evals.results import RunResults, SiteResult
     from evals.selftest import SelftestResult
+    from evals.tasks.items import Items
+    from evals.tasks.task import Task
 
 T = TypeVar("T")
 
@@ -49,19 +55,20 @@ def await_(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-def default_out(config: "LabelConfig") -> Path:
-    """runs/<subject>-<hash of the configuration>: the same command goes on in the same folder."""
+def default_out(name: str, config: "BaseModel") -> Path:
+    """runs/<name>-<hash of the configuration>: the same command goes on in the same folder."""
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return Path("runs") / f"{Path(config.subject).name[:50]}-{digest}"
+    return Path("runs") / f"{Path(name).name[:50]}-{digest}"
 
 
 def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
     """Label, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
-    from evals.label import Stopped, label
+    from evals.each import Stopped
+    from evals.label import label
     from explicate.report import write_report
 
-    folder = out or default_out(config)
-    stopped: Stopped | None = None
+    folder = out or default_out(config.subject, config)
+    stopped: Stopped[RunResults] | None = None
     with bars() as report:
         try:
             results = await_(label(config, folder, limits=limits, report=report, tell=say))
@@ -77,6 +84,35 @@ def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json
     if not results.leak_audit.passed:
         raise typer.Exit(2)
     return results
+
+
+def run_audit(config: "AuditConfig", task: "Task", items: "Items", limits: "Limits", out: Path | None, *, json: bool) -> None:
+    """Audit, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
+    from evals.audit.live import audit
+    from evals.each import Stopped
+
+    folder = out or default_out(f"audit-{config.model.partition(':')[2] or config.model}", config)
+    stopped: Stopped[AuditResults] | None = None
+    with bars() as report:
+        try:
+            results = await_(audit(config, folder, task, items, limits=limits, report=report, tell=say))
+        except Stopped as limit:
+            stopped, results = limit, limit.results
+    show_audit_of(results, folder, json=json)
+    if stopped is not None:
+        raise stopped
+
+
+def show_audit_of(results: "AuditResults", folder: Path, *, json: bool, paper_compat: bool = False) -> None:
+    """The page of an audit, and its table or one JSON object."""
+    from explicate.audit_page import write_audit_page
+    from explicate.audit_table import show_audit
+
+    page = write_audit_page(folder)
+    if json:
+        show_json(results.model_dump(mode="json"))
+    else:
+        show_audit(results, page, paper_compat=paper_compat)
 
 
 def show_json(value: Any) -> None:

@@ -6,25 +6,31 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from agents.llm import Capability, Chat, ChatReply, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
+import numpy as np
+import numpy.typing as npt
+
+from agents.llm import Capability, Chat, ChatReply, Choice, ChoiceReply, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
 from analyzers.errors import Failed, ProviderError
 from analyzers.progress import Report, quiet
 
 if TYPE_CHECKING:
+    from analyzers.answers import Answers
     from analyzers.engine import Engine
     from analyzers.generating import Generated
 
-Asked = TypeVar("Asked", Chat, Readout)
+Floats = npt.NDArray[np.float64]
+Asked = TypeVar("Asked", Chat, Readout, Choice)
 
 
 class LocalLLM:
     """Answers with a causal language model of this machine, which is loaded at the first request and freed by `close`.
 
     The usage of a reply is what was computed for it: tokens that several prompts have in common count for the first of them, and for
-    none where they were kept from an earlier call. Log-probabilities of a readout are conditional on its options.
+    none where they were kept from an earlier call; of choices that are computed together each has an even part. Log-probabilities of a
+    readout are conditional on its options.
     """
 
-    capabilities: frozenset[Capability] = frozenset(["chat", "prefill", "top_logprobs", "readout"])
+    capabilities: frozenset[Capability] = frozenset(["chat", "prefill", "top_logprobs", "readout", "choice"])
 
     def __init__(self, spec: str, *, dtype: str = "auto", device: str = "auto", report: Report = quiet) -> None:
         """spec: local:NAME, where NAME is a model's name or folder. dtype and device as in Engine.load."""
@@ -34,6 +40,7 @@ class LocalLLM:
         self._device = device
         self._report = report
         self._engine: Engine | None = None
+        self._answers: Answers | None = None
         # One thread: the model answers one call at a time, and the event loop goes on meanwhile.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=spec)
 
@@ -48,7 +55,8 @@ class LocalLLM:
         return {"provider": "local", "model": source.name, "source": source.source, "revision": source.revision, "dtype": dtype}
 
     async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
-        """One outcome a request, in order; readouts with the same prefix and head, and samples of one conversation, are run together.
+        """One outcome a request, in order; readouts with the same prefix and head, samples of one conversation, and choices among the same
+        options are run together.
 
         Raises ProviderError for an option that is not one token and for what this model cannot do.
         """
@@ -58,7 +66,7 @@ class LocalLLM:
 
     def close(self) -> None:
         """Free the model's memory; a later request loads it again."""
-        self._engine = None
+        self._engine = self._answers = None
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
         engine = self._loaded()
@@ -69,7 +77,24 @@ class LocalLLM:
         chats = [(number, request) for number, request in enumerate(requests) if request.kind == "chat"]
         for numbers, talks in _grouped(chats, lambda request: request.model_copy(update={"seed": 0}).model_dump_json()):
             outcomes |= zip(numbers, _write(engine, talks), strict=True)
+        choices = [(number, request) for number, request in enumerate(requests) if request.kind == "choice"]
+        for numbers, asked in _grouped(choices, lambda request: request.options):
+            outcomes |= zip(numbers, self._choose(engine, asked), strict=True)
         return [outcomes[number] for number in range(len(requests))]
+
+    def _choose(self, engine: "Engine", requests: Sequence[Choice]) -> list[Reply | Failed]:
+        """Choices among the same options; one that fails, such as one that is too long, is told from the others by halves."""
+        from analyzers.answers import Answers
+
+        if self._answers is None:
+            self._answers = Answers(engine)
+        found = self._answers.after([_conversation(engine, request) for request in requests], requests[0].options)
+        if isinstance(found, Failed):
+            half = len(requests) // 2
+            return [*self._choose(engine, requests[:half]), *self._choose(engine, requests[half:])] if half else [found]
+        tokens = -(-found.prompt_tokens // len(requests))
+        rows = _apart(found.logprobs, [engine.piece(option) for option in requests[0].options])
+        return [ChoiceReply(logprobs=tuple(row), usage=Usage(prompt_tokens=tokens)) for row in rows.tolist()]
 
     def _loaded(self) -> "Engine":
         if self._engine is None:
@@ -87,6 +112,26 @@ def _grouped(requests: Sequence[tuple[int, Asked]], key: Callable[[Asked], objec
         numbers.append(number)
         group.append(request)
     return list(groups.values())
+
+
+def _conversation(engine: "Engine", request: Choice) -> str:
+    """As the chat template writes it; the turns one below the other for a model without one, which need not follow instructions here."""
+    turns = [message.model_dump() for message in request.messages]
+    return engine.written(turns) if engine.tokenizer.chat_template else "\n".join(turn["content"] for turn in turns)
+
+
+def _apart(logprobs: Floats, options: Sequence[Sequence[int]]) -> Floats:
+    """[text, option] without what an option has of another one that begins with it: `good` without `good enough`."""
+    apart = logprobs.copy()
+    for number in sorted(range(len(options)), key=lambda number: -len(options[number])):
+        tokens = options[number]
+        longer = [other for other, ids in enumerate(options) if len(ids) > len(tokens) and ids[: len(tokens)] == tokens]
+        if longer:
+            taken = np.logaddexp.reduce(apart[:, longer], axis=1) - logprobs[:, number]
+            # Rounding can leave nothing, or less, of an option that is all but always followed by the rest of a longer one.
+            with np.errstate(divide="ignore"):
+                apart[:, number] += np.log1p(-np.exp(np.minimum(taken, 0.0)))
+    return apart
 
 
 def _read(engine: "Engine", requests: Sequence[Readout]) -> list[Reply | Failed]:

@@ -9,7 +9,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from agents.llm import Capability, Chat, ChatReply, ReadoutReply, Reply, Request, TokenLogprob, Usage
+from agents.llm import Capability, Chat, ChatReply, Choice, ChoiceReply, ReadoutReply, Reply, Request, TokenLogprob, Usage
 from analyzers.errors import Failed, ProviderError
 
 Answer = str | Reply | Failed | BaseException
@@ -20,7 +20,7 @@ _DEFAULT: frozenset[Capability] = frozenset(["chat", "prefill", "json_schema"])
 
 def words(request: Request) -> str:
     """All text of a request."""
-    if request.kind == "chat":
+    if request.kind != "readout":
         return "\n".join(message.content for message in request.messages)
     return request.prefix + request.head + "".join(request.pieces)
 
@@ -105,7 +105,7 @@ class _Entry(_Strict):
     text: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     options: dict[str, float] | None = None
-    """For a readout: the same at every position."""
+    """For a readout, the same at every position, or a choice."""
     failed: str | None = None
     """Fails this request."""
     error: str | None = None
@@ -145,6 +145,11 @@ def _answer(entry: str | _Entry | None, request: Request) -> Answer:
             return Failed("ask", "the script has no text for this conversation")
         return entry.text if entry.logprobs is None else ChatReply(text=entry.text, logprobs=entry.logprobs)
     if entry.options is None:
-        return Failed("ask", "the script has no options for this readout")
+        return Failed("ask", f"the script has no options for this {request.kind}")
+    if isinstance(request, Choice):
+        known = [entry.options[option] for option in request.options if option in entry.options]
+        if len(known) < len(request.options):
+            return Failed("ask", "the script lacks an option of this choice")
+        return ChoiceReply(logprobs=tuple(known))
     row = tuple(entry.options.get(option) for option in request.options)
     return ReadoutReply(logprobs=(row,) * len(request.after))

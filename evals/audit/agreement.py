@@ -9,10 +9,11 @@ text have no effect at all, and broken alike they would make any two explanation
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import rankdata
 
 from analyzers.errors import Failed
-from evals.scores import Floats
+from evals.scores import Floats, Indices
 
 SHARE = 0.2
 DRAWS = 100
@@ -39,33 +40,44 @@ def agreement(
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return dict.fromkeys(MEASURES, Failed("score", "all attributions are equal"))
-    found = np.mean([_measures(a, b, by_size, rng) for _ in range(DRAWS)], axis=0)
-    chance = np.mean([_measures(rng.permutation(a), b, by_size, rng) for _ in range(DRAWS)], axis=0)
-    return dict(zip(MEASURES, zip(found.tolist(), chance.tolist(), strict=True), strict=True))
+    others = np.tile(b, (DRAWS, 1))
+    found = _measures(np.tile(a, (DRAWS, 1)), others, by_size, rng)
+    chance = _measures(rng.permuted(np.tile(a, (DRAWS, 1)), axis=1), others, by_size, rng)
+    return {name: (value, random) for name, value, random in zip(MEASURES, found, chance, strict=True)}
 
 
 def _measures(a: Floats, b: Floats, by_size: bool, rng: np.random.Generator) -> list[float]:
-    k = max(1, int(SHARE * len(a)))
+    """Means over draws of all measures of attributions [draw, unit]."""
+    k = max(1, int(SHARE * a.shape[1]))
     first, second = (_first(values, k, by_size, rng) for values in (a, b))
-    common = set(first) & set(second)
-    signed = {unit for unit in common if np.sign(a[unit]) == np.sign(b[unit])}
-    placed = {unit for unit, there in zip(first, second, strict=True) if unit == there}
-    above = np.triu_indices(len(a), 1)
-    alike = np.sign(a[above[0]] - a[above[1]]) == np.sign(b[above[0]] - b[above[1]])
+    common = _among(first, a.shape) & _among(second, a.shape)
+    same_sign = np.sign(a) == np.sign(b)
+    placed = first == second
+    overlap = common.sum(axis=1)
+    left, right = np.triu_indices(a.shape[1], 1)
+    alike = np.sign(a[:, left] - a[:, right]) == np.sign(b[:, left] - b[:, right])
+    ranks = [rankdata(values, axis=1) for values in (a, b)]
+    x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     return [
-        len(common) / k,
-        len(placed) / k,
-        len(signed) / k,
-        len(placed & signed) / k,
-        len(common) / len(set(first) | set(second)),
-        float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]),
+        float((overlap / k).mean()),
+        float(placed.mean()),
+        float(((common & same_sign).sum(axis=1) / k).mean()),
+        float((placed & np.take_along_axis(same_sign, first, axis=1)).mean()),
+        float((overlap / (2 * k - overlap)).mean()),
+        float(((x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))).mean()),
         float(alike.mean()),
     ]
 
 
-def _first(values: Floats, k: int, by_size: bool, rng: np.random.Generator) -> list[int]:
+def _first(values: Floats, k: int, by_size: bool, rng: np.random.Generator) -> Indices:
+    """[draw, place] the units that come first, ties in an order of their own in every draw."""
     keys = np.abs(values) if by_size else values
     # The last key counts first.
-    order = np.lexsort((rng.permutation(len(keys)), -keys))
-    first: list[int] = order[:k].tolist()
-    return first
+    return np.lexsort((rng.random(keys.shape), -keys), axis=1)[:, :k]
+
+
+def _among(first: Indices, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """[draw, unit] whether it is one of those."""
+    mask = np.zeros(shape, np.bool_)
+    np.put_along_axis(mask, first, True, axis=1)
+    return mask

@@ -8,12 +8,16 @@ sufficiency         mean over l = 0..n of f(x) - f(x_l): low where they are enou
 df_mit              1 where the model answers another label without the first unit, else 0
 df_frac             smallest l / n at which it answers another label, 1 where it never does: low is good
 deletion_rank       Spearman correlation of the attributions with f(x) - f(x without that unit)
+aopc                mean over l = 1..n of f(x) - f(x_-l), the area over the perturbation curve: comprehensiveness times (n + 1) / n
+naopc               where it lies between the least (0) and the most (1) that any known order of the item has; an order's reverse counts
+                    as known, since what the one removes the other keeps
 
 Source: Zhou and Shah 2022 (arXiv 2205.08696), as Huang et al. 2023 (arXiv 2310.11207, section 4) use them. What their published code
-computes instead is in evals.audit.published.
+computes instead is in evals.audit.published. aopc: Samek et al. 2017; naopc: Edin et al. 2024 (arXiv 2408.08137), who search for the
+limits, while here they are the best and the worst order found.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -23,15 +27,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import spearmanr
 
+from agents.beliefs import Belief
 from analyzers.errors import Failed
 from analyzers.units import Kept
-from evals.audit.belief import Believes
 from evals.scores import Floats
 
-MetricName = Literal["comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank"]
+Believes = Callable[[Kept], Belief | Failed]
+"""The model's belief about an item of which only these units are kept."""
+
+MetricName = Literal["comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank", "aopc", "naopc"]
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 BETTER: Mapping[MetricName, Literal[1, -1]] = MappingProxyType(
-    {"comprehensiveness": 1, "sufficiency": -1, "df_mit": 1, "df_frac": -1, "deletion_rank": 1}
+    {"comprehensiveness": 1, "sufficiency": -1, "df_mit": 1, "df_frac": -1, "deletion_rank": 1, "aopc": 1, "naopc": 1}
 )
 """1 where a higher value is more faithful, -1 where a lower one is."""
 
@@ -136,9 +143,9 @@ def deletion_rank(values: Sequence[float], effects: Floats) -> float | Failed:
 
 
 def measure(ranking: Ranking, believes: Believes, single: Deletions | Failed) -> dict[MetricName, float | Failed]:
-    """All five of one explanation of one item; `single` as `deletions` gives it.
+    """All but `naopc` (see `normalised`) of one explanation of one item; `single` as `deletions` gives it.
 
-    An explanation that gives all units one value is a random order to the first four, and Failed for the last.
+    An explanation that gives all units one value is a random order, and Failed for deletion_rank.
     """
     units, order = len(ranking.order), ranking.order
     without, only = (follow(sets, units, believes) for sets in (removed(order), kept(order)))
@@ -149,4 +156,18 @@ def measure(ranking: Ranking, believes: Believes, single: Deletions | Failed) ->
         "df_mit": first if isinstance(first, Failed) else df_mit(first),
         "df_frac": without if isinstance(without, Failed) else df_frac(without),
         "deletion_rank": single if isinstance(single, Failed) else deletion_rank(ranking.values, single.effects),
+        "aopc": without if isinstance(without, Failed) else aopc(comprehensiveness(without), units),
     }
+
+
+def aopc(comprehensive: float, units: int) -> float:
+    """From comprehensiveness: without its first term, which is always 0."""
+    return comprehensive * (units + 1) / units
+
+
+def normalised(comprehensive: "float | Floats", known: Sequence[float]) -> "Floats | Failed":
+    """naopc of orders of one item with this comprehensiveness; known: comprehensiveness and sufficiency of all known orders of the item."""
+    least, most = min(known), max(known)
+    if most == least:
+        return Failed("score", "all orders of removal do the same")
+    return (np.asarray(comprehensive) - least) / (most - least)

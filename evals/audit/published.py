@@ -19,7 +19,9 @@ import numpy as np
 
 from analyzers.errors import Failed
 from analyzers.units import Kept
-from evals.audit.faithfulness import METRICS, MetricName, deletion_rank, kept, removed
+from evals.audit.faithfulness import MetricName, deletion_rank, kept, removed
+
+PUBLISHED: tuple[MetricName, ...] = ("comprehensiveness", "sufficiency", "df_mit", "df_frac", "deletion_rank")
 
 Answer = tuple[bool, float]
 """Whether the positive label was answered, and the stated confidence in the answer."""
@@ -34,7 +36,7 @@ def published(values: Sequence[float], order: Sequence[int], answer: Callable[[K
     single = [answer(everything - {unit}) for unit in range(units)]
     for found in (*without[:-1], *only, *single):
         if isinstance(found, Failed):
-            return dict.fromkeys(METRICS, found)
+            return dict.fromkeys(PUBLISHED, found)
     whole, *taken = [found for found in without if not isinstance(found, Failed)]
     left = [found for found in only if not isinstance(found, Failed)]
     return {

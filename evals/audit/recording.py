@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
+from agents.beliefs import Belief
 from analyzers.errors import ExplicateError, Failed
 from analyzers.units import Kept
-from evals.audit.belief import Belief
 from evals.audit.faithfulness import Deletions, Ranking, deletions
 from evals.audit.published import Answer
 

@@ -10,7 +10,7 @@ from evals.audit.faithfulness import Deletions, measure
 from evals.audit.published import published
 from evals.audit.recording import RecordedItem, Recording, digest, read
 from evals.audit.results import AuditResults, Metric
-from evals.audit.rows import Asked, Chance, ItemFigures, adjust, agreements, differences, random_chains, rows
+from evals.audit.rows import Asked, Chance, ItemFigures, add_naopc, adjust, agreements, differences, random_chains, rows
 from evals.code_version import code_hash
 from evals.results import failure
 from evals.run_folder import RunFolder, write_json, write_json_lines
@@ -53,9 +53,11 @@ def _figures(recording: Recording, item: RecordedItem, single: Deletions | Faile
     rankings = {source: ranking for source, ranking in item.rankings.items() if not isinstance(ranking, Failed)}
     believes = partial(recording.believes, item)
     chains = random_chains(len(item.words), believes, rng)
+    figures = {source: measure(ranking, believes, single) for source, ranking in rankings.items()}
+    add_naopc(figures, chains)
     return ItemFigures(
         rankings=item.rankings,
-        figures={source: measure(ranking, believes, single) for source, ranking in rankings.items()},
+        figures=figures,
         chance={source: Chance.of(ranking.values, single, chains, rng) for source, ranking in rankings.items()},
         published={
             source: published(ranking.values, ranking.order, partial(recording.answer, item))

@@ -11,10 +11,10 @@ from scipy.stats import rankdata
 
 from analyzers.errors import Failed
 from evals.audit.agreement import MEASURES, agreement
-from evals.audit.belief import Believes
 from evals.audit.faithfulness import (
     BETTER,
     METRICS,
+    Believes,
     Deletions,
     MetricName,
     Path,
@@ -24,9 +24,11 @@ from evals.audit.faithfulness import (
     df_frac,
     follow,
     kept,
+    normalised,
     removed,
     sufficiency,
 )
+from evals.audit.published import PUBLISHED
 from evals.audit.results import Agreement, AuditRow, Metric, Missing, PairedDifference, Published
 from evals.results import Failure, Value, failure
 from evals.scores import Floats, Masked
@@ -37,10 +39,16 @@ RANDOM = 999
 """Draws of random rankings of every item."""
 CHAINS = 8
 """Random orders of an item that are followed to their end; the draws choose among them, for every item apart."""
+AT_RANDOM = "random"
+"""Source of the rows and differences that are of random rankings."""
+VOID = 0.2
+"""Largest share of items without an explanation."""
 HELD = 0.8
 """Share of the items that must have random rankings; with fewer, those that do would not be the sample that was drawn."""
 
 X = TypeVar("X")
+
+_REMOVALS: tuple[MetricName, ...] = ("comprehensiveness", "sufficiency")
 
 Figures = Mapping[MetricName, float | Failed]
 """The metrics of one explanation of one item."""
@@ -71,16 +79,39 @@ class Chance:
         return cls(draws)
 
 
-def random_chains(units: int, believes: Believes, rng: np.random.Generator) -> dict[MetricName, Floats | Failed]:
-    """[chain] comprehensiveness, sufficiency and df_frac of random orders of an item's units, or Failed where a text has no answer."""
-    orders = [rng.permutation(units).tolist() for _ in range(CHAINS)]
+def random_orders(units: int, rng: np.random.Generator, count: int = CHAINS) -> list[list[int]]:
+    """[chain][unit] orders in which units are removed."""
+    return [rng.permutation(units).tolist() for _ in range(count)]
+
+
+def random_chains(units: int, believes: Believes, rng: np.random.Generator, count: int = CHAINS) -> dict[MetricName, Floats | Failed]:
+    """[chain] what is measured along random orders of an item's units, or Failed where a text has no answer.
+
+    What is kept along an order is what is left by its reverse, which is as random: both are of the same texts.
+    """
+    orders = random_orders(units, rng, count)
     without = [follow(removed(order), units, believes) for order in orders]
-    only = [follow(kept(order), units, believes) for order in orders]
+    only = [follow(kept(order[::-1]), units, believes) for order in orders]
+    comprehensive = _along(without, comprehensiveness)
     return {
-        "comprehensiveness": _along(without, comprehensiveness),
+        "comprehensiveness": comprehensive,
         "sufficiency": _along(only, sufficiency),
         "df_frac": _along(without, df_frac),
+        "aopc": comprehensive if isinstance(comprehensive, Failed) else comprehensive * (units + 1) / units,
     }
+
+
+def add_naopc(figures: Mapping[str, dict[MetricName, float | Failed]], chains: dict[MetricName, Floats | Failed]) -> None:
+    """Fill in `naopc` of one item: of its explanations by source, and of its random orders [chain]."""
+    of_explanations = [each[name] for each in figures.values() for name in _REMOVALS]
+    of_chance = [found for name in _REMOVALS if not isinstance(found := chains[name], Failed)]
+    known = [*(value for value in of_explanations if not isinstance(value, Failed)), *np.concatenate([[], *of_chance]).tolist()]
+    for each in figures.values():
+        value = each["comprehensiveness"]
+        placed = value if isinstance(value, Failed) else normalised(value, known)
+        each["naopc"] = placed if isinstance(placed, Failed) else float(placed)
+    drawn = chains["comprehensiveness"]
+    chains["naopc"] = drawn if isinstance(drawn, Failed) else normalised(drawn, known)
 
 
 def _along(paths: Sequence[Path | Failed], formula: Callable[[Path], float]) -> Floats | Failed:
@@ -110,11 +141,14 @@ class ItemFigures:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the rows of a group have in common."""
+    """What the rows of a group have in common (evals.audit.results.AskedBy)."""
 
     elicitation: str
     order: str
     operator: str
+    persona: str = ""
+    belief: str = "stated"
+    perturbed: str = "same prompt"
 
 
 def sources_of(items: Sequence[ItemFigures]) -> list[str]:
@@ -123,7 +157,7 @@ def sources_of(items: Sequence[ItemFigures]) -> list[str]:
 
 
 def rows(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[AuditRow]:
-    """A row a source, all on the same items. The q-values are of the model's own explanations over the metrics of this group."""
+    """A row a source and one for random rankings, all on the same items."""
     sources = sources_of(items)
     figures = {source: [_of(item, source, item.figures) for item in items] for source in sources}
     found = []
@@ -132,19 +166,44 @@ def rows(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[Audit
         measured = {name: metric(name, figures[source], list(figures.values()), chance, seed=seed) for name in METRICS}
         rankings = [ranking for item in items if not isinstance(ranking := item.rankings[source], Failed)]
         published = [item.published[source] for item in items if source in item.published]
+        failed = len(items) - len(rankings)
         found.append(
             AuditRow(
                 source=source,
                 **vars(asked),
                 n=len(rankings),
-                n_failed=len(items) - len(rankings),
+                n_failed=failed,
                 n_constant=sum(np.ptp(ranking.values) == 0 for ranking in rankings),
+                void=failed > VOID * len(items),
                 metrics={name: value for name, (value, _) in measured.items()},
                 missing={name: left_out for name, (_, left_out) in measured.items() if left_out},
-                paper_compat={name: _published([item[name] for item in published]) for name in METRICS} if published else {},
+                paper_compat={name: _published([item[name] for item in published]) for name in PUBLISHED} if published else {},
             )
         )
-    return found
+    return [*found, _random_row(items, list(figures.values()), asked, seed)]
+
+
+def _random_row(items: Sequence[ItemFigures], others: Sequence[Sequence[Figures]], asked: Asked, seed: int) -> AuditRow:
+    figures = [_at_random(item) for item in items]
+    chance = [_first_chance(item) for item in items]
+    measured = {name: metric(name, figures, others, chance, seed=seed) for name in METRICS}
+    # Random rankings beside themselves are no test.
+    alone: dict[str, Metric | Failure] = {
+        name: value if isinstance(value, Failure) else value.model_copy(update={"p": None}) for name, (value, _) in measured.items()
+    }
+    unknown: dict[str, list[Missing]] = {name: left_out for name, (_, left_out) in measured.items() if left_out}
+    failed = sum(not item.chance for item in items)
+    return AuditRow(source=AT_RANDOM, **vars(asked), n=len(items) - failed, n_failed=failed, n_constant=0, metrics=alone, missing=unknown)
+
+
+def _first_chance(item: ItemFigures) -> Chance:
+    """Random rankings of the item: the same for all sources, but for deletion_rank, which has each one's values."""
+    return next(iter(item.chance.values()), Chance(dict.fromkeys(METRICS, Failed("score", "no explanation of this item is known"))))
+
+
+def _at_random(item: ItemFigures) -> Figures:
+    draws = _first_chance(item).draws
+    return {name: drawn if isinstance(drawn := draws[name], Failed) else float(drawn.mean()) for name in METRICS}
 
 
 def _of(item: ItemFigures, source: str, what: Mapping[str, Mapping[MetricName, X]]) -> Mapping[MetricName, X | Failed]:
@@ -154,10 +213,12 @@ def _of(item: ItemFigures, source: str, what: Mapping[str, Mapping[MetricName, X
 
 
 def differences(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[PairedDifference]:
-    """Of every two sources, on the items that have both; without q-values."""
+    """Of every two sources, random rankings among them, on the items that have both; without q-values."""
     found = []
-    for a, b in combinations(sources_of(items), 2):
-        both = [(_of(item, a, item.figures), _of(item, b, item.figures)) for item in items]
+    of_source = {source: [_of(item, source, item.figures) for item in items] for source in sources_of(items)}
+    of_source[AT_RANDOM] = [_at_random(item) for item in items]
+    for a, b in combinations(of_source, 2):
+        both = list(zip(of_source[a], of_source[b], strict=True))
         for name in METRICS:
             difference = paired(name, both, seed=seed)
             if not isinstance(difference, Failed):
@@ -216,12 +277,12 @@ def metric(
     figures: [item] of this source; others: [source][item] of all known rankings, this one among them; chance: [item].
     """
     values = [item[name] for item in figures]
-    missing = _missing(values)
+    left_out = missing(values)
     scored = [place for place, value in enumerate(values) if not isinstance(value, Failed)]
     x = np.array(_known(values))
     interval = mean(x, draws=DRAWS, seed=seed)
     if isinstance(interval, Failed):
-        return failure(interval), missing
+        return failure(interval), left_out
     drawn = [chance[place].draws[name] for place in scored]
     best = _best(name, [[source[place][name] for source in others] for place in scored], drawn)
     # Beside random rankings on the items that have some.
@@ -237,10 +298,11 @@ def metric(
             "normalised": best if isinstance(best, Failure) else _normalised(mine, random.mean(axis=1), best[held], seed),
             "p": permutation_p(BETTER[name] * float(mine.mean()), BETTER[name] * random.mean(axis=0)),
         }
-    return Metric(**interval.model_dump(), best=best if isinstance(best, Failure) else float(best.mean()), **beside), missing
+    return Metric(**interval.model_dump(), best=best if isinstance(best, Failure) else float(best.mean()), **beside), left_out
 
 
-def _missing(values: Sequence[float | Failed]) -> list[Missing]:
+def missing(values: Sequence[object]) -> list[Missing]:
+    """Why some are left out, and how many."""
     reasons = Counter(value for value in values if isinstance(value, Failed))
     return [Missing(stage=failed.stage, reason=failed.reason, n=count) for failed, count in reasons.items()]
 

@@ -20,6 +20,12 @@ def _simulation() -> dict[str, Any]:
     return main()
 
 
+def _occlusion() -> dict[str, Any]:
+    from evals.bench.occlusion import main
+
+    return main()
+
+
 def _labels() -> dict[str, Any]:
     from evals.bench.labels import main
 
@@ -48,6 +54,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": _startup,
     "lookups": _lookups,
     "simulation": _simulation,
+    "occlusion": _occlusion,
     "labels": _labels,
     "pipelines": _pipelines,
     "sampling": _sampling,

@@ -180,8 +180,8 @@ def _counter(spec: str) -> Callable[[Request], int]:
     tokenizer = Tokenizer.from_file(str(model_source(spec.removeprefix("local:")).path / "tokenizer.json"))
 
     def count(request: Request) -> int:
-        if request.kind == "chat":
-            return sum(len(tokenizer.encode(message.content)) for message in request.messages)
-        return sum(len(tokenizer.encode(text)) for text in (request.prefix, request.head, *request.pieces))
+        if request.kind == "readout":
+            return sum(len(tokenizer.encode(text)) for text in (request.prefix, request.head, *request.pieces))
+        return sum(len(tokenizer.encode(message.content)) for message in request.messages)
 
     return count

@@ -4,23 +4,36 @@ from typing import Annotated
 
 import typer
 
-from explicate.commands.options import Device, Dtype, Json, Seed
+from explicate.commands.options import BaseUrl, Concurrency, Device, Dtype, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, listed
 
 
 def attribute(
-    model: Annotated[str, typer.Argument(help="A local model: an asset (see `explicate models`), a folder, or a Hub id.")],
-    text: Annotated[str, typer.Argument(help="The text whose words are left out.")],
-    labels: Annotated[str, typer.Option(help="What the model chooses among, comma-separated.")],
+    model: Annotated[str, typer.Argument(help="A local model by name, folder or Hub id, or openai:MODEL (or another provider).")],
+    text: Annotated[str, typer.Argument(help="The text whose words are taken away.")],
+    labels: Annotated[str, typer.Option(help="What the model chooses among, comma-separated; or give --task.")] = "",
+    task: Annotated[
+        str | None, typer.Option(help="A task (sentiment, topic, or a TOML file): its question, labels and demonstrations.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="The label that is attributed; by default the one the model chooses.")] = None,
     method: Annotated[str, typer.Option(help="Comma-separated: occlusion, shapley, kernel-shap, lime.")] = "occlusion,shapley",
     operator: Annotated[
         str, typer.Option(help="How a word is taken away: delete, mask, neutral, or replace (by another word of the text).")
     ] = "delete",
-    unit: Annotated[str, typer.Option(help="What is taken away: word, spaced (between spaces) or sentence.")] = "word",
+    unit: Annotated[
+        str,
+        typer.Option(help="What is taken away: word, spaced (between spaces), span (a phrase), sentence, or demonstration (of --task)."),
+    ] = "word",
     budget: Annotated[
         int, typer.Option(help="Perturbed texts a method may ask for; each takes what it needs at least.", min=4, max=20_000)
     ] = 200,
-    instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question that lists the labels.")] = "",
+    interactions: Annotated[bool, typer.Option("--interactions", help="Of every two words, too: what they do only together.")] = False,
+    instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question or the task's.")] = "",
+    base_url: BaseUrl = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_usd: MaxUsd = None,
+    price: Price = None,
+    concurrency: Concurrency = 8,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -30,40 +43,47 @@ def attribute(
 
     Example: explicate attribute smollm2-135m "The food was cold but the staff were lovely." --labels positive,negative
     """
-    from agents.label_beliefs import LabelBeliefs
     from analyzers.attributions import METHODS
-    from analyzers.engine import Engine
     from analyzers.errors import ExplicateError
     from analyzers.perturbations import OPERATORS
     from analyzers.units import cut
     from analyzers.whole_text import whole_text
-    from evals.attribute import attribute as attributed
+    from evals.attribute_run import asking_of, run_attribute
+    from evals.label_config import Limits
     from explicate.attribution_table import show_attribution
     from explicate.progress import bars
-    from explicate.running import show_json
+    from explicate.running import await_, show_json
 
-    methods = [name.strip() for name in method.split(",") if name.strip()]
+    methods = listed(method)
     # What is misspelt is told before a model is fetched and loaded.
     if not methods:
         raise ExplicateError(f"--method {method!r} names no method; choose some of {', '.join(METHODS.all())}")
     for name in methods:
         METHODS.get(name)
     OPERATORS.get(operator)
-    cut(whole_text(text), unit)
+    if unit != "demonstration":
+        cut(whole_text(text), unit)
+    asking = asking_of(task, listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
     with bars() as report:
-        beliefs = LabelBeliefs(
-            Engine.load(model, dtype=dtype, device=device, report=report), whole_text(labels).split(","), instruction=instruction
-        )
-        found = attributed(
-            beliefs,
-            whole_text(text),
-            methods=methods,
-            operator=operator,
-            unit=unit,
-            most=budget,
-            label=label.strip() if label else None,
-            seed=seed,
-            report=report,
+        found = await_(
+            run_attribute(
+                model,
+                asking,
+                whole_text(text),
+                methods=methods,
+                operator=operator,
+                unit=unit,
+                most=budget,
+                label=label.strip() if label else None,
+                interactions=interactions,
+                seed=seed,
+                limits=limits,
+                base_url=base_url,
+                dtype=dtype,
+                device=device,
+                report=report,
+            )
         )
     if json:
         show_json(found.model_dump(mode="json"))

@@ -19,3 +19,8 @@ MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens tha
 MaxUsd = Annotated[float | None, typer.Option(help="Stop before spending more than this.", min=0)]
 Price = Annotated[str | None, typer.Option(help="IN,OUT: USD per million tokens of every remote model, in place of the listed price.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at a time to a remote model.", min=1)]
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a comma-separated option."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.budget import Budget, Estimate, Forecast, estimate
-from agents.llm import Chat, Message, Readout, Usage
+from agents.llm import Chat, Choice, Message, Readout, Request, Usage
+from agents.metered import Metered
 from agents.prices import FREE, Price, listed_price
+from agents.providers.local import LocalLLM
 from analyzers.errors import ExplicateError, LimitReached, ProviderError
 
 PRICE = Price(1.0, 10.0)
@@ -197,6 +201,91 @@ def test_a_forecast_counts_what_is_computed_once_for_all_once(shares: bool) -> N
     alone = estimate(readout.model_copy(update={"prefix": ""}), None).prompt_tokens
     found = budget.forecast("m", [readout, other, readout, readout])
     assert (found.calls, found.prompt_tokens) == (4, one + two + 2 * (alone if shares else one))
+
+
+def choice(text: str, *options: str) -> Choice:
+    turns = (
+        Message(role="user", content=f"Which label fits? Answer with one word.\n\nText: {text}"),
+        Message(role="assistant", content="Answer:"),
+    )
+    return Choice(messages=turns, options=options)
+
+
+def leaving_out(text: str, *options: str) -> list[Request]:
+    """The text, and the text without each of its words."""
+    words = text.split()
+    return [choice(" ".join(words), *options), *(choice(" ".join(words[:at] + words[at + 1 :]), *options) for at in range(len(words)))]
+
+
+def test_an_estimate_of_a_choice_counts_all_that_is_sent() -> None:
+    text = "the river rises in the hills " * 10
+    one, more = estimate(choice(text, " yes"), PRICE), estimate(choice(text, " yes", " not at all, whatever is said"), PRICE)
+    assert one.prompt_tokens >= 2 * len(text.split())
+    assert more.prompt_tokens - one.prompt_tokens == len(" not at all, whatever is said") // 2 + 1
+    assert one.completion_tokens == 1
+    assert one.usd == PRICE.usd(one.prompt_tokens, 1)
+
+
+def test_a_forecast_of_choices_counts_what_they_begin_with_once() -> None:
+    asked = leaving_out("the old bridge was carried away by a flood", " yes", " no")
+    alone = sum(estimate(request, None).prompt_tokens for request in asked)
+    found = {}
+    for shares in (False, True):
+        budget = Budget()
+        budget.admit("m", FREE, shares=shares)
+        found[shares] = budget.forecast("m", [*asked, CHAT])
+    chat = estimate(CHAT, None)
+    assert (found[False].calls, found[False].prompt_tokens) == (len(asked) + 1, alone + chat.prompt_tokens)
+    # All but the first of them save at most what stands before the text, and no less than half of it.
+    before = len("Which label fits? Answer with one word.\n\nText: ") // 2
+    saved = found[False].prompt_tokens - found[True].prompt_tokens
+    assert (len(asked) - 1) * before / 2 - 4 * estimate(asked[0], None).prompt_tokens < saved <= (len(asked) - 1) * (before + 1)
+    assert found[True].calls == found[False].calls
+    # Questions that begin otherwise share nothing, and cost what each costs.
+    other = [Choice(messages=(Message(role="user", content=f"{at} {'x' * at}"),), options=(" a",)) for at in range(1, 6)]
+    budget = Budget()
+    budget.admit("m", FREE, shares=True)
+    assert budget.forecast("m", other).prompt_tokens >= sum(estimate(request, None).prompt_tokens for request in other)
+
+
+SENTENCE = "There are markets on Mondays and Thursdays, where farmers sell cheese, apples, honey and wool."
+
+
+@pytest.mark.parametrize(
+    ("texts", "options"),
+    [
+        (["The river rises."], (" yes", " no")),
+        ([SENTENCE], (" yes", " no")),
+        ([SENTENCE], (" positive", " negative", " neutral", " none of these")),
+        ([SENTENCE, "the old bridge was carried away by a flood", "In 1930 it was opened; it stands to this day."], (" yes", " no")),
+        ([f"{SENTENCE} In the summer of 1927 the old bridge was carried away by a flood. {SENTENCE}"], (" yes", " no")),
+    ],
+)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+async def test_a_forecast_of_choices_is_no_less_than_what_is_computed(
+    tiny_checkpoint: Callable[[str], Path], texts: Sequence[str], options: tuple[str, ...], family: str
+) -> None:
+    requests = [request for text in texts for request in leaving_out(text, *options)]
+    budget = Budget()
+    base = LocalLLM(f"local:{tiny_checkpoint(family)}", device="cpu", dtype="float32")
+    async with Metered(base, budget=budget, cache=None, price=FREE, batch={"choice": 256}, shares=True) as llm:
+        expected = budget.forecast(llm.name, requests)
+        await llm.answer(requests)
+    assert budget.spent.made == expected.calls == len(requests)
+    assert len(requests) <= budget.spent.prompt_tokens <= expected.prompt_tokens
+    # And it is an estimate: not many times as much.
+    assert expected.prompt_tokens < 6 * budget.spent.prompt_tokens
+
+
+@pytest.mark.parametrize(("limits", "named"), [({"max_calls": 9}, "--max-calls 9"), ({"max_tokens": 1000}, "--max-tokens 1000")])
+async def test_limits_stop_choices(tiny_checkpoint: Callable[[str], Path], limits: dict[str, int], named: str) -> None:
+    budget = Budget(**limits)
+    base = LocalLLM(f"local:{tiny_checkpoint('llama')}", device="cpu", dtype="float32")
+    async with Metered(base, budget=budget, cache=None, price=FREE, batch={"choice": 4}, shares=True) as llm:
+        with pytest.raises(LimitReached, match=named):
+            await llm.answer(leaving_out(SENTENCE, " yes", " no"))
+    assert 0 < budget.spent.made < len(SENTENCE.split()) + 1
+    assert 0 < budget.spent.tokens <= limits.get("max_tokens", 10_000)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import pytest
 
 from agents.budget import Budget
 from agents.cache import ReplyCache
-from agents.connect import OPENAI_KEY, connect
-from agents.llm import Chat, ChatReply, Message, Readout, ReadoutReply, Reply
+from agents.connect import LOCAL_BATCH, OPENAI_KEY, connect
+from agents.llm import Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Reply
 from agents.metered import Metered
 from agents.prices import Price
 from agents.retry import ATTEMPTS
@@ -113,6 +113,22 @@ async def test_a_script_is_a_language_model(tmp_path: Path) -> None:
     (tmp_path / "script.json").write_text('["one", "two"]')
     llm = await connect(f"scripted:{tmp_path / 'script.json'}", budget=Budget(max_usd=0), cache=None)
     assert said(await llm.answer([chat("a"), chat("b")])) == ["one", "two"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+async def test_a_local_model_is_loaded_as_it_is_asked_for(tiny_checkpoint: Callable[[str], Path], dtype: str) -> None:
+    spec = f"local:{tiny_checkpoint('llama')}"
+    async with await connect(spec, budget=Budget(), cache=None, dtype=dtype, device="cpu") as llm:
+        assert llm.identity["dtype"] == dtype
+        assert llm.capabilities == {"chat", "prefill", "top_logprobs", "readout", "choice"}
+        choice = Choice(messages=chat("Which?").messages, options=(" a", " b"))
+        (reply,) = await llm.answer([choice])
+    assert isinstance(reply, ChoiceReply)
+    assert all(value < 0 for value in reply.logprobs)
+
+
+def test_every_kind_of_request_has_a_batch_of_the_local_model() -> None:
+    assert set(LOCAL_BATCH) == {kind.model_fields["kind"].default for kind in (Chat, Readout, Choice)}
 
 
 async def test_a_model_in_this_process_costs_nothing_and_is_cached(

@@ -1,6 +1,8 @@
 """What stands around every call: nothing is asked twice, limits keep what was answered, failures are typed."""
 
 import asyncio
+import json
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -12,7 +14,21 @@ from hypothesis import strategies as st
 
 from agents.budget import Budget, Estimate, estimate
 from agents.cache import ReplyCache, request_key
-from agents.llm import LLM, Capability, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request, TokenLogprob, Usage
+from agents.llm import (
+    LLM,
+    Capability,
+    Chat,
+    ChatReply,
+    Choice,
+    ChoiceReply,
+    Message,
+    Readout,
+    ReadoutReply,
+    Reply,
+    Request,
+    TokenLogprob,
+    Usage,
+)
 from agents.metered import PATIENCE, Metered
 from agents.prices import Price
 from agents.providers.local import LocalLLM
@@ -26,10 +42,20 @@ def chat(text: str, **changes: Any) -> Chat:
     return Chat(messages=(Message(role="user", content=text),), max_tokens=5, **changes)
 
 
+def choice(text: str, *options: str) -> Choice:
+    return Choice(messages=(Message(role="user", content=text), Message(role="assistant", content="Answer:")), options=options)
+
+
 def said(outcomes: Sequence[Reply | Failed]) -> list[str]:
     return [
-        outcome.reason if isinstance(outcome, Failed) else outcome.text for outcome in outcomes if not isinstance(outcome, ReadoutReply)
+        outcome.reason if isinstance(outcome, Failed) else outcome.text for outcome in outcomes if isinstance(outcome, Failed | ChatReply)
     ]
+
+
+def bare(outcome: Reply | Failed) -> Reply:
+    """Without what it took."""
+    assert not isinstance(outcome, Failed)
+    return outcome.model_copy(update={"usage": Usage()})
 
 
 def echo(request: Request) -> str:
@@ -55,6 +81,8 @@ class Waits:
 
 def metered(base: LLM, cache: ReplyCache | None = None, **changes: Any) -> Metered:
     given: dict[str, Any] = {"budget": Budget(), "cache": cache, "price": Price(1.0, 2.0), "sleep": Waits()} | changes
+    if isinstance(given.get("batch"), int):
+        given["batch"] = dict.fromkeys(("chat", "readout", "choice"), given["batch"])
     return Metered(base, **given)
 
 
@@ -162,6 +190,113 @@ async def test_a_model_of_this_machine_gives_the_same_bytes_when_a_stopped_run_g
         await ask("stopped", Budget(max_calls=11))
     assert await ask("stopped", Budget()) == calm
     assert len(calm) == len(requests)
+
+
+class Batches(ScriptedLLM):
+    """Remembers what it was handed at once; a choice is answered by the length of its text."""
+
+    def __init__(self) -> None:
+        def answer(request: Request) -> Answer:
+            if request.kind == "choice":
+                return ChoiceReply(logprobs=(-float(len(request.messages[0].content)), -math.inf))
+            return echo(request)
+
+        super().__init__(answer, capabilities=frozenset({"chat", "choice"}))
+        self.batches: list[list[str]] = []
+
+    async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+        self.batches.append([request.kind for request in requests])
+        return await super().answer(requests)
+
+
+@pytest.mark.parametrize("known", [[], [0, 3], [1, 2, 9], list(range(12))])
+async def test_choices_and_chats_of_one_call_keep_their_order_and_go_in_batches_of_their_own(cache: ReplyCache, known: list[int]) -> None:
+    requests: list[Request] = [choice("x" * n, " a", " b") if n % 3 else chat(str(n)) for n in range(12)]
+    await metered(Batches(), cache).answer([requests[n] for n in known])
+    base = Batches()
+    outcomes = await metered(base, cache, batch={"choice": 3, "chat": 2}).answer([*requests, requests[4]])
+    for n, outcome in enumerate(outcomes[:12]):
+        assert bare(outcome) == (ChoiceReply(logprobs=(-float(n), -math.inf)) if n % 3 else ChatReply(text=f"re {n}"))
+    assert outcomes[12] == bare(outcomes[4])
+    chats, choices = ([n for n in range(12) if bool(n % 3) == is_choice] for is_choice in (False, True))
+    cut = [*(chats[at : at + 2] for at in range(0, 4, 2)), *(choices[at : at + 3] for at in range(0, 8, 3))]
+    expected = [[requests[n].kind for n in batch if n not in known] for batch in cut]
+    assert base.batches == [batch for batch in expected if batch]
+
+
+async def test_kinds_without_a_batch_are_handed_over_one_by_one() -> None:
+    base = Batches()
+    await metered(base, batch={"choice": 8}).answer([chat("a"), choice("a", " b"), chat("b"), choice("b", " b")])
+    assert base.batches == [["chat"], ["chat"], ["choice", "choice"]]
+
+
+async def test_a_model_without_choices_is_not_asked_for_one() -> None:
+    base = ScriptedLLM(echo)
+    with pytest.raises(ProviderError, match="cannot do what is asked of it \\(choice\\)"):
+        await metered(base).answer([choice("a", " b")])
+    assert base.history == []
+
+
+@pytest.mark.parametrize("stop", ["calls", "tokens", "error", "cancelled"])
+async def test_choices_give_the_same_bytes_when_a_stopped_run_goes_on(
+    tiny_model: Callable[..., tuple[Any, Any]], tmp_path: Path, stop: str
+) -> None:
+    """With a model whose last bits depend on what is computed at the same time, stopped by a limit, a fault or from outside."""
+    for part in tiny_model("llama", hidden_size=256):
+        part.save_pretrained(tmp_path / "model")
+    draw = random.Random(0)
+    words = ["the", "of", "and", "in", "river", "bridge", "town", "was", "he", "she", "by", "with", "from", "war"]
+    requests: list[Request] = []
+    for number in range(24):
+        text = " ".join(draw.choices(words, k=draw.choice([3, 9, 30])))
+        requests.append(
+            choice(f"Say what this is about. Text: {text}", " war", " the river", " the", *([" a town"] if number % 5 == 0 else []))
+        )
+    requests.insert(9, chat("hello"))
+
+    class Stopping(LocalLLM):
+        calls = 0
+
+        async def answer(self, requests: Sequence[Request]) -> list[Reply | Failed]:
+            self.calls += 1
+            if self.calls == 3 and stop == "error":
+                raise ProviderError("no power")
+            if self.calls == 3 and stop == "cancelled":
+                raise asyncio.CancelledError
+            return await super().answer(requests)
+
+    async def ask(name: str, budget: Budget, kind: type[LocalLLM] = LocalLLM) -> bytes:
+        with ReplyCache(tmp_path / name) as cache:
+            base = kind(f"local:{tmp_path / 'model'}", dtype="float32", device="cpu")
+            async with metered(base, cache, budget=budget, batch={"choice": 5}) as llm:
+                replies = await llm.answer(requests)
+                return b"\n".join(bare(reply).model_dump_json().encode() for reply in replies)
+
+    calm = await ask("calm", Budget())
+    limited = {"calls": Budget(max_calls=12), "tokens": Budget(max_tokens=1200)}.get(stop, Budget())
+    errors = {"error": ProviderError, "cancelled": asyncio.CancelledError}.get(stop, LimitReached)
+    with pytest.raises(errors):
+        await ask("stopped", limited, Stopping if stop in ("error", "cancelled") else LocalLLM)
+    with ReplyCache(tmp_path / "stopped") as cache:
+        kept = len(cache)
+    assert 0 < kept < len(requests)
+    again = Budget()
+    assert await ask("stopped", again) == calm
+    assert (again.spent.made, again.spent.cached) == (len(requests) - kept, kept)
+
+
+async def test_a_probability_of_zero_is_kept_as_one(cache: ReplyCache) -> None:
+    asked = [choice("abc", " a", " b")]
+    first = await metered(Batches(), cache).answer(asked)
+    silent = Batches()
+    records: list[CallRecord] = []
+    (again,) = await metered(silent, cache, on_call=records.append).answer(asked)
+    assert isinstance(again, ChoiceReply)
+    assert again.logprobs == (-3.0, -math.inf)
+    assert isinstance(first[0], ChoiceReply)
+    assert first[0].logprobs == again.logprobs
+    assert silent.batches == []
+    assert json.loads(json.dumps(records[0].line(), allow_nan=False))["kind"] == "choice"
 
 
 async def test_a_budget_of_zero_asks_nothing() -> None:

@@ -130,3 +130,30 @@ def test_in_bfloat16_the_answers_are_read_in_float32(tiny_model: Callable[..., t
     steps = found.logprobs * 2**6
     assert np.abs(steps - np.round(steps)).max() > 1e-3
     assert np.abs(found.logprobs - naive(Engine(model, tokenizer, name="whole", identity={}), TEXTS, ANSWERS)).max() < 1
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "mistral"])
+def test_in_bfloat16_every_answer_is_the_float32_head_on_a_hidden_state(tiny_model: Callable[..., tuple[Any, Any]], family: str) -> None:
+    """Of trees, and of texts one by one."""
+    model, tokenizer = tiny_model(family)
+    half = Engine(model.bfloat16(), tokenizer, name="half", identity={})
+    hidden: list[torch.Tensor] = []
+    handle = model.base_model.register_forward_hook(lambda _module, _args, output: hidden.append(output.last_hidden_state[0]))
+    answers = (" the", "g")
+    found = Answers(half).after(TEXTS, answers)
+    handle.remove()
+    assert isinstance(found, Continuations)
+    tokens = [token for answer in answers for token in tokenizer.encode(answer, add_special_tokens=False)]
+    assert len(tokens) == len(answers)
+    states = torch.cat(hidden)
+    assert states.dtype == torch.bfloat16
+    weight = model.get_output_embeddings().weight.detach()
+    wide = torch.log_softmax(states.float() @ weight.float().T, -1)[:, tokens].double().numpy()
+    narrow = torch.log_softmax((states @ weight.T).float(), -1)[:, tokens].double().numpy()
+
+    def furthest(read: Any) -> float:
+        """Of the answers after a text, to those at the nearest place; the largest over the texts."""
+        return float(np.abs(found.logprobs[:, None] - read[None]).max(axis=2).min(axis=1).max())
+
+    assert furthest(wide) < 1e-4
+    assert furthest(narrow) > 1e-3

@@ -1,5 +1,7 @@
 """Texts cut into units and written again with some of them taken away."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,7 +55,7 @@ def test_sentences() -> None:
     ]
 
 
-@given(text=st.text(max_size=60), kind=st.sampled_from(sorted(CUTS)))
+@given(text=st.text(max_size=60), kind=st.sampled_from(sorted(CUTS.keys() - {"span"})))
 @settings(max_examples=300, deadline=None)
 def test_units_are_in_order_apart_and_leave_nothing_but_space_out(text: str, kind: str) -> None:
     units = cut(text, kind)
@@ -65,6 +67,90 @@ def test_units_are_in_order_apart_and_leave_nothing_but_space_out(text: str, kin
     assert not text[at:].strip()
     assert units.written({}) == (text if len(units) else "")
     assert units.written(dict.fromkeys(range(len(units)))) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("The food was cold, but good.", ["The food was cold", "but good"]),
+        ("Cold; dry: sad - really (see page 3-5)!", ["Cold", "dry", "sad", "really", "see page 3-5"]),
+        ("cold—lovely, 1914–1918", ["cold", "lovely", "1914–1918"]),
+        ("It was well-known, don't ask. At 10:30 it cost 1,000.50, or .5 more?", None),
+        ("“Was it?” he said. ‘No’, I said", ["Was it", "he said", "No", "I said"]),
+        ("Das „gute“ Essen, kalt", ["Das „gute“ Essen", "kalt"]),
+        ("寒い。とても、良い！「はい」と言った", ["寒い", "とても", "良い", "はい", "と言った"]),
+        ("是的，很好；不（真的）", ["是的", "很好", "不", "真的"]),
+        ("السلام، عليكم؟ نعم", ["السلام", "عليكم", "نعم"]),
+        ("खाना अच्छा था। सच", ["खाना अच्छा था", "सच"]),
+        ("nice 👍🏽 👨‍👩‍👧, 50% off #1.", ["nice 👍🏽 👨‍👩‍👧", "50% off #1"]),
+        ("one\n\ntwo\nlines", ["one", "two\nlines"]),
+        ("wait...what?!no", ["wait", "what", "no"]),
+        ("word", ["word"]),
+        (" ?! ", ["?!"]),
+        ("  \n ", []),
+        ("", []),
+    ],
+)
+def test_phrases(text: str, units: list[str] | None) -> None:
+    expected = ["It was well-known", "don't ask", "At 10:30 it cost 1,000.50", "or .5 more"] if units is None else units
+    assert list(cut(text, "span").texts) == expected
+
+
+PUNCTUATED = st.text(
+    st.one_of(st.characters(), st.sampled_from(" \n,;:.-–—()[]{}!?…、。「」\"'“”#%ab7料👍\u0301\u200d\ufe0f")), max_size=40
+)
+
+
+@given(text=PUNCTUATED)
+@settings(max_examples=400, deadline=None)
+def test_phrases_are_in_order_apart_and_without_punctuation_around_them(text: str) -> None:
+    units = cut(text, "span")
+    assert bool(len(units)) == bool(text.strip())
+    at = 0
+    between = []
+    for start, end in units.spans:
+        assert at <= start < end <= len(text)
+        between.append(text[at:start])
+        at = end
+    between.append(text[at:])
+    assert all(unit == unit.strip() for unit in units.texts)
+    assert units.written({}) == (text if len(units) else "")
+    assert units.written(dict.fromkeys(range(len(units)))) == ""
+    assert all(between[1:-1])  # two phrases never touch
+    said = [token for token in words(text).texts if len(token) > 1 or token in "%‰#@&§" or unicodedata.category(token)[0] != "P"]
+    if not said:
+        return
+    # Nothing but punctuation and space is left between, and no phrase begins or ends with it.
+    assert [token for gap in between for token in words(gap).texts if token in said] == []
+    assert [token for unit in units.texts for token in words(unit).texts if token in said] == said
+    for unit in units.texts:
+        tokens = words(unit).texts
+        assert tokens[0] in said
+        assert tokens[-1] in said
+
+
+@settings(deadline=None)
+@given(words_=st.lists(st.sampled_from(["red", "don't", "3.5", "料", "well-known"]), min_size=1, max_size=8), data=st.data())
+def test_every_pause_parts_phrases(words_: list[str], data: st.DataObject) -> None:
+    pauses = st.sampled_from([" ", ", ", "; ", ": ", " - ", "—", " (", ") ", ". ", "! ", "? ", "\n\n", "、", "。", "「"])
+    drawn = [data.draw(pauses) for _ in words_[1:]]
+    expected = [words_[0]]
+    for pause, word in zip(drawn, words_[1:], strict=True):
+        expected[-1:] = [f"{expected[-1]} {word}"] if pause == " " else [expected[-1], word]
+    text = words_[0] + "".join(pause + word for pause, word in zip(drawn, words_[1:], strict=True))
+    assert list(cut(text, "span").texts) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "out", "left"),
+    [
+        ("It was cold, but lovely, really.", {0}, "but lovely, really."),
+        ("It was cold, but lovely, really.", {1}, "It was cold, really."),
+        ("It was cold, but lovely, really.", {2}, "It was cold, but lovely."),
+    ],
+)
+def test_a_phrase_is_left_out_with_one_of_its_commas(text: str, out: set[int], left: str) -> None:
+    assert cut(text, "span").written(dict.fromkeys(out)) == left
 
 
 @pytest.mark.parametrize(
@@ -101,5 +187,5 @@ def test_operators() -> None:
         OPERATORS.get("replace")(units, 0, ["GREAT"], RNG)
     with pytest.raises(ExplicateError, match="delete, mask, neutral, replace"):
         OPERATORS.get("shuffle")
-    with pytest.raises(ExplicateError, match="sentence, spaced, word"):
+    with pytest.raises(ExplicateError, match="sentence, spaced, span, word"):
         cut("text", "letter")

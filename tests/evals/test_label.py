@@ -16,7 +16,8 @@ import pytest
 from agents.connect import connect
 from analyzers.errors import LimitReached
 from evals.code_version import code_hash
-from evals.label import Stopped, label
+from evals.each import Stopped
+from evals.label import label
 from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
 from evals.results import Failure, Lift, RunResults, SiteResult, Value

@@ -16,7 +16,7 @@ import evals.label
 import explicate
 from analyzers.errors import ExplicateError, LimitReached, RunFolderError
 from evals import LabelConfig, Limits
-from evals.label import Stopped
+from evals.each import Stopped
 from explicate.notebook import Run, label, open_run
 
 README = Path(__file__).parents[2] / "README.md"

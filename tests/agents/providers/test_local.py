@@ -2,14 +2,17 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agents.llm import LLM, Chat, ChatReply, Message, Readout, ReadoutReply, Reply, Request
-from agents.providers.local import LocalLLM
+from agents.llm import LLM, Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Reply, Request
+from agents.providers.local import LocalLLM, _apart
 from analyzers.errors import AssetError, Failed, ProviderError
 from analyzers.evidence import FloatArray
 
@@ -27,6 +30,12 @@ def chat(text: str, *, seed: int = 0, temperature: float = 0.0, max_tokens: int 
     if prefill:
         messages.append(Message(role="assistant", content=prefill))
     return Chat(messages=tuple(messages), max_tokens=max_tokens, temperature=temperature, seed=seed, top_logprobs=top_logprobs)
+
+
+def choice(text: str, *options: str, system: str = "", lead: str = "Answer:") -> Choice:
+    turns = [Message(role="system", content=system)] if system else []
+    turns += [Message(role="user", content=text), *([Message(role="assistant", content=lead)] if lead else [])]
+    return Choice(messages=tuple(turns), options=options)
 
 
 @pytest.fixture
@@ -72,7 +81,11 @@ async def test_mixed_requests_come_back_in_order_as_if_asked_alone(llm: LocalLLM
         readout(" bridge"),
         chat("Which river?", seed=1, temperature=1.0),
         chat("And why?", prefill="Because"),
+        choice("Which river?", " this", " that one"),
+        choice("Which bridge?", " old", " new"),
+        choice("Which town?", " this", " that one"),
     ]
+    requests = [*requests[8:10], *requests[:8], *requests[10:]]
     together = await llm.answer(requests)
     for request, reply in zip(requests, together, strict=True):
         (alone,) = await llm.answer([request])
@@ -81,12 +94,18 @@ async def test_mixed_requests_come_back_in_order_as_if_asked_alone(llm: LocalLLM
             assert isinstance(request, Readout)
             assert table(reply).shape == (2, len(request.options))
             np.testing.assert_allclose(table(reply), table(alone), atol=1e-5)
+        elif isinstance(reply, ChoiceReply):
+            assert isinstance(request, Choice)
+            assert isinstance(alone, ChoiceReply)
+            assert reply.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+            assert len(reply.logprobs) == len(request.options)
         else:
             assert isinstance(reply, ChatReply)
             assert reply.text
             assert without_usage(reply) == without_usage(alone)
-            assert (reply.logprobs is not None) == (request == requests[1])
-    assert together[4] != together[6]
+            assert (reply.logprobs is not None) == (isinstance(request, Chat) and request.top_logprobs > 0)
+    assert together[6] != together[8]
+    assert [type(reply) for reply in together[:3]] == [ChoiceReply, ChoiceReply, ReadoutReply]
 
 
 async def test_a_loaded_model_is_freed_by_close_and_comes_back_when_asked(llm: LocalLLM) -> None:
@@ -150,6 +169,154 @@ async def test_a_model_that_does_not_exist_is_named() -> None:
 async def test_no_requests_load_nothing(llm: LocalLLM) -> None:
     assert await llm.answer([]) == []
     assert not loaded(llm)
+
+
+# ---- choices
+
+
+def conversation(request: Choice, *, template: bool) -> str:
+    """As the tiny chat template writes it, or one turn below the other."""
+    if not template:
+        return "\n".join(message.content for message in request.messages)
+    closed = "".join(f"<|{message.role}|>{message.content}</s>" for message in request.messages)
+    return closed.removesuffix("</s>") if request.messages[-1].role == "assistant" else closed + "<|assistant|>"
+
+
+@torch.inference_mode()
+def naive(llm: LocalLLM, text: str, options: Sequence[str]) -> list[float]:
+    """[option] log-probability of all its tokens after the text, by one forward pass each."""
+    engine = llm._engine
+    assert engine is not None
+    found = []
+    for option in options:
+        prompt, said = [*engine.tokens.start, *engine.tokens.encode(text)], engine.tokens.encode(option)
+        logprobs = torch.log_softmax(engine.model(torch.tensor([prompt + said])).logits[0].float(), -1)
+        found.append(sum(float(logprobs[len(prompt) - 1 + at, token]) for at, token in enumerate(said)))
+    return found
+
+
+def without_template(checkpoint: Path, folder: Path) -> Path:
+    """The same model, which was never taught to follow instructions."""
+    for path in checkpoint.iterdir():
+        if path.name != "chat_template.jinja":
+            text = path.read_bytes()
+            (folder / path.name).write_bytes(text)
+    return folder
+
+
+@pytest.mark.parametrize("template", [True, False], ids=["chat template", "none"])
+async def test_a_choice_is_what_a_forward_pass_over_the_conversation_gives(
+    tiny_checkpoint: Checkpoint, tmp_path: Path, template: bool
+) -> None:
+    folder = tiny_checkpoint("llama") if template else without_template(tiny_checkpoint("llama"), tmp_path)
+    llm = LocalLLM(f"local:{folder}", device="cpu", dtype="float32")
+    options = (" positive", " very negative", " 好", "7", " the old bridge of stone and iron")
+    requests = [
+        choice("Is the town old?", *options),
+        choice("Is the river old?", *options),
+        choice("Is it?", *options, system="Be brief."),
+        choice("Is it?", *options, lead=""),
+        choice("Is the river old?", *options, lead="Thoughts: it rises in the hills.\nAnswer:"),
+    ]
+    replies = await llm.answer(requests)
+    assert llm._engine is not None
+    assert bool(llm._engine.tokenizer.chat_template) == template
+    for request, reply in zip(requests, replies, strict=True):
+        assert isinstance(reply, ChoiceReply)
+        assert reply.logprobs == pytest.approx(naive(llm, conversation(request, template=template), options), abs=1e-3)
+
+
+async def test_options_that_begin_each_other_are_apart(llm: LocalLLM) -> None:
+    options = (" the", " the river", " the river rises", " the town", " of")
+    request = choice("What is it?", *options)
+    (reply,) = await llm.answer([request])
+    assert isinstance(reply, ChoiceReply)
+    the, river, rises, town, of = map(math.exp, naive(llm, conversation(request, template=True), options))
+    assert [math.exp(value) for value in reply.logprobs] == pytest.approx([the - river - town, river - rises, rises, town, of], rel=1e-3)
+    # The same in any order, and beside options that no other begins with.
+    (other,) = await llm.answer([choice("What is it?", *options[::-1])])
+    assert isinstance(other, ChoiceReply)
+    assert other.logprobs[::-1] == pytest.approx(reply.logprobs, abs=1e-4)
+    (alone,) = await llm.answer([choice("What is it?", " the")])
+    assert isinstance(alone, ChoiceReply)
+    assert math.exp(alone.logprobs[0]) == pytest.approx(the, rel=1e-3)
+
+
+async def test_all_that_can_be_written_has_a_probability_of_one(llm: LocalLLM) -> None:
+    """Every token of the vocabulary that is a text by itself, and continuations of some: no sum beyond 1, and near it."""
+    await llm.answer([choice("What is it?", " the")])
+    engine = llm._engine
+    assert engine is not None
+    texts = {engine.tokenizer.decode([token]): token for token in range(engine.model.config.vocab_size)}
+    single = [text for text, token in texts.items() if engine.tokens.encode(text) == [token]]
+    assert len(single) > 250
+    longer = [f" the{text}" for text in single if engine.tokens.encode(f" the{text}")[:1] == engine.tokens.encode(" the")]
+    (plain, more) = await llm.answer([choice("What is it?", *single), choice("What is it?", *single, *longer)])
+    assert isinstance(plain, ChoiceReply)
+    assert isinstance(more, ChoiceReply)
+    whole, split = (sum(map(math.exp, reply.logprobs)) for reply in (plain, more))
+    assert 0.5 < whole <= 1 + 1e-4
+    assert split == pytest.approx(whole, abs=1e-4)
+
+
+IDS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4).map(tuple), min_size=1, max_size=8, unique=True)
+
+
+@given(IDS, st.lists(st.floats(0.01, 1), min_size=9, max_size=9), st.sampled_from([0.0, -5.0, -900.0]))
+def test_apart_is_what_no_longer_option_has(options: list[tuple[int, ...]], weights: list[float], offset: float) -> None:
+    """Against sums over all texts of four tokens; in a tree with probabilities of 1 / 3 times weights, however small they are."""
+    rows = np.array([[sum(math.log(weights[token + 3 * (at % 3)] / 3) for at, token in enumerate(option)) + offset for option in options]])
+    found = _apart(rows, options)[0]
+    for number, option in enumerate(options):
+        longer = [other for other in options if len(other) > len(option) and other[: len(option)] == option]
+        nearest = [other for other in longer if not any(len(o) < len(other) and other[: len(o)] == o for o in longer)]
+        left = 1 - sum(math.exp(rows[0][options.index(other)] - rows[0][number]) for other in nearest)
+        if left > 1e-9:
+            assert found[number] == pytest.approx(rows[0][number] + math.log(left), abs=1e-6)
+        else:
+            assert found[number] < rows[0][number] - 15
+
+
+def test_rounding_leaves_nothing_rather_than_less() -> None:
+    assert _apart(np.array([[-1.0, -1.0 + 1e-12, -3.0]]), [(1,), (1, 2), (3,)]).tolist() == [[-math.inf, -1.0 + 1e-12, -3.0]]
+    assert _apart(np.array([[-1.0, -1.0, -1.0]]), [(1,), (1, 2), (1, 2, 3)]).tolist() == [[-math.inf, -math.inf, -1.0]]
+
+
+async def test_choices_take_about_the_tokens_that_are_computed(llm: LocalLLM) -> None:
+    await llm.answer([readout(" river")])
+    engine = llm._engine
+    assert engine is not None
+    computed = 0
+    forward = engine.model.base_model.forward
+
+    def counting(*args: object, **inputs: torch.Tensor) -> object:
+        nonlocal computed
+        computed += inputs["input_ids"].shape[1]
+        return forward(*args, **inputs)
+
+    engine.model.base_model.forward = counting
+    requests = [choice(f"Is {word} in the valley, where the river rises, old?", " yes", " not at all") for word in "abcdefghijk"]
+    replies = await llm.answer(requests)
+    usages = [reply.usage for reply in replies if isinstance(reply, ChoiceReply)]
+    assert len(usages) == len(requests)
+    assert len({usage.prompt_tokens for usage in usages}) == 1
+    assert computed <= sum(usage.prompt_tokens for usage in usages) < computed + len(requests)
+    assert all(usage.completion_tokens == 0 == usage.usd for usage in usages)
+    # Even of what is all but known.
+    (again,) = await llm.answer(requests[:1])
+    assert isinstance(again, ChoiceReply)
+    assert again.usage.prompt_tokens > 0
+
+
+async def test_a_choice_that_is_too_long_fails_alone(llm: LocalLLM) -> None:
+    short, long, empty, other = await llm.answer(
+        [choice("Which?", " a"), choice("river " * 2000, " a"), choice("Which?", ""), choice("And which?", " a")]
+    )
+    assert isinstance(short, ChoiceReply)
+    assert isinstance(other, ChoiceReply)
+    assert isinstance(long, Failed)
+    assert "tokens are more than" in long.reason
+    assert isinstance(empty, Failed)
 
 
 @pytest.mark.slow

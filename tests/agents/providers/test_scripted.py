@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.llm import Chat, ChatReply, Message, Readout, ReadoutReply, Request, Usage
+from agents.llm import Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Request, Usage
 from agents.providers.scripted import ScriptedLLM
 from analyzers.errors import Failed, ProviderError
 
@@ -70,6 +70,28 @@ async def test_a_file_holds_rules_of_which_the_first_that_fits_is_taken(tmp_path
     assert isinstance(outcomes[3], ChatReply)
     assert outcomes[3].logprobs is not None
     assert outcomes[3].logprobs[0].top == (("7", -0.1), ("0", -3.0))
+
+
+async def test_options_answer_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    rules = [
+        {"contains": "bridge", "reply": {"options": {" yes": -0.5, " no": -2.0, " maybe": -3.0}}},
+        {"contains": "town", "reply": "yes"},
+    ]
+    path.write_text(json.dumps({"rules": rules, "capabilities": ["choice"]}))
+    llm = ScriptedLLM.load(path)
+    assert llm.capabilities == {"choice"}
+
+    def choice(text: str, *options: str) -> Choice:
+        return Choice(messages=(Message(role="user", content=text), Message(role="assistant", content="Answer:")), options=options)
+
+    known, lacking, no_options, unknown = await llm.answer(
+        [choice("the bridge", " no", " yes"), choice("the bridge", " no", " never"), choice("a town", " yes"), choice("else", " yes")]
+    )
+    assert known == ChoiceReply(logprobs=(-2.0, -0.5), usage=Usage(prompt_tokens=3))
+    assert lacking == Failed("ask", "the script lacks an option of this choice")
+    assert no_options == Failed("ask", "the script has no options for this choice")
+    assert isinstance(unknown, Failed)
 
 
 async def test_identity_is_what_the_file_says(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from agents.beliefs import Belief
 from analyzers.errors import Failed
 from analyzers.units import Kept
-from evals.audit.belief import Belief, Believes
-from evals.audit.faithfulness import BETTER, METRICS, MetricName, Ranking, deletions
+from evals.audit.faithfulness import BETTER, METRICS, Believes, MetricName, Ranking, deletions
 from evals.audit.faithfulness import measure as measured_
 
 LABELS = ("bad", "good")
@@ -56,6 +56,7 @@ def naive(values: list[float], order: list[int], believes: Believes) -> dict[str
         "df_mit": float(says(x - {order[0]}) != whole.label),
         "df_frac": flips[0] / n if flips else 1.0,
         "deletion_rank": spearmanr(values, [f(x) - f(x - {unit}) for unit in range(n)]).statistic,
+        "aopc": sum(f(x) - f(x - set(order[:taken])) for taken in range(1, n + 1)) / n,
     }
 
 
@@ -70,8 +71,9 @@ def test_equal_to_the_definitions(weights: list[float], seed: int, bias: float) 
     said = rng.permutation(len(weights)).tolist()
     ranking = Ranking.of([float(value) for value in said], rng)
     found, expected = measure(ranking, believes), naive(list(ranking.values), list(ranking.order), believes)
-    for name in METRICS:
-        assert found[name] == pytest.approx(expected[name], abs=1e-12), name
+    assert set(found) == set(METRICS) - {"naopc"}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-12), name
 
 
 @given(weights=weights_of, seed=st.integers(0, 2**16))
@@ -115,9 +117,9 @@ def test_a_missing_answer_fails_what_needs_it_and_only_that() -> None:
         found = measure(ranking, lambda kept: refused if kept == gap else believes(kept))
         return {name for name, value in found.items() if value == refused}
 
-    assert failing(frozenset({0, 1, 2})) == set(METRICS)
-    assert failing(frozenset({0, 1})) == {"comprehensiveness", "df_mit", "df_frac", "deletion_rank"}
-    assert failing(frozenset({0})) == {"comprehensiveness", "df_frac"}
+    assert failing(frozenset({0, 1, 2})) == set(METRICS) - {"naopc"}
+    assert failing(frozenset({0, 1})) == {"comprehensiveness", "df_mit", "df_frac", "deletion_rank", "aopc"}
+    assert failing(frozenset({0})) == {"comprehensiveness", "df_frac", "aopc"}
     assert failing(frozenset({1, 2})) == {"sufficiency", "deletion_rank"}
     assert failing(frozenset({0, 2})) == {"deletion_rank"}
     assert failing(frozenset({1})) == set()

@@ -189,7 +189,7 @@ def test_what_failed_is_counted_and_leaves_the_rest_as_it_was(tmp_path: Path) ->
     by_text[SENTENCES[2]] |= {"label": None, "confidence": None}
     by_text["film"] |= {"label": {"failed": "HTTP 500"}}
     results = replay(write(tmp_path / "some.jsonl", rows), tmp_path / "run", seed=0)
-    mine, occlusion = results.rows
+    mine, occlusion, _ = results.rows
     assert (mine.n, mine.n_failed) == (2, 3)
     assert (occlusion.n, occlusion.n_failed) == (4, 1)
     reasons = {(each.stage, each.reason): each.n for each in mine.missing["df_mit"]}

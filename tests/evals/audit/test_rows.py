@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from agents.beliefs import Belief
 from analyzers.errors import Failed
 from analyzers.units import Kept
-from evals.audit.belief import Belief
 from evals.audit.faithfulness import METRICS, Deletions, MetricName, Ranking, deletion_rank
 from evals.audit.results import Metric
 from evals.audit.rows import RANDOM, Asked, Chance, Figures, ItemFigures, adjust, differences, metric, paired, random_chains, rows
@@ -13,7 +13,7 @@ from evals.results import Failure
 
 NO = Failed("score", "not this one")
 UNKNOWN = Failed("random", "unknown")
-CHAINED: tuple[MetricName, ...] = ("comprehensiveness", "sufficiency", "df_frac")
+CHAINED: tuple[MetricName, ...] = ("comprehensiveness", "sufficiency", "df_frac", "aopc")
 
 
 def figures(**known: float) -> dict[MetricName, float | Failed]:
@@ -133,7 +133,7 @@ def test_items_without_an_explanation_are_failures_and_stay_in_the_count() -> No
     items = [item(), item("self"), item()]
     asked = Asked("attribution", "predict-first", "delete")
     found = rows(items, asked, seed=0)
-    assert [(row.source, row.n, row.n_failed) for row in found] == [("self", 2, 1), ("occlusion", 3, 0)]
+    assert [(row.source, row.n, row.n_failed) for row in found] == [("self", 2, 1), ("occlusion", 3, 0), ("random", 3, 0)]
     assert [(each.n, each.reason) for each in found[0].missing["df_mit"]] == [(1, "refused")]
     compared = differences(items, asked, seed=0)
     assert {(each.a, each.b, each.n) for each in compared} == {("self", "occlusion", 2)}

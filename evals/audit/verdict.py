@@ -1,0 +1,58 @@
+"""A word for what an audit found: only where more than one operator says so.
+
+An explanation is held against random rankings of the same items by comprehensiveness, the metric that this is decided by beforehand.
+Operators differ by tens of points (Singh et al. 2026, arXiv 2603.18579), so a single one decides nothing.
+"""
+
+from collections.abc import Sequence
+
+from evals.audit.results import AuditRow, GroupVerdict, PairedDifference, Verdict
+from evals.audit.rows import AT_RANDOM
+
+METRIC = "comprehensiveness"
+LEAST = 2
+"""Operators that must agree."""
+
+
+def verdicts(rows: Sequence[AuditRow], differences: Sequence[PairedDifference]) -> list[GroupVerdict]:
+    """One for every way of asking, in order of the rows."""
+    groups = dict.fromkeys((row.elicitation, row.order, row.persona) for row in rows)
+    return [_verdict(group, rows, differences) for group in groups]
+
+
+def together(found: Sequence[GroupVerdict]) -> tuple[Verdict, str]:
+    """The verdict of all ways of asking where they agree, with its reason; undecided where they do not."""
+    words = dict.fromkeys(each.verdict for each in found)
+    if len(words) == 1:
+        return found[0].verdict, found[0].reason if len(found) == 1 else f"of all {len(found)} ways of asking"
+    return "undecided", "; ".join(f"{each.elicitation}, {each.order}: {each.verdict}" for each in found)
+
+
+def _verdict(group: tuple[str, str, str], rows: Sequence[AuditRow], differences: Sequence[PairedDifference]) -> GroupVerdict:
+    elicitation, order, persona = group
+    said = [row for row in rows if (row.elicitation, row.order, row.persona) == group and row.source == "self"]
+    beside = {
+        each.operator: each
+        for each in differences
+        if (each.elicitation, each.order, each.persona) == group and (each.a, each.b, each.metric) == ("self", AT_RANDOM, METRIC)
+    }
+    above = [name for name, each in beside.items() if each.low > 0]
+    below = [name for name, each in beside.items() if each.high < 0]
+    level = [name for name in beside if name not in (*above, *below)]
+    word: Verdict = "undecided"
+    if any(row.void for row in said):
+        failed, count = max((row.n_failed, row.n + row.n_failed) for row in said)
+        reason = f"void: {failed} of {count} items have no explanation"
+    elif len(beside) < LEAST:
+        reason = f"a verdict needs at least {LEAST} operators, held against random rankings; there are {len(beside)}"
+    elif len(above) >= LEAST and not below:
+        word, reason = "faithful", f"{METRIC} above random rankings under {', '.join(above)}"
+    elif len(below) >= LEAST and not above:
+        word, reason = "anti-faithful", f"{METRIC} below random rankings under {', '.join(below)}"
+    elif len(level) >= LEAST and not above and not below:
+        word, reason = "no better than chance", f"{METRIC} not told from random rankings under {', '.join(level)}"
+    else:
+        found = (("above", above), ("below", below), ("level with", level))
+        said_of = [f"{what} under {', '.join(names)}" for what, names in found if names]
+        reason = f"operators disagree: {METRIC} {'; '.join(said_of)} random rankings"
+    return GroupVerdict(elicitation=elicitation, order=order, persona=persona, verdict=word, reason=reason)

@@ -1,0 +1,44 @@
+"""Something done for every item of a run, some at once; and what a run leaves that a limit has stopped."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from analyzers.errors import Failed, LimitReached
+from analyzers.progress import Report
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Stopped(LimitReached, Generic[R]):
+    """A limit kept some items from being done; what there is has been written."""
+
+    def __init__(self, message: str, results: R) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], what: str, report: Report, at_once: int) -> list[R | Failed]:
+    """Do something for every item, some at once, in order; a limit that is met fails the items it stops, an error stops them all."""
+    gate = asyncio.Semaphore(at_once)
+    done = 0
+
+    async def one(item: T) -> R | Failed:
+        nonlocal done
+        async with gate:
+            try:
+                return await do(item)
+            except LimitReached as limit:
+                return Failed("budget", str(limit))
+            finally:
+                done += 1
+                report(what, done, len(items))
+
+    tasks = [asyncio.create_task(one(item)) for item in items]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
