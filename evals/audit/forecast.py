@@ -7,6 +7,7 @@ import numpy as np
 
 from agents.llm import Request
 from agents.self_explanations import ELICITATIONS, elicit
+from evals.audit.faithfulness import removed
 from evals.audit.perturbing import along
 from evals.audit.rows import random_orders
 from evals.audit.truth import Perturbed, Truth
@@ -36,7 +37,7 @@ def forecast(audited: Audited, works: Sequence[Work], calls: Calls) -> str:
                 plans = audited.plans(work)
                 orders = random_orders(len(work.units), audited.rng(work), audited.config.random)
                 stand_ins = random_orders(len(work.units), np.random.default_rng(work.item.number), len(plans))
-                truth.plan(*(plan.sets for plan in plans.values()), *(along(order) for order in (*orders, *stand_ins)))
+                truth.plan(*(plan.sets for plan in plans.values()), *map(removed, orders), *map(along, stand_ins))
                 asked += truth.asked
                 for text in truth.unknown:
                     requests |= {each.model_dump_json(): each for each in audited.reader.requests(truth.question(text))}

@@ -64,7 +64,7 @@ async def perturb(audited: Audited, work: Work) -> None:
             truths = {group: _truth(audited, work, group, operator) for group in audited.groups}
             different = list({id(truth): truth for truth in truths.values() if truth is not None}.values())
             for truth in different:
-                truth.plan(*(plan.sets for plan in plans.values()), *(along(order) for order in random))
+                truth.plan(*(plan.sets for plan in plans.values()), *(removed(order) for order in random))
             for group, held in truths.items():
                 ranking = mine[group]
                 if held is not None and not isinstance(ranking, Failed):

@@ -88,19 +88,19 @@ async def test_of_several_labels_the_odds_are_against_all_others(local: LocalLLM
 
 
 async def test_a_label_that_begins_another_does_not_have_its_probability(local: LocalLLM) -> None:
-    asking = Asking("Which label fits the text?", ("very", "very bad", "good"))
+    asking = Asking("Which label fits the text?", ("very", "very a", "good"))
     found = await attributed(local, asking=asking, methods=["occlusion"], label="very")
     engine = local._engine
     assert engine is not None
-    very, bad = (tuple(engine.tokens.encode(f" {label}")) for label in asking.labels[:2])
-    assert bad[: len(very)] == very
+    very, more = (tuple(engine.tokens.encode(f" {label}")) for label in asking.labels[:2])
+    assert more[: len(very)] == very
     odds = []
     for text in (TEXT, without(TEXT, 0)):
         one, longer, good = np.exp(alone(local, text, asking))
         odds.append(np.log(one - longer) - np.log(longer + good))
     assert found.methods["occlusion"].values[0] == pytest.approx(odds[0] - odds[1], abs=1e-3)
     one, longer, good = np.exp(alone(local, TEXT, asking))
-    assert list(found.probabilities.values()) == pytest.approx(np.array([one - longer, longer, good]) / (one + good), rel=1e-3)
+    assert list(found.probabilities.values()) == pytest.approx(np.array([one - longer, longer, good]) / (one + good), rel=2e-4)
 
 
 async def test_shapley_values_sum_to_the_whole_text_against_none_of_it(local: LocalLLM) -> None:

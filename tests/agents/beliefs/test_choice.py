@@ -19,7 +19,7 @@ from agents.untrusted import one_line
 from analyzers.engine import Engine
 from analyzers.errors import Failed
 
-LABELS = ("good", "very bad", "好", "g")
+LABELS = ("good", "very bad", "好", "very")
 ASKING = Asking("Is the food good?", LABELS)
 
 
@@ -51,16 +51,17 @@ def naive(engine: Engine, asked: Question) -> list[float]:
 
 
 async def test_probabilities_are_those_of_forward_passes(local: LocalLLM) -> None:
-    """With "g", a beginning of "good" only where the tokenizer has it so."""
+    """Of "very" without what "very bad" has of it."""
     texts = ["The food was cold.", "The staff were lovely, and 好.", ""]
     questions = [ask(ASKING, text, None) for text in texts]
     found = await believe(local, READERS.pick(local), questions)
     engine = local._engine
     assert engine is not None
-    begun = engine.tokens.encode(" good")[: len(engine.tokens.encode(" g"))] == engine.tokens.encode(" g")
+    very = engine.tokens.encode(" very")
+    assert engine.tokens.encode(" very bad")[: len(very)] == very
     for asked, belief in zip(questions, found, strict=True):
         chances = naive(engine, asked)
-        chances[3] -= chances[0] if begun else 0.0
+        chances[3] -= chances[1]
         assert isinstance(belief, Belief)
         assert belief.mass == pytest.approx(sum(chances), rel=1e-3)
         assert sum(belief.probabilities.values()) == pytest.approx(1)

@@ -227,19 +227,28 @@ async def test_a_choice_is_what_a_forward_pass_over_the_conversation_gives(
 
 
 async def test_options_that_begin_each_other_are_apart(llm: LocalLLM) -> None:
-    options = (" the", " the river", " the river rises", " the town", " of")
+    await llm.answer([choice("What is it?", " the")])
+    engine = llm._engine
+    assert engine is not None
+    # What is likely enough behind " the" for its share to be seen.
+    (the,) = engine.tokens.encode(" the")
+    single = [text for text in map(engine.tokenizer.decode, range(256, 500)) if engine.tokens.encode(f" the{text}")[:1] == [the]]
+    chances = naive(llm, conversation(choice("What is it?", " the"), template=True), [f" the{text}" for text in single])
+    first, second = (single[at] for at in np.argsort(chances)[:-3:-1])
+    options = (" the", f" the{first}", f" the{first} town", f" the{second}", " of")
     request = choice("What is it?", *options)
     (reply,) = await llm.answer([request])
     assert isinstance(reply, ChoiceReply)
-    the, river, rises, town, of = map(math.exp, naive(llm, conversation(request, template=True), options))
-    assert [math.exp(value) for value in reply.logprobs] == pytest.approx([the - river - town, river - rises, rises, town, of], rel=1e-3)
+    the_, one, longer, two, of = map(math.exp, naive(llm, conversation(request, template=True), options))
+    assert one + two > 0.01 * the_
+    assert [math.exp(value) for value in reply.logprobs] == pytest.approx([the_ - one - two, one - longer, longer, two, of], rel=1e-3)
     # The same in any order, and beside options that no other begins with.
     (other,) = await llm.answer([choice("What is it?", *options[::-1])])
     assert isinstance(other, ChoiceReply)
     assert other.logprobs[::-1] == pytest.approx(reply.logprobs, abs=1e-4)
     (alone,) = await llm.answer([choice("What is it?", " the")])
     assert isinstance(alone, ChoiceReply)
-    assert math.exp(alone.logprobs[0]) == pytest.approx(the, rel=1e-3)
+    assert math.exp(alone.logprobs[0]) == pytest.approx(the_, rel=1e-3)
 
 
 async def test_all_that_can_be_written_has_a_probability_of_one(llm: LocalLLM) -> None:

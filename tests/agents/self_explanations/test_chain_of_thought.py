@@ -62,17 +62,17 @@ def test_a_model_that_goes_on_with_what_is_begun_begins_with_its_thoughts() -> N
 
 def test_to_another_model_the_thoughts_are_shown_below_the_text() -> None:
     how = thinking(ANSWERS)
-    ((role, first),) = shown(how.think("Nice."))
+    (role, first) = shown(how.think("Nice."))[-1]
     assert role == "user"
     assert "\nThoughts: (" in first
-    assert "\nAnswer: (one of positive, negative)" in first
-    ((_, on),) = shown(how.go_on("Nice.", "A b. C d."))
-    (message,) = how.answer("Nice.", "A b. C d.").messages
+    assert "\nAnswer: one of positive, negative" in first
+    (_, on) = shown(how.go_on("Nice.", "A b. C d."))[-1]
+    message = how.answer("Nice.", "A b. C d.").messages[-1]
     for content in (on, message.content):
         assert content.index("\nText: Nice.\n") < content.index("quoted too: A b. C d.\n")
     assert "\nThoughts: (" in on
     assert "\nThoughts: (" not in message.content
-    assert "quoted too: (none)\n" in how.answer("Nice.", "").messages[0].content
+    assert "quoted too: (none)\n" in how.answer("Nice.", "").messages[-1].content
     assert how.answer("Nice.", "A").lead == "Answer:"
 
 
@@ -155,7 +155,7 @@ def test_what_is_rewritten_must_differ_and_be_whole(capabilities: frozenset[Capa
 @pytest.mark.parametrize("capabilities", [BEGINS, ANSWERS])
 def test_the_form_given_back_is_no_thought(capabilities: frozenset[Capability]) -> None:
     how = thinking(capabilities)
-    form = next(line for line in how.think("Nice.").messages[0].content.splitlines() if line.startswith("Thoughts:"))
+    form = next(line for line in how.think("Nice.").messages[1].content.splitlines() if line.startswith("Thoughts:"))
     begin = "" if capabilities == BEGINS else "Thoughts: "
     for repeated in (form.removeprefix("Thoughts: "), f"{form.removeprefix('Thoughts: ')}\nThe text is nice.", form[11:-1].upper()):
         outcome = how.steps(ChatReply(text=begin + repeated))
