@@ -23,7 +23,7 @@ from agents.self_explanations import (
     elicit,
     elicited,
 )
-from analyzers.errors import Failed, LimitReached
+from analyzers.errors import ExplicateError, Failed, LimitReached
 from analyzers.progress import Report, quiet
 from evals.audit.checks import CHECKS, Checked
 from evals.audit.config import ORACLE, AuditConfig
@@ -63,6 +63,11 @@ async def audit(
     tell: called with lines to show the user: the forecast before the run's questions. Raises ExplicateError for what the user can mend,
     and Stopped, after writing what there is, where a limit kept items from being audited.
     """
+    if task.unit == "demonstration":
+        raise ExplicateError(
+            f"the task {task.name!r} takes demonstrations away, and models are asked to explain their text: give it unit = word, or see "
+            "what demonstrations do with `explicate attribute --task FILE --unit demonstration`"
+        )
     folder = RunFolder(out, "audit", config.model_dump(mode="json"))
     folder.check()
     limits.check()
@@ -179,9 +184,7 @@ def _results(
     adjust([value for row in found if row.source == "self" for value in row.metrics.values() if isinstance(value, Metric)])
     adjust(compared)
     judged = verdicts(found, compared)
-    verdict, reason = together(judged)
-    if not tested.passed:
-        verdict, reason = "undecided", f"the audit did not pass its own test: {tested.reasons[0]}"
+    verdict, reason = together(judged, tested)
     truths = [truth for work in works for truth in work.truths.values()]
     return AuditResults(
         rows=found,

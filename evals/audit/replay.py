@@ -11,6 +11,8 @@ from evals.audit.published import published
 from evals.audit.recording import RecordedItem, Recording, digest, read
 from evals.audit.results import AuditResults, Metric
 from evals.audit.rows import Asked, Chance, ItemFigures, add_naopc, adjust, agreements, differences, random_chains, rows
+from evals.audit.selftest import selftest
+from evals.audit.verdict import together, verdicts
 from evals.code_version import code_hash
 from evals.results import failure
 from evals.run_folder import RunFolder, write_json, write_json_lines
@@ -33,13 +35,18 @@ def replay(path: Path, out: Path, *, seed: int) -> AuditResults:
         # What occlusion has to say of single deletions is no question: only the model's own explanations are tested.
         adjust([value for row in found if row.source == "self" for value in row.metrics.values() if isinstance(value, Metric)])
         adjust(compared)
+        judged, tested = verdicts(found, compared), selftest(seed=seed)
+        verdict, reason = together(judged, tested)
         results = AuditResults(
             rows=found,
             paired_differences=compared,
             agreement=agreements(items, seed=seed),
             n_items=len(items),
-            verdict="undecided",
-            verdict_reason="a verdict needs at least two operators; a recording has one, words left out",
+            verdict=verdict,
+            verdict_reason=reason,
+            verdicts=judged,
+            void=found[0].void,
+            selftest=tested,
             manifest=dict(folder.manifest),
         )
         write_json_lines(

@@ -184,7 +184,7 @@ def rows(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[Audit
 
 
 def _random_row(items: Sequence[ItemFigures], others: Sequence[Sequence[Figures]], asked: Asked, seed: int) -> AuditRow:
-    figures = [_at_random(item) for item in items]
+    figures = _at_random(items)
     chance = [_first_chance(item) for item in items]
     measured = {name: metric(name, figures, others, chance, seed=seed) for name in METRICS}
     # Random rankings beside themselves are no test.
@@ -201,9 +201,16 @@ def _first_chance(item: ItemFigures) -> Chance:
     return next(iter(item.chance.values()), Chance(dict.fromkeys(METRICS, Failed("score", "no explanation of this item is known"))))
 
 
-def _at_random(item: ItemFigures) -> Figures:
-    draws = _first_chance(item).draws
-    return {name: drawn if isinstance(drawn := draws[name], Failed) else float(drawn.mean()) for name in METRICS}
+def _at_random(items: Sequence[ItemFigures]) -> list[Figures]:
+    """[item] means of random rankings; of a metric that too few items have, none: these items would be no sample of all."""
+    draws = [_first_chance(item).draws for item in items]
+    explained = sum(bool(item.chance) for item in items)
+    held = {name: sum(not isinstance(each[name], Failed) for each in draws) >= HELD * explained for name in METRICS}
+    few = Failed("score", f"random rankings are known of fewer than {HELD:.0%} of the items")
+    return [
+        {name: drawn if isinstance(drawn := each[name], Failed) else float(drawn.mean()) if held[name] else few for name in METRICS}
+        for each in draws
+    ]
 
 
 def _of(item: ItemFigures, source: str, what: Mapping[str, Mapping[MetricName, X]]) -> Mapping[MetricName, X | Failed]:
@@ -216,7 +223,7 @@ def differences(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> lis
     """Of every two sources, random rankings among them, on the items that have both; without q-values."""
     found = []
     of_source = {source: [_of(item, source, item.figures) for item in items] for source in sources_of(items)}
-    of_source[AT_RANDOM] = [_at_random(item) for item in items]
+    of_source[AT_RANDOM] = _at_random(items)
     for a, b in combinations(of_source, 2):
         both = list(zip(of_source[a], of_source[b], strict=True))
         for name in METRICS:

@@ -6,7 +6,7 @@ Operators differ by tens of points (Singh et al. 2026, arXiv 2603.18579), so a s
 
 from collections.abc import Sequence
 
-from evals.audit.results import AuditRow, GroupVerdict, PairedDifference, Verdict
+from evals.audit.results import AuditRow, AuditSelftest, GroupVerdict, PairedDifference, Verdict
 from evals.audit.rows import AT_RANDOM
 
 METRIC = "comprehensiveness"
@@ -20,8 +20,10 @@ def verdicts(rows: Sequence[AuditRow], differences: Sequence[PairedDifference]) 
     return [_verdict(group, rows, differences) for group in groups]
 
 
-def together(found: Sequence[GroupVerdict]) -> tuple[Verdict, str]:
-    """The verdict of all ways of asking where they agree, with its reason; undecided where they do not."""
+def together(found: Sequence[GroupVerdict], tested: AuditSelftest) -> tuple[Verdict, str]:
+    """The verdict of all ways of asking where they agree, with its reason; undecided where they do not, or the audit failed its test."""
+    if not tested.passed:
+        return "undecided", f"the audit did not pass its own test: {tested.reasons[0]}"
     words = dict.fromkeys(each.verdict for each in found)
     if len(words) == 1:
         return found[0].verdict, found[0].reason if len(found) == 1 else f"of all {len(found)} ways of asking"

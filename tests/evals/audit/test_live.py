@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from agents.cache import ReplyCache
-from analyzers.errors import Failed, LimitReached
+from analyzers.errors import ExplicateError, Failed, LimitReached
 from evals.audit.config import AuditConfig
 from evals.audit.live import audit
 from evals.audit.results import AuditItem, AuditResults, AuditRow, Metric
@@ -227,3 +227,35 @@ async def test_the_forecast_is_no_less_than_what_is_asked(run: Audit, planted: A
     # The changes that should not matter are not of the forecast.
     assert most / 2 < results.calls.made - 2 * 4 <= most
     assert "fewer" in told[0]
+
+
+async def test_a_persona_is_a_factor(run: Audit, planted: Any) -> None:
+    results = await run("personas", items=texts(4), personas=("you", "human"), operators=("delete",))
+    assert [(each.persona, each.source) for each in results.rows if each.source == "self"] == [("you", "self"), ("human", "self")]
+    prompts = [request.messages[-1].content for request in planted.asked]
+    assert {prompt.partition("Is the review")[0] for prompt in prompts} == {
+        "Say what you yourself think. ",
+        "Say what a careful human reader would think. ",
+    }
+
+
+async def test_free_answers_are_audited_by_the_probability_of_the_answer_given(workplace: Path, run: Audit, planted: Any) -> None:
+    (workplace / "free.toml").write_text('instruction = "Good or not?"\nfree = true\nitems = "free-items.txt"\n', encoding="utf-8")
+    (workplace / "free-items.txt").write_text("\n".join(texts(6)), encoding="utf-8")
+    task, found = load_task(str(workplace / "free.toml"))
+    config = AuditConfig.checked(model="openai:m", task="free.toml", random=3)
+    results = await audit(config, workplace / "free", task, found, limits=Limits(), tell=lambda line: None)
+    assert row(results).n == 6
+    assert comprehensiveness(results).value > comprehensiveness(results, source="random").value
+
+
+async def test_what_is_no_explanation_of_a_text_is_refused(workplace: Path, run: Audit) -> None:
+    (workplace / "shown.toml").write_text(
+        'instruction = "Good or not?"\nlabels = ["positive", "negative"]\nitems = "texts.txt"\nunit = "demonstration"\n'
+        'demonstrations = [{text = "Nice.", answer = "positive"}, {text = "Bad.", answer = "negative"}]\n',
+        encoding="utf-8",
+    )
+    (workplace / "texts.txt").write_text("\n".join(texts(2)), encoding="utf-8")
+    task, found = load_task(str(workplace / "shown.toml"))
+    with pytest.raises(ExplicateError, match="explicate attribute"):
+        await audit(AuditConfig.checked(model="openai:m", task="t"), workplace / "o", task, found, limits=Limits(), tell=lambda line: None)

@@ -121,6 +121,21 @@ def test_random_rankings_of_a_few_items_are_not_those_of_all() -> None:
     assert few.p is None
 
 
+def test_random_rankings_of_a_few_items_are_no_row_and_no_difference() -> None:
+    ranking = Ranking((1.0, 0.0), (0, 1))
+    drawn, unknown = Chance(dict.fromkeys(METRICS, np.full(RANDOM, 0.2))), Chance(dict.fromkeys(METRICS, UNKNOWN))
+    items = [
+        ItemFigures({"self": ranking}, {"self": dict.fromkeys(METRICS, 0.1 * number)}, {"self": drawn if number < 7 else unknown}, {})
+        for number in range(10)
+    ]
+    asked = Asked("attribution", "", "delete")
+    _, at_random = rows(items, asked, seed=0)
+    assert at_random.source == "random"
+    assert all(isinstance(value, Failure) for value in at_random.metrics.values())
+    assert differences(items, asked, seed=0) == []
+    assert len(differences(items[:8], asked, seed=0)) == len(METRICS)
+
+
 def test_items_without_an_explanation_are_failures_and_stay_in_the_count() -> None:
     ranking = Ranking((1.0, 0.0), (0, 1))
     unknown = Chance(dict.fromkeys(METRICS, NO))
