@@ -71,6 +71,20 @@ class Answers:
         found = self._found(prompts, said, longest, report)
         return found if np.isfinite(found.logprobs).all() else Failed("readout", f"{engine.name} gave no finite probabilities")
 
+    def planned(self, calls: Sequence[Sequence[str]], answers: Sequence[str]) -> int:
+        """Tokens that `after` will compute for some texts a call, with nothing kept from before; the texts computed alone, to check the
+        trees, are left out."""
+        said = [list(self._engine.piece(answer)) for answer in answers]
+        computed, known = 0, list[list[int]]()
+        for texts in calls:
+            prompts = [self._begun(self._engine.tokens.encode(text)) for text in texts]
+            start = prompts[0][: _common(prompts) // CHUNK * CHUNK]
+            computed += len(start) - max((shared(start, ids) // CHUNK * CHUNK for ids in known), default=0)
+            known.append(start)
+            tails = [[*prompt[len(start) :], *answer[:-1]] for prompt in prompts for answer in said]
+            computed += sum(len(branches([tails[number] for number in row]).ids) for row in rows(tails, ROW_TOKENS))
+        return computed
+
     def _found(self, prompts: Sequence[list[int]], said: Sequence[list[int]], longest: int, report: Report) -> Continuations:
         # The mask of a tree takes the square of its tokens; a text alone needs none.
         if self._trees and longest <= LONGEST_TREE:
@@ -118,9 +132,7 @@ class Answers:
 
     def _start(self, prompts: Sequence[Sequence[int]]) -> tuple[Prefix, int]:
         """Keys and values of what all prompts begin with, in whole chunks and without any prompt's last token, and the tokens computed."""
-        first, *others = prompts
-        common = min([len(first) - 1, *(min(shared(first, other), len(other) - 1) for other in others)])
-        ids = first[: common // CHUNK * CHUNK]
+        ids = prompts[0][: _common(prompts) // CHUNK * CHUNK]
         found = self._engine.prefixes.longest(ids)
         start = self._engine.extend(found, ids[len(found.ids) :])
         self._engine.prefixes.keep(start)
@@ -172,3 +184,9 @@ class Answers:
             raise _NoTreesError
         self._checked.add(sizes)
         return len(prompt) - len(start.ids) + len(answer) - 1
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """Tokens that all prompts begin with, any prompt's last token left out."""
+    first, *others = prompts
+    return min([len(first) - 1, *(min(shared(first, other), len(other) - 1) for other in others)])

@@ -39,8 +39,9 @@ def plain(text: str) -> str:
     from rich.markup import escape
 
     from agents.untrusted import one_line
+    from explicate.shaded_words import visible
 
-    return escape(one_line(text))
+    return escape(visible(one_line(text)))
 
 
 def await_(work: Coroutine[Any, Any, T]) -> T:

@@ -64,6 +64,10 @@ class LocalLLM:
             return []
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, tuple(requests))
 
+    async def planned(self, calls: Sequence[Sequence[Choice]]) -> int:
+        """Tokens that choices will take, all among the same options, so many a call; loads the model."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._planned, calls)
+
     def close(self) -> None:
         """Free the model's memory; a later request loads it again."""
         self._engine = self._answers = None
@@ -82,13 +86,21 @@ class LocalLLM:
             outcomes |= zip(numbers, self._choose(engine, asked), strict=True)
         return [outcomes[number] for number in range(len(requests))]
 
-    def _choose(self, engine: "Engine", requests: Sequence[Choice]) -> list[Reply | Failed]:
-        """Choices among the same options; one that fails, such as one that is too long, is told from the others by halves."""
+    def _planned(self, calls: Sequence[Sequence[Choice]]) -> int:
+        engine = self._loaded()
+        texts = [[_conversation(engine, request) for request in requests] for requests in calls]
+        return self._reading(engine).planned(texts, calls[0][0].options) if calls else 0
+
+    def _reading(self, engine: "Engine") -> "Answers":
         from analyzers.answers import Answers
 
         if self._answers is None:
             self._answers = Answers(engine)
-        found = self._answers.after([_conversation(engine, request) for request in requests], requests[0].options)
+        return self._answers
+
+    def _choose(self, engine: "Engine", requests: Sequence[Choice]) -> list[Reply | Failed]:
+        """Choices among the same options; one that fails, such as one that is too long, is told from the others by halves."""
+        found = self._reading(engine).after([_conversation(engine, request) for request in requests], requests[0].options)
         if isinstance(found, Failed):
             half = len(requests) // 2
             return [*self._choose(engine, requests[:half]), *self._choose(engine, requests[half:])] if half else [found]

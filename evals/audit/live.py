@@ -92,7 +92,7 @@ async def audit(
                 },
                 latest={"code": code_hash()},
             )
-            tell(forecast(audited, works, calls))
+            tell(await forecast(audited, works, calls, report))
             at_once = calls.at_once(config.model)
             await _each(works, partial(_explain, audited), "explain", report, at_once)
             await _each(works, partial(perturb, audited), "perturb", report, at_once)

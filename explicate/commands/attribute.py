@@ -1,5 +1,6 @@
 """`explicate attribute`: which words of a text decide a model's choice among labels."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ def attribute(
     ] = 200,
     interactions: Annotated[bool, typer.Option("--interactions", help="Of every two words, too: what they do only together.")] = False,
     instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question or the task's.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A page to write, such as attribution.html: the text shaded, and charts.")] = None,
     base_url: BaseUrl = None,
     max_calls: MaxCalls = None,
     max_tokens: MaxTokens = None,
@@ -52,7 +54,7 @@ def attribute(
     from evals.label_config import Limits
     from explicate.attribution_table import show_attribution
     from explicate.progress import bars
-    from explicate.running import await_, show_json
+    from explicate.running import await_, plain, show_json
 
     methods = listed(method)
     # What is misspelt is told before a model is fetched and loaded.
@@ -63,6 +65,10 @@ def attribute(
     OPERATORS.get(operator)
     if unit != "demonstration":
         cut(whole_text(text), unit)
+    if out is not None:
+        from explicate.attribution_page import check_page
+
+        check_page(out)
     asking = asking_of(task, listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
     with bars() as report:
@@ -85,7 +91,15 @@ def attribute(
                 report=report,
             )
         )
+    if out is not None:
+        from explicate.attribution_page import write_attribution_page
+
+        write_attribution_page(found, out)
     if json:
         show_json(found.model_dump(mode="json"))
-    else:
-        show_attribution(found)
+        return
+    show_attribution(found)
+    if out is not None:
+        from rich.console import Console
+
+        Console(emoji=False).print(f"Report: {plain(str(out))}", soft_wrap=True)

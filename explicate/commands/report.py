@@ -13,7 +13,7 @@ def report(
     leak_audit: Annotated[bool, typer.Option("--leak-audit", help="Check again that nothing scored was shown to the explainer.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the report of a run, or re-check its leak audit.
+    """Draw the report of a run (label, audit or confidence), or re-check its leak audit.
 
     Example: explicate report runs/demo --leak-audit
     """
@@ -51,6 +51,18 @@ def report(
             show_json({"report": str(page), **audited.model_dump(mode="json")})
         else:
             show_audit(audited, page, paper_compat=any(row.paper_compat for row in audited.rows))
+        return
+    if kind == "confidence":
+        from evals.confidence.results import ConfidenceResults
+        from evals.run_folder import read_results
+        from explicate.confidence_page import write_confidence_page
+        from explicate.confidence_table import show_confidence
+
+        page, measured = write_confidence_page(run), read_results(run, ConfidenceResults)
+        if json:
+            show_json({"report": str(page), **measured.model_dump(mode="json")})
+        else:
+            show_confidence(measured, page)
         return
     artefacts = read(run)
     page = write_report(run)

@@ -1,6 +1,7 @@
 """`explicate attribute` as a user gives it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
 from evals.attribute import Attributed, AttributedBy, Interaction
+from explicate.attribution_page import ARCS, BARS, render
 from explicate.cli import app
 
 
@@ -98,3 +100,101 @@ def test_a_wrong_name_is_told_before_a_model_is_loaded(arguments: list[str]) -> 
         refused = CliRunner().invoke(app, [*missing, *more])
         assert isinstance(refused.exception, ExplicateError)
         assert named in str(refused.exception)
+
+
+TURNED = "\u202e"
+HOSTILE = f"{TURNED}</span><script>alert(1)</script>\x1b"
+
+
+def attributed(units: list[str], values: list[float], *, errors: list[float] | None = None, text: str | None = None) -> Attributed:
+    """What a method found, and of every two units the product of their values."""
+    pairs = [Interaction(units=(a, b), value=values[a] * values[b]) for a in range(len(units)) for b in range(a + 1, len(units))]
+    return Attributed(
+        model={"provider": "local", "model": "m"},
+        prompt="abc",
+        seed=0,
+        text=" ".join(units) if text is None else text,
+        units=units,
+        label="good",
+        belief="logprobs",
+        value="log-odds",
+        probabilities={"bad": 0.25, "good": 0.75},
+        label_mass=0.03,
+        operator="delete",
+        methods={"shapley": AttributedBy(values=values, errors=errors, sets=9)},
+        interactions=sorted(pairs, key=lambda pair: -abs(pair.value)),
+        sets_asked=1234,
+        texts_evaluated=1000,
+        prompt_tokens=77,
+    )
+
+
+def test_the_page_has_the_text_the_bars_and_the_pairs(arguments: list[str], workplace: Path) -> None:
+    shown = call(arguments, "--method", "occlusion,shapley", "--interactions", "--out", "page.html").stdout
+    assert shown.splitlines()[-1] == "Report: page.html"
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert not re.search(r"(src|href)=", page)
+    for expected in ("<h3>occlusion, ", "<h3>shapley, ", "The choice", "label mass", "[red]food␛[2J", "What two units do only together"):
+        assert expected in page
+    assert "\x1b" not in page
+    # Standard errors stand only where texts were sampled.
+    occlusion, shapley = page.split("<h3>occlusion")[1].split("<h3>shapley")
+    assert "±" not in occlusion
+    assert "±" in shapley.split("The choice")[0]
+    assert json.loads(call(arguments, "--method", "occlusion", "--json", "--out", "page.html").stdout)["units"]
+    assert "only together" not in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_words_are_shaded_where_they_stand_in_the_text() -> None:
+    found = attributed(["Cold", "cold", "lovely"], [-0.5, 0.0, 1.0], errors=[0.1, 0.0, 0.2], text="Cold , cold\nand lovely!")
+    page = render(found)
+    reading = page.split('<p dir="auto">')[1].split("</p>")[0]
+    assert re.sub(r"<[^>]*>", "", reading) == "Cold , cold\nand lovely!"
+    assert re.findall(r'--f:(\S+);--g:(\S+)" title="([^"]*)">(\w+)<', reading) == [
+        ("0.00", "0.50", "-0.500 ± 0.100", "Cold"),
+        ("1.00", "0.00", "+1.000 ± 0.200", "lovely"),
+    ]
+    assert "it was about to write something else" in page
+    assert "1,000 different texts evaluated for 1,234 asked" in page
+    # The likeliest label first, the one that is attributed in bold.
+    assert page.index("<b>good</b>") < page.index(">bad<")
+    # The bar of a unit reaches from 0 to its value, its error one to either side: the axis is from -1 to 1.5.
+    bars = re.findall(r'class="bar" style="left:([\d.]+)%;width:([\d.]+)%', page.split("Units by method")[1])
+    low, zero, width = -1.0, 40.0, 2.5
+    assert [float(left) for left, _ in bars] == pytest.approx([100 * (-0.5 - low) / width, zero, zero])
+    assert [float(size) for _, size in bars] == pytest.approx([20, 0, 40])
+    errors = re.findall(r'class="error" style="left:([\d.]+)%;width:([\d.]+)%', page)
+    assert [float(part) for error in errors for part in error] == pytest.approx([16, 8, 72, 16])
+
+
+def test_units_that_are_not_of_the_text_stand_on_lines_of_their_own() -> None:
+    page = render(attributed(["Warm bread. (good)", "Stale bread. (bad)"], [1.0, -1.0], text="Fresh bread."))
+    reading = page.split('<p dir="auto">')[1].split("</p>")[0]
+    assert re.sub(r"<[^>]*>", "", reading) == "Warm bread. (good)\nStale bread. (bad)"
+
+
+def test_what_a_text_says_adds_no_tag_and_turns_no_line() -> None:
+    values = [1.0, -0.5, 0.25]
+    hostile, plain = (render(attributed(["a", unit, "b"], values)) for unit in (HOSTILE, "c"))
+    assert not {TURNED, "\x1b"} & set(hostile)
+    assert re.findall(r"<[a-z]+", hostile) == re.findall(r"<[a-z]+", plain)
+    assert "⟨U+202E⟩&lt;/span&gt;" in hostile
+
+
+def test_of_many_units_the_largest_are_drawn_and_the_page_says_so() -> None:
+    units = [f"word{number}" for number in range(60)]
+    page = render(attributed(units, [(-1) ** number * (number + 1) / 60 for number in range(60)]))
+    assert f"The {BARS} largest of 60 units" in page
+    drawn = page.split("Units by method")[1].split("only together")[0]
+    assert re.findall(r'class="name" title="(word\d+)"', drawn) == units[-BARS:]
+    assert page.count("<path ") == ARCS
+    nothing = render(attributed(["a", "b"], [0.0, 0.0]))
+    assert re.findall(r"[\d.]*\b(?:nan|inf)\b", nothing.partition("</style>")[2]) == []
+
+
+@pytest.mark.parametrize(("path", "said"), [(".", "is a folder; name a file"), ("nowhere/page.html", "there is no folder")])
+def test_a_page_that_cannot_be_is_told_before_a_model_is_loaded(arguments: list[str], path: str, said: str) -> None:
+    refused = CliRunner().invoke(app, ["attribute", "no-such-model", *arguments[2:], "--out", path])
+    assert isinstance(refused.exception, ExplicateError)
+    assert said in str(refused.exception)

@@ -1,12 +1,16 @@
 """The report page: whole, without external requests, safe against what models and corpora say, and honest about its instrument."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from analyzers.errors import ExplicateError
 from evals.results import (
     Calls,
     Candidate,
@@ -20,6 +24,7 @@ from evals.results import (
     Tokens,
     Value,
 )
+from explicate.cli import app
 from explicate.report import Artefacts, render, render_run, render_site
 from explicate.shading import contrast, shaded
 
@@ -317,3 +322,48 @@ def test_two_hundred_sites_make_a_page_that_a_browser_can_hold() -> None:
     assert page.count("<article") == 200
     assert len(page) < 200 * 20_000
     assert '<details class="legend"><summary>' in page  # folded away, so that the table is near
+
+
+@pytest.fixture
+def folders(call: Callable[..., Result], workplace: Path, tiny_corpus: Path, tiny_checkpoint: Callable[[str], Path]) -> dict[str, Path]:
+    """A run of every command that makes one, by the command's name."""
+    reply = 'Answer: good\nConfidence: 80%\nWords: thing\nImportance: [["a", 0], ["good", 1], ["thing", 0]]'
+    script = {"rules": [{"contains": "good thing", "reply": reply}], "default": "Answer: bad\nConfidence: 60%", "capabilities": ["chat"]}
+    (workplace / "script.json").write_text(json.dumps(script), encoding="utf-8")
+    rows = [{"text": text, "gold": "good"} for text in ("a good thing", "no good thing", "good thing indeed")]
+    (workplace / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (workplace / "mine.toml").write_text('instruction = "What?"\nlabels = ["good", "bad"]\nitems = "items.jsonl"\n', encoding="utf-8")
+    asked = ("scripted:script.json", "--task", "mine.toml")
+    commands: dict[str, tuple[object, ...]] = {
+        "label": (tiny_checkpoint("llama"), "--sites", "L0.mlp.3", "--corpus", tiny_corpus, "--tokens", 9000),
+        "audit": (*asked, "--random", 2, "--operators", "delete"),
+        "confidence": (*asked, "--prompting", "vanilla", "--sampling", "none", "--no-deletion"),
+    }
+    commands["label"] += ("--explainer", "template", "--simulator", "lexical")
+    for command, arguments in commands.items():
+        call(command, *arguments, "--out", command)
+    return {command: Path(command) for command in commands}
+
+
+def test_the_report_of_every_kind_of_run_is_drawn_again_from_its_folder(folders: dict[str, Path], call: Callable[..., Result]) -> None:
+    for command, folder in folders.items():
+        page, results = folder / "report.html", json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        before = page.read_bytes()
+        page.unlink()
+        shown = call("report", folder).stdout
+        assert shown.splitlines()[-1] == f"Report: {command}/report.html"
+        assert page.read_bytes() == before
+        assert json.loads(call("report", folder, "--json").stdout) == {"report": str(page), **results}
+        if command != "label":
+            refused = CliRunner().invoke(app, ["report", str(folder), "--leak-audit"])
+            assert isinstance(refused.exception, ExplicateError)
+            assert f"no labelling run, but one of '{command}'" in str(refused.exception)
+
+
+def test_what_is_no_run_has_no_report(workplace: Path) -> None:
+    (workplace / "pass").mkdir()
+    (workplace / "pass" / "manifest.json").write_text('{"command": "sample"}', encoding="utf-8")
+    for folder in ("nowhere", "pass"):
+        refused = CliRunner().invoke(app, ["report", folder])
+        assert isinstance(refused.exception, ExplicateError)
+        assert "\n" not in str(refused.exception)
