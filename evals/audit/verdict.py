@@ -12,6 +12,8 @@ from evals.audit.rows import AT_RANDOM
 METRIC = "comprehensiveness"
 LEAST = 2
 """Operators that must agree."""
+FEWEST = 20
+"""Items; the intervals of fewer are too narrow (evals.statistics)."""
 
 
 def verdicts(rows: Sequence[AuditRow], differences: Sequence[PairedDifference]) -> list[GroupVerdict]:
@@ -47,6 +49,8 @@ def _verdict(group: tuple[str, str, str], rows: Sequence[AuditRow], differences:
         reason = f"void: {failed} of {count} items have no explanation"
     elif len(beside) < LEAST:
         reason = f"a verdict needs at least {LEAST} operators, held against random rankings; there are {len(beside)}"
+    elif min(each.n for each in beside.values()) < FEWEST:
+        reason = f"a verdict needs at least {FEWEST} items with an explanation; there are {min(each.n for each in beside.values())}"
     elif len(above) >= LEAST and not below:
         word, reason = "faithful", f"{METRIC} above random rankings under {', '.join(above)}"
     elif len(below) >= LEAST and not above:

@@ -43,6 +43,12 @@ SENTENCES = [f"so {HOSTILE} good", "bad [red]film", "good film", "bad bad film"]
 
 
 @pytest.fixture(autouse=True)
+def few_items_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts of a handful of items, so that there is a word to show."""
+    monkeypatch.setattr("evals.audit.verdict.FEWEST", 5)
+
+
+@pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 

@@ -24,7 +24,7 @@ FILLER = ["the", "film", "was", "and", "its", "plot", "we", "saw", "it", "on", "
 LOADED = ["great", "superb", "fine", "lovely", "dull", "awful", "bad", "slow", "not"]
 
 
-def texts(count: int = 16) -> list[str]:
+def texts(count: int = 22) -> list[str]:
     """Texts of 6 to 9 words, two of them loaded."""
     draw = random.Random(3)
     found = []
@@ -94,9 +94,15 @@ async def test_honest_random_and_reversed_explainers_get_their_verdicts(run: Aud
 
 
 async def test_a_verdict_needs_two_operators(run: Audit, planted: Any) -> None:
-    results = await run("one", items=texts(4), operators=("delete",))
+    results = await run("one", operators=("delete",))
     assert results.verdict == "undecided"
     assert "2 operators" in results.verdict_reason
+
+
+async def test_a_verdict_needs_enough_items(run: Audit, planted: Any) -> None:
+    results = await run("few", items=texts(8))
+    assert results.verdict == "undecided"
+    assert "20 items" in results.verdict_reason
 
 
 async def test_every_form_order_and_operator_has_its_rows(run: Audit, planted: Any) -> None:
