@@ -60,9 +60,9 @@ def of_check(check: CheckResult) -> dict[str, Any]:
     for name, value in check.figures.items():
         if name in numbers:
             continue
-        chance, p = check.chance.get(name), check.p.get(name)
+        chance, p, q = check.chance.get(name), check.p.get(name), check.q.get(name)
         row = _row(name.replace("_", " "), value, {} if chance is None else {"random": chance}, kind="ours")
-        row["note"] = "" if p is None else f"p {p:.3f}"
+        row["note"] = f"q {q:.3f}" if q is not None else "" if p is None else f"p {p:.3f}"
         rows.append(row)
     return chart({"": rows})
 

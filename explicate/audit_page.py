@@ -248,6 +248,7 @@ def _check(check: CheckResult) -> dict[str, Any]:
         "what": CHECKS.get(check.name, ""),
         "n": check.n,
         "n_failed": check.n_failed,
+        "void": check.void,
         "chart": None if none else of_check(check),
         "counts": [f"{name}: {two(value.value)} [{two(value.low)}, {two(value.high)}]" for name, value in counted(check)],
         "why": visible(failed.reason) if none and failed is not None else "",

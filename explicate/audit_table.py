@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from explicate.attribution_table import LITTLE_MASS
 from explicate.shaded_words import visible
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> No
         console.print(line)
     if results.replies:
         console.print(_replies(results.replies))
-        for line in _unread(results.replies):
+        for line in (*_unread(results.replies), *_little_mass(results.replies)):
             console.print(line)
     if results.checks:
         console.print(_checks(results.checks))
@@ -182,7 +183,12 @@ def _by_way(results: "AuditResults", *, wide: bool) -> "Table":
 
     title = f"{question(results)} {METRIC.capitalize()} ↑"
     table = _table(title, ("asked", "by", "items", "self", "random", "occlu-\nsion", "best", "normalised", "q"))
-    occlusion = {(way(row), row.operator): row.metrics.get(METRIC) for row in results.rows if row.source == "occlusion"}
+    # On the same items: occlusion is known of items that the model did not explain, too.
+    beside_occlusion = {
+        (way(each), each.operator): each
+        for each in results.paired_differences
+        if (each.a, each.b, each.metric) == ("self", "occlusion", METRIC)
+    }
     groups: dict[str, list[AuditRow]] = {}
     for row in results.rows:
         if row.source == "self":
@@ -194,11 +200,11 @@ def _by_way(results: "AuditResults", *, wide: bool) -> "Table":
             # As many parts as the row has lines; whatever is left, beside the last one.
             lines = 1 if wide else 2
             last = len(parts) if number == len(rows) - 1 else lines * (number + 1)
-            value, other = row.metrics.get(METRIC), occlusion.get((asked, row.operator))
+            value, difference = row.metrics.get(METRIC), beside_occlusion.get((asked, row.operator))
             failed = f"{gap}[red]({row.n_failed})[/]" if row.n_failed else ""
             cells = ["[red]failed[/]", "", "", "", "", ""]
             if isinstance(value, Metric):
-                beside = _figure(other.value) if isinstance(other, Metric) else "[dim]none[/]"
+                beside = "[dim]none[/]" if difference is None else _figure(value.value - difference.value)
                 cells = [_interval(value, gap), _figure(value.random), beside, _figure(value.best), _of(value.normalised, gap), _q(value.q)]
             by = _safe(row.operator) + (f"{gap}[red]void[/]" if row.void else "")
             table.add_row("\n".join(map(_safe, parts[lines * number : last])), by, f"{row.n}{failed}", *cells)
@@ -227,18 +233,30 @@ def _unread(replies: "Sequence[Replies]") -> list[str]:
     return [f"{_safe('; '.join(of))}: {_safe(why)}" for why, of in names.items()]
 
 
+def _little_mass(replies: "Sequence[Replies]") -> list[str]:
+    """Where the model was about to write something else than a label."""
+    from evals.results import Value
+
+    return [
+        f"[yellow]{_safe(way(each))}: the model gives all labels together {each.label_mass.value:.1%} on average: it was about to write "
+        "something else.[/]"
+        for each in replies
+        if isinstance(each.label_mass, Value) and each.label_mass.value < LITTLE_MASS
+    ]
+
+
 def _checks(checks: "Sequence[CheckResult]") -> "Table":
     """A line for every figure that has something beside it, and for the first one of a check that has nothing."""
     from evals.results import Value
 
-    table = _table("Checks", ("check", "figure", "mean, interval", "chance", "p", "items"))
+    table = _table("Checks", ("check", "figure", "mean, interval", "chance", "q", "items"))
     for check in checks:
         known = [figure for figure, value in check.figures.items() if isinstance(value, Value)]
         shown = [figure for figure in known if check.p.get(figure) is not None] or known[:1]
         for number, figure in enumerate(shown):
-            chance, p = check.chance.get(figure), check.p.get(figure)
+            chance, q = check.chance.get(figure), check.q.get(figure, check.p.get(figure))
             value = check.figures[figure]
-            cells = [_of(value, " "), "" if chance is None else _figure(chance), _q(p), str(value.n if isinstance(value, Value) else "")]
+            cells = [_of(value, " "), "" if chance is None else _figure(chance), _q(q), str(value.n if isinstance(value, Value) else "")]
             table.add_row("" if number else _safe(check_name(check)), figure.replace("_", " "), *cells)
         if shown:
             table.add_section()
@@ -250,7 +268,8 @@ def _unchecked(checks: "Sequence[CheckResult]") -> list[str]:
     names: dict[str, list[str]] = {}
     for check in checks:
         if check.n_failed:
-            why = f"{check.n_failed} of {check.n + check.n_failed} items failed, {commonest(check.missing)}."
+            void = "void: " if check.void else ""
+            why = f"{void}{check.n_failed} of {check.n + check.n_failed} items failed, {commonest(check.missing)}."
             names.setdefault(why, []).append(check_name(check))
     return [f"{_safe('; '.join(of))}: {_safe(why)}" for why, of in names.items()]
 

@@ -40,7 +40,7 @@ class AuditConfig(BaseModel):
     methods: tuple[str, ...] = (ORACLE,)
     """Perturbation methods that the explanations are held against, occlusion first."""
     budget: int = Field(100, ge=4)
-    """Perturbed texts that each method but occlusion may ask for, an item."""
+    """Perturbed texts that each method but occlusion may ask for, an item; each takes what it needs at least."""
     random: int = Field(CHAINS, ge=2)
     """Random orders followed to their end, an item."""
     belief: Literal["auto", "logprobs", "samples", "stated"] = "auto"
@@ -72,6 +72,14 @@ class AuditConfig(BaseModel):
             ("checks", config.checks, list(CHECKS.all())),
         ):
             _known(option, named, known)
+        for option, names in (
+            ("elicit", config.elicit),
+            ("order", config.order),
+            ("operators", config.operators),
+            ("checks", config.checks),
+        ):
+            if len(set(names)) < len(names):
+                raise ExplicateError(f"--{option} {','.join(names)!r} names one of them twice; name each once")
         for option, given in (("elicit", config.elicit), ("order", config.order), ("operators", config.operators)):
             if not given:
                 raise ExplicateError(f"--{option} names nothing; leave it out for {', '.join(cls.model_fields[option].default)}")

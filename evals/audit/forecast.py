@@ -16,7 +16,7 @@ from agents.providers.local import LocalLLM
 from agents.self_explanations import ELICITATIONS, elicit
 from analyzers.progress import Report
 from evals.audit.faithfulness import removed
-from evals.audit.perturbing import along
+from evals.audit.perturbing import along, no_ops
 from evals.audit.rows import random_orders
 from evals.audit.truth import Perturbed, Truth
 from evals.audit.work import Audited, Work
@@ -83,6 +83,8 @@ def _truths(audited: Audited, work: Work) -> Iterator[Truth]:
             orders = random_orders(len(work.units), audited.rng(work), audited.config.random)
             stand_ins = random_orders(len(work.units), np.random.default_rng(work.item.number), len(plans))
             truth.plan(*(plan.sets for plan in plans.values()), *map(removed, orders), *map(along, stand_ins))
+            if operator == audited.config.operators[0]:
+                truth.texts += no_ops(work.units.text).values()
             yield truth
 
 

@@ -15,6 +15,8 @@ from typing import cast
 
 import numpy as np
 
+from agents.beliefs import Belief
+from agents.free_answers import alike
 from agents.llm import ChatReply
 from agents.self_explanations import (
     ELICITATIONS,
@@ -50,7 +52,7 @@ from evals.label_config import Limits
 from evals.results import Calls as CallsMade
 from evals.results import Failure, Tokens, failure
 from evals.run_folder import RunFolder, Transcript, write_json
-from evals.statistics import mean
+from evals.statistics import benjamini_hochberg, mean
 from evals.tasks.items import Item, Items
 from evals.tasks.task import Task
 
@@ -96,7 +98,7 @@ async def audit(
             at_once = calls.at_once(config.model)
             await _each(works, partial(_explain, audited), "explain", report, at_once)
             await _each(works, partial(perturb, audited), "perturb", report, at_once)
-            checks = await _check(audited, works, report)
+            checks, unchecked = await _check(audited, works, report)
             await calls.close("model")
             results = _results(audited, works, checks, tested, folder.manifest)
             spent = calls.budget.spent
@@ -115,6 +117,8 @@ async def audit(
     if limit is not None:
         stopped = sum(work.failed is not None and work.failed.stage == "budget" for work in works)
         raise Stopped(f"{limit}. {stopped} of {len(works)} items are not audited", results)
+    if unchecked is not None:
+        raise Stopped(f"{unchecked.reason}. All items are audited; some of the checks are not done", results)
     return results
 
 
@@ -150,20 +154,25 @@ async def _explain(audited: Audited, work: Work) -> None:
             work.replies[group] = reply.text
 
 
-async def _check(audited: Audited, works: Sequence[Work], report: Report) -> list[CheckResult]:
-    """The further checks that are asked for, each of all items that can be explained."""
+async def _check(audited: Audited, works: Sequence[Work], report: Report) -> tuple[list[CheckResult], Failed | None]:
+    """The further checks that are asked for, each of all items that can be explained; and what kept some from being done."""
     units = [work.units for work in works if work.failed is None]
     found: list[CheckResult] = []
-    try:
-        for persona, name in product(audited.config.personas, audited.config.checks):
-            orders = cast(tuple[Order, ...], audited.config.order)
-            checked = Checked(audited.llm, audited.reader, audited.asking(persona), units, orders, audited.config.seed, report)
+    stopped: Failed | None = None
+    for persona, name in product(audited.config.personas, audited.config.checks):
+        orders = cast(tuple[Order, ...], audited.config.order)
+        checked = Checked(audited.llm, audited.reader, audited.asking(persona), units, orders, audited.config.seed, report)
+        try:
             with doing("check", name):
                 found += await CHECKS.get(name)(checked)
-    except LimitReached as limit:
-        for work in works:
-            work.failed = work.failed or Failed("budget", str(limit))
-    return found
+        except LimitReached as limit:
+            stopped = Failed("budget", str(limit))
+            lost = missing([stopped] * len(units))
+            found.append(CheckResult(name=name, persona=persona, figures={}, n=0, n_failed=len(units), void=True, missing=lost))
+    tests = [(check, figure) for check in found for figure in check.p]
+    for (check, figure), q in zip(tests, benjamini_hochberg([check.p[figure] for check, figure in tests]), strict=True):
+        check.q[figure] = q
+    return found, stopped
 
 
 def _results(
@@ -218,10 +227,17 @@ def _replies(works: Sequence[Work], group: Group) -> Replies:
     for said in parsed:
         match.update(vars(said.said.match))
     right = [
-        float(said.answer.casefold() == work.item.gold.casefold())
+        float(not isinstance(said, Failed) and alike(said.answer, work.item.gold))
         for work, said in zip(works, outcomes, strict=True)
-        if not isinstance(said, Failed) and work.item.gold is not None
+        if work.item.gold is not None
     ]
+    masses = [
+        belief.mass
+        for work in works
+        if isinstance(belief := next((work.wholes[key] for key in work.wholes if key[0] == group), None), Belief)
+        and belief.mass is not None
+    ]
+    mass = mean(masses)
     stated = [said.confidence for said in parsed if not isinstance(said.confidence, Failed)]
     accuracy, confidence = mean(right), mean(stated)
     return Replies(
@@ -234,4 +250,5 @@ def _replies(works: Sequence[Work], group: Group) -> Replies:
         match=dict(match),
         accuracy=failure(accuracy) if isinstance(accuracy, Failed) else accuracy,
         confidence=failure(confidence) if isinstance(confidence, Failed) else confidence,
+        label_mass=None if not masses else failure(mass) if isinstance(mass, Failed) else mass,
     )

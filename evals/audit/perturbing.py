@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from agents.beliefs import Belief
+from agents.beliefs import OTHER, Belief
 from agents.self_explanations import Elicited
 from analyzers.attributions import Floats, Plan
 from analyzers.errors import Failed
@@ -23,9 +23,12 @@ from evals.calls import doing
 from evals.results import failure
 from evals.statistics import mean
 
+UNDECIDED = Failed("predict", "the model is undecided on the whole text")
+TIES, DRAWN = 1, 2
+"""Streams of draws of an item, apart from that of its random orders: ties of explanations, and draws among random orders."""
 NO_OPS: Mapping[str, Callable[[str], str]] = {
     "a doubled space": lambda text: text.replace(" ", "  ", 1),
-    "a space at the end": lambda text: f"{text} ",
+    "a space before it": lambda text: f" {text}",
 }
 """Changes of a text that should change nothing."""
 
@@ -57,7 +60,8 @@ async def perturb(audited: Audited, work: Work) -> None:
     plans = audited.plans(work)
     random = random_orders(units, audited.rng(work), config.random)
     mine = {
-        group: said if isinstance(said, Failed) else Ranking.of(said.said.values, audited.rng(work)) for group, said in work.said.items()
+        group: said if isinstance(said, Failed) else Ranking.of(said.said.values, audited.rng(work, TIES))
+        for group, said in work.said.items()
     }
     with doing("perturb", str(work.item.number)):
         for operator in config.operators:
@@ -72,7 +76,7 @@ async def perturb(audited: Audited, work: Work) -> None:
             found: dict[int, Mapping[str, Ranking | Failed]] = {}
             for truth in different:
                 await truth.fill()
-                found[id(truth)] = _methods(plans, truth, audited.rng(work))
+                found[id(truth)] = _methods(plans, truth, audited.rng(work, TIES))
                 truth.plan(*(along(ranking.order) for ranking in found[id(truth)].values() if not isinstance(ranking, Failed)))
                 await truth.fill()
             for group, held in truths.items():
@@ -99,13 +103,21 @@ def _agreeing(ranking: Ranking | Failed, said: Elicited | Failed, truth: Truth) 
     return ranking
 
 
+def undecided(whole: Belief) -> Failed | None:
+    """Why a belief about the whole text has no answer to be explained; None where it has one."""
+    if whole.label == OTHER:
+        return Failed("predict", "the answer that is explained is not the likeliest one")
+    return UNDECIDED if whole.label is None else None
+
+
 def _methods(plans: Mapping[str, Plan], truth: Truth, rng: np.random.Generator) -> dict[str, Ranking | Failed]:
     """The explanation of each perturbation method, as a ranking by support for the answer."""
     belief = truth.whole()
     if isinstance(belief, Failed):
         return dict.fromkeys(plans, belief)
-    if belief.label is None:
-        return dict.fromkeys(plans, Failed("predict", "the model is undecided on the whole text"))
+    unsure = undecided(belief)
+    if unsure is not None or belief.label is None:
+        return dict.fromkeys(plans, unsure or UNDECIDED)
     found: dict[str, Ranking | Failed] = {}
     for name, plan in plans.items():
         values = _values(plan, truth, belief.label)
@@ -128,8 +140,9 @@ def _measure(
 ) -> None:
     """Fill in the figures of one item under one way of asking and one operator."""
     held = None if truth is None else truth.whole()
-    if isinstance(held, Belief) and held.label is None:
-        rankings = dict.fromkeys(rankings, Failed("predict", "the model is undecided on the whole text"))
+    unsure = undecided(held) if isinstance(held, Belief) else None
+    if unsure is not None:
+        rankings = dict.fromkeys(rankings, unsure)
     known = {source: ranking for source, ranking in rankings.items() if not isinstance(ranking, Failed)}
     key = (group, operator)
     if held is not None:
@@ -142,7 +155,7 @@ def _measure(
     chains = random_chains(len(work.units), truth, audited.rng(work), audited.config.random)
     figures = {source: measure(ranking, truth, single) for source, ranking in known.items()}
     add_naopc(figures, chains)
-    rng = audited.rng(work)
+    rng = audited.rng(work, DRAWN)
     chance = {source: Chance.of(ranking.values, single, chains, rng) for source, ranking in known.items()}
     work.figures[key] = ItemFigures(rankings, figures, chance, {})
     work.singles[key] = single
@@ -152,8 +165,14 @@ async def _drift(audited: Audited, work: Work) -> None:
     """Ask about the whole text with changes that should not matter."""
     for (_, _, operator, _), truth in work.truths.items():
         if operator == audited.config.operators[0]:
-            truth.texts += [change(work.units.text) for change in NO_OPS.values()]
+            truth.texts += no_ops(work.units.text).values()
             await truth.fill()
+
+
+def no_ops(text: str) -> dict[str, str]:
+    """The text with each of these changes that does change it, by name."""
+    changed = {name: change(text) for name, change in NO_OPS.items()}
+    return {name: other for name, other in changed.items() if other != text}
 
 
 def drifts(audited: Audited, works: Sequence[Work]) -> list[Drift]:
@@ -164,14 +183,15 @@ def drifts(audited: Audited, works: Sequence[Work]) -> list[Drift]:
 
 
 def _drifted(works: Sequence[Work], way: tuple[str, str, str], name: str) -> Drift:
-    changes, flips = [], []
+    changes, flips, failed = [], [], 0
     for work in works:
         for key, truth in work.truths.items():
-            text = NO_OPS[name](work.units.text)
-            if key[:3] != way or text not in truth.beliefs:
+            text = no_ops(work.units.text).get(name)
+            if key[:3] != way or text is None or text not in truth.beliefs:
                 continue
             before, after = truth.whole(), truth.beliefs[text]
             if isinstance(before, Failed) or isinstance(after, Failed) or before.label is None:
+                failed += 1
                 continue
             changes.append(abs(before.probabilities[before.label] - after.probabilities[before.label]))
             flips.append(after.label not in (before.label, None))
@@ -183,4 +203,5 @@ def _drifted(works: Sequence[Work], way: tuple[str, str, str], name: str) -> Dri
         persona=persona,
         mean=failure(value) if isinstance(value, Failed) else value,
         flipped=float(np.mean(flips)) if flips else None,
+        n_failed=failed,
     )

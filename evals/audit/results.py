@@ -21,7 +21,8 @@ class Metric(Value):
     normalised: Value | Failure
     """On a scale where random is 0 and best is 1."""
     p: float | None
-    """One-sided, (1+#)/(1+M): how often M random rankings do as well; None where there are none."""
+    """One-sided, (1+#)/(1+M), over M draws of a random ranking for every item: of all that there are, or of some orders and its own; None
+    where there are none."""
     q: float | None = None
     """p after Benjamini-Hochberg over the metrics of the model's own explanations; None for another source, whose tests are no question."""
 
@@ -109,9 +110,11 @@ class Replies(_Model):
     match: dict[str, int]
     """Units of the parsed explanations, by how they were found: exact, normalised, merged, split, unmatched; and words invented."""
     accuracy: Value | Failure
-    """Share of the answers that are the true label, of the items whose true label is known."""
+    """Share of right answers, of the items whose true label is known; a reply without an answer is not right."""
     confidence: Value | Failure
     """Mean confidence that was stated."""
+    label_mass: Value | Failure | None = None
+    """Mean probability that the model answers with any of the labels at all; None where that is not known."""
 
 
 class Drift(_Model):
@@ -126,6 +129,8 @@ class Drift(_Model):
     """Mean absolute change of f."""
     flipped: float | None
     """Share of the items whose answer changed; None where there are none."""
+    n_failed: int = 0
+    """Items of which one of the two answers is not known; those that the change leaves as they are do not count."""
 
 
 class CheckResult(_Model):
@@ -141,9 +146,13 @@ class CheckResult(_Model):
     """By name of the figure: what an explanation that knows nothing gets, on the same items."""
     p: dict[str, float | None] = Field(default_factory=dict)
     """By name of the figure: one-sided, (1+#)/(1+M) over what chance gives."""
+    q: dict[str, float | None] = Field(default_factory=dict)
+    """By name of the figure: p after Benjamini-Hochberg over all checks of the audit."""
     n: int
     """Items that the check was made of."""
     n_failed: int
+    void: bool = False
+    """True where more than a fifth of the items failed: the figures are then not to be used."""
     missing: list[Missing] = Field(default_factory=list)
     """Why the others are left out."""
     records: list[dict[str, Any]] = Field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -59,6 +59,8 @@ class Chance:
     """The metrics of random rankings of one item; each [draw], or why there are none."""
 
     draws: Mapping[MetricName, Floats | Failed]
+    chains: Mapping[MetricName, int] = field(default_factory=dict)
+    """How many random orders the draws are from, where these are not all that there are."""
 
     @classmethod
     def of(
@@ -68,15 +70,15 @@ class Chance:
 
         df_mit is of a random first unit, deletion_rank that of the attributions in random places; the others are drawn from the chains.
         """
-        draws = {
-            name: found if isinstance(found, Failed) else found[rng.integers(len(found), size=RANDOM)] for name, found in chains.items()
-        }
+        known = {name: found for name, found in chains.items() if not isinstance(found, Failed)}
+        draws = {**chains, **{name: found[rng.integers(len(found), size=RANDOM)] for name, found in known.items()}}
+        counts = {name: len(found) for name, found in known.items()}
         if isinstance(single, Failed):
-            return cls({**draws, "df_mit": single, "deletion_rank": single})
+            return cls({**draws, "df_mit": single, "deletion_rank": single}, counts)
         ranked = deletion_rank(values, single.effects)
         draws["df_mit"] = single.flipped[rng.integers(len(single.flipped), size=RANDOM)].astype(np.float64)
         draws["deletion_rank"] = ranked if isinstance(ranked, Failed) else _permuted(values, single.effects, rng)
-        return cls(draws)
+        return cls(draws, counts)
 
 
 def random_orders(units: int, rng: np.random.Generator, count: int = CHAINS) -> list[list[int]]:
@@ -162,7 +164,7 @@ def rows(items: Sequence[ItemFigures], asked: Asked, *, seed: int) -> list[Audit
     figures = {source: [_of(item, source, item.figures) for item in items] for source in sources}
     found = []
     for source in sources:
-        chance = [Chance(_of(item, source, {name: each.draws for name, each in item.chance.items()})) for item in items]
+        chance = [_chance(item, source) for item in items]
         measured = {name: metric(name, figures[source], list(figures.values()), chance, seed=seed) for name in METRICS}
         rankings = [ranking for item in items if not isinstance(ranking := item.rankings[source], Failed)]
         published = [item.published[source] for item in items if source in item.published]
@@ -211,6 +213,12 @@ def _at_random(items: Sequence[ItemFigures]) -> list[Figures]:
         {name: drawn if isinstance(drawn := each[name], Failed) else float(drawn.mean()) if held[name] else few for name in METRICS}
         for each in draws
     ]
+
+
+def _chance(item: ItemFigures, source: str) -> Chance:
+    """Random rankings beside a source of an item."""
+    draws = _of(item, source, {name: each.draws for name, each in item.chance.items()})
+    return Chance(draws, item.chance[source].chains if source in item.chance else {})
 
 
 def _of(item: ItemFigures, source: str, what: Mapping[str, Mapping[MetricName, X]]) -> Mapping[MetricName, X | Failed]:
@@ -303,9 +311,23 @@ def metric(
             "random": float(random.mean()),
             "n_random": len(held),
             "normalised": best if isinstance(best, Failure) else _normalised(mine, random.mean(axis=1), best[held], seed),
-            "p": permutation_p(BETTER[name] * float(mine.mean()), BETTER[name] * random.mean(axis=0)),
+            "p": permutation_p(
+                BETTER[name] * float(mine.mean()),
+                BETTER[name] * _with_own(mine, random, [chance[scored[place]].chains.get(name, 0) for place in held], seed).mean(axis=0),
+            ),
         }
     return Metric(**interval.model_dump(), best=best if isinstance(best, Failure) else float(best.mean()), **beside), left_out
+
+
+def _with_own(mine: Floats, random: Floats, chains: Sequence[int], seed: int) -> Floats:
+    """[item, draw] where a few random orders stand for all, each draw is the item's own figure as often as it is any one of theirs.
+
+    The orders are exchangeable with the ranking that is tested only together with it: without it, eight orders an item called 8 % of
+    rankings that know nothing better than chance, at a level of 5 %.
+    """
+    share = np.array([1 / (count + 1) if count else 0.0 for count in chains])
+    own = np.random.default_rng(seed).random(random.shape) < share[:, None]
+    return np.where(own, mine[:, None], random)
 
 
 def missing(values: Sequence[object]) -> list[Missing]:

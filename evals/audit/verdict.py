@@ -6,12 +6,15 @@ Operators differ by tens of points (Singh et al. 2026, arXiv 2603.18579), so a s
 
 from collections.abc import Sequence
 
+from evals.audit.config import ORACLE
 from evals.audit.results import AuditRow, AuditSelftest, GroupVerdict, PairedDifference, Verdict
 from evals.audit.rows import AT_RANDOM
 
 METRIC = "comprehensiveness"
 LEAST = 2
 """Operators that must agree."""
+NARROW = 0.5
+"""Largest share of what occlusion is above random rankings that an interval may reach up to where nothing better than chance is said."""
 FEWEST = 20
 """Items; the intervals of fewer are too narrow (evals.statistics)."""
 
@@ -42,7 +45,12 @@ def _verdict(group: tuple[str, str, str], rows: Sequence[AuditRow], differences:
     }
     above = [name for name, each in beside.items() if each.low > 0]
     below = [name for name, each in beside.items() if each.high < 0]
-    level = [name for name in beside if name not in (*above, *below)]
+    reachable = {
+        each.operator: each.value
+        for each in differences
+        if (each.elicitation, each.order, each.persona) == group and (each.a, each.b, each.metric) == (ORACLE, AT_RANDOM, METRIC)
+    }
+    level = [name for name, each in beside.items() if name not in (*above, *below) and each.high < NARROW * reachable.get(name, 0.0)]
     word: Verdict = "undecided"
     if any(row.void for row in said):
         failed, count = max((row.n_failed, row.n + row.n_failed) for row in said)
@@ -56,9 +64,10 @@ def _verdict(group: tuple[str, str, str], rows: Sequence[AuditRow], differences:
     elif len(below) >= LEAST and not above:
         word, reason = "anti-faithful", f"{METRIC} below random rankings under {', '.join(below)}"
     elif len(level) >= LEAST and not above and not below:
-        word, reason = "no better than chance", f"{METRIC} not told from random rankings under {', '.join(level)}"
+        word, reason = "no better than chance", f"{METRIC} level with random rankings under {', '.join(level)}"
     else:
-        found = (("above", above), ("below", below), ("level with", level))
-        said_of = [f"{what} under {', '.join(names)}" for what, names in found if names]
-        reason = f"operators disagree: {METRIC} {'; '.join(said_of)} random rankings"
+        wide = [name for name in beside if name not in (*above, *below, *level)]
+        found = (("above", above), ("below", below), ("level with", level), ("too uncertain beside", wide))
+        said_of = [f"{what} random rankings under {', '.join(names)}" for what, names in found if names]
+        reason = f"no word for {METRIC} {'; '.join(said_of)}"
     return GroupVerdict(elicitation=elicitation, order=order, persona=persona, verdict=word, reason=reason)

@@ -20,6 +20,8 @@ from evals.audit.truth import Truth
 from evals.tasks.items import Item
 from evals.tasks.task import Task, units_of
 
+PLANNED = 3
+"""Stream of the draws of the methods that explanations are held against."""
 MOST_UNITS = 500
 """A longer text would take hours, and most of its units would not matter."""
 
@@ -100,11 +102,11 @@ class Audited:
             asked = ask(asking, text, ELICITATIONS.get(form) if form else None, units, sure=sure)
         return asked.about(answer) if answer else asked
 
-    def rng(self, work: Work) -> np.random.Generator:
-        """Draws of an item, the same each time."""
-        return np.random.default_rng([self.config.seed, work.item.number])
+    def rng(self, work: Work, stream: int = 0) -> np.random.Generator:
+        """Draws of an item, the same each time; streams are apart from each other."""
+        return np.random.default_rng([self.config.seed, work.item.number, *([stream] if stream else [])])
 
     def plans(self, work: Work) -> dict[str, Plan]:
         """What the methods want that explanations are held against, by name."""
-        rng = self.rng(work)
+        rng = self.rng(work, PLANNED)
         return {name: METHODS.get(name)(len(work.units), self.config.budget, rng) for name in dict.fromkeys((ORACLE, *self.config.methods))}

@@ -25,7 +25,10 @@ def audit(
     beside: Annotated[
         str, typer.Option(help="What explanations are held against: occlusion (always), lime, shapley, kernel-shap.")
     ] = "occlusion",
-    budget: Annotated[int, typer.Option(help="Perturbed texts that each of these but occlusion may ask for, an item.", min=4)] = 100,
+    budget: Annotated[
+        int,
+        typer.Option(help="Perturbed texts that each of these but occlusion may ask for, an item; it takes what it needs at least.", min=4),
+    ] = 100,
     random: Annotated[int, typer.Option(help="Random orders of removal an item: what chance does.", min=2)] = 8,
     belief: Annotated[
         str, typer.Option(help="What the model holds of a text: auto, logprobs, samples, or stated (its confidence).")
@@ -72,6 +75,10 @@ def audit(
 
     if (model is None) == (replay is None):
         raise ExplicateError("name a model, such as qwen2.5-coder-0.5b or openai:gpt-5-mini, or give recorded answers with --replay FILE")
+    if paper_compat and replay is None:
+        raise ExplicateError(
+            "--paper-compat is for recorded answers, which published code has computed figures of: give it with --replay FILE"
+        )
     if replay is not None:
         folder = out or Path("runs") / f"audit-{replay.name.split('.')[0][:50] or 'recording'}"
         show_audit_of(replayed(replay, folder, seed=seed), folder, json=json, paper_compat=paper_compat)

@@ -121,6 +121,20 @@ def test_random_rankings_of_a_few_items_are_not_those_of_all() -> None:
     assert few.p is None
 
 
+@pytest.mark.parametrize("count", [2, 8])
+def test_a_ranking_that_knows_nothing_is_not_called_better_than_chance_too_often(count: int) -> None:
+    """Rankings and a few random orders of every item are drawn alike: p is at most .05 in about one of twenty audits."""
+    rng = np.random.default_rng(5)
+    small = 0
+    for number in range(400):
+        drawn = rng.normal(size=(25, count + 1))
+        chance = [Chance({"sufficiency": row[1:][rng.integers(count, size=RANDOM)]}, {"sufficiency": count}) for row in drawn]
+        value, _ = metric("sufficiency", [figures(sufficiency=float(row[0])) for row in drawn], [], chance, seed=number)
+        assert isinstance(value, Metric)
+        small += value.p is not None and value.p <= 0.05
+    assert small <= 33  # one in a thousand of binomial(400, .05) is above
+
+
 def test_random_rankings_of_a_few_items_are_no_row_and_no_difference() -> None:
     ranking = Ranking((1.0, 0.0), (0, 1))
     drawn, unknown = Chance(dict.fromkeys(METRICS, np.full(RANDOM, 0.2))), Chance(dict.fromkeys(METRICS, UNKNOWN))
