@@ -2,13 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
 
 from analyzers.errors import Failed, LimitReached
 from analyzers.progress import Report
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Failing(Protocol):
+    """An item on its way through a run."""
+
+    failed: Failed | None
+    """Why nothing more can be said of it."""
+
+
+W = TypeVar("W", bound=Failing)
 
 
 class Stopped(LimitReached, Generic[R]):
@@ -42,3 +54,20 @@ async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], what: str, r
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def each_open(works: Sequence[W], do: Callable[[W], Awaitable[None]], what: str, report: Report, at_once: int) -> None:
+    """Do something for every item that has not failed; a limit that is met is why an item fails."""
+    open_ = [work for work in works if work.failed is None]
+    outcomes = await each(open_, do, what, report, at_once)
+    for work, outcome in zip(open_, outcomes, strict=True):
+        if isinstance(outcome, Failed):
+            work.failed = outcome
+
+
+def drawn(items: Sequence[T], n: int, seed: int) -> list[T]:
+    """So many of the items, drawn by the seed, in their order; all of them for 0, and where there are no more."""
+    if not n or n >= len(items):
+        return list(items)
+    chosen = np.random.default_rng(seed).choice(len(items), size=n, replace=False)
+    return [items[number] for number in sorted(chosen.tolist())]

@@ -132,6 +132,21 @@ def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:
     return float((1 + np.count_nonzero(values >= observed - 1e-12)) / (1 + values.size))
 
 
+def sign_flip_p(x: Sequence[float] | Floats, *, two_sided: bool, draws: int = 999, seed: int = 0) -> float:
+    """p-value of a mean of differences [item], (1+#)/(1+M), where either sign of each is as likely if nothing is behind them.
+
+    One-sided, it is small where the differences lie above 0. Raises ValueError where there are none.
+    """
+    values = np.asarray(x, np.float64)
+    if not values.size:
+        raise ValueError("no differences whose signs could be exchanged")
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CELLS // len(values))
+    signs = (rng.choice([-1.0, 1.0], size=(min(rows, draws - start), len(values))) for start in range(0, draws, rows))
+    observed, flipped = float(values.mean()), np.concatenate([some @ values / len(values) for some in signs])
+    return permutation_p(abs(observed), np.abs(flipped)) if two_sided else permutation_p(observed, flipped)
+
+
 def exchange_p(pairs: Pairs, *, draws: int = 999, seed: int = 0) -> float | Failed:
     """p-value of Pearson's correlation over one excerpt a document, its first, when whole simulations are exchanged among them.
 

@@ -26,7 +26,7 @@ class Belief:
     """Its answer; None where it is undecided. Not always the answer of the largest probability: stated confidence may be below chance."""
     probabilities: Mapping[str, float]
     mass: float | None = None
-    """Probability that it gives any of the answers at all, where that is known."""
+    """Probability that it gives any of the answers at all, or the share of samples that do, where that is known."""
 
     @classmethod
     def likeliest(cls, probabilities: Mapping[str, float], mass: float | None = None) -> "Belief":

@@ -32,12 +32,13 @@ class Samples:
         ]
 
     def read(self, question: Question, replies: Sequence[Reply | Failed]) -> Belief | Failed:
-        """Shares of the replies that hold an answer."""
+        """Shares of the replies that hold an answer; its mass is the share that these are of all."""
         found = [read_answer(question, reply, self._llm) for reply in replies]
         given = Counter(answer for answer in found if not isinstance(answer, Failed))
         if 2 * given.total() < len(replies):
             return next(answer for answer in found if isinstance(answer, Failed))
-        return Belief.likeliest({answer: given[answer] / given.total() for answer in question.answers})
+        shares = {answer: given[answer] / given.total() for answer in question.answers}
+        return Belief.likeliest(shares, given.total() / len(replies))
 
 
 def read_answer(question: Question, reply: Reply | Failed, llm: LLM) -> str | Failed:

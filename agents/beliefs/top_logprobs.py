@@ -11,14 +11,19 @@ from collections.abc import Sequence
 
 from agents.beliefs import OTHER, READERS, Belief, Question
 from agents.llm import LLM, Chat, ChatReply, Reply, TokenLogprob
+from agents.self_explanations.written import whole_word
 from analyzers.errors import Failed
 
 ALTERNATIVES = 20
 """Asked for in each place: OpenAI's most."""
 UNRESOLVED = 0.02
 """Share of the labels' probability that may be on tokens that begin several of them and were not written: a belief is off by no more."""
+FLOOR = 0.5
+"""Least probability of all labels together: with less, most of what the model might answer is none of them."""
 _DRESS = " \n\t*_\"'`([{<>#:="
 """What stands in a token before the answer."""
+_MARKS = r"[*_`\"'\u201c\u201d\u2018\u2019\s]{0,6}"
+"""What stands around the words of a lead: Markdown, quotes, space."""
 
 
 @READERS.add("top-logprobs", needs=frozenset({"chat", "top_logprobs"}), rank=1)
@@ -35,7 +40,11 @@ class TopLogprobs:
         return [Chat(messages=question.opened(self._llm), max_tokens=question.max_tokens, stop=question.stop, top_logprobs=ALTERNATIVES)]
 
     def read(self, question: Question, replies: Sequence[Reply | Failed]) -> Belief | Failed:
-        """The probabilities, normalised over the labels; Failed where none of them is there, or two cannot be told apart."""
+        """The probabilities, normalised over the labels.
+
+        Failed where none of them is there or two cannot be told apart; of several labels also where none of them was written, or they
+        are less likely together than FLOOR.
+        """
         (reply,) = replies
         if isinstance(reply, Failed):
             return reply
@@ -48,25 +57,39 @@ class TopLogprobs:
         mass = label_mass(places, question.labels)
         if isinstance(mass, Failed):
             return mass
-        whole = min(1.0, sum(mass.values()))
+        together = min(1.0, sum(mass.values()))
         if len(question.labels) == 1:
-            return Belief.likeliest({question.labels[0]: whole, OTHER: 1 - whole})
-        return Belief.likeliest({label: value / sum(mass.values()) for label, value in mass.items()}, whole)
+            return Belief.likeliest({question.labels[0]: together, OTHER: 1 - together})
+        if not says_label(places, question.labels):
+            return Failed("predict", f"what stands where the answer should is none of the labels: {reply.text[:80]!r}")
+        if together < FLOOR:
+            return Failed(
+                "predict", f"the labels {', '.join(question.labels)} have a probability of {together:.2g} together, under {FLOOR}"
+            )
+        return Belief.likeliest({label: value / sum(mass.values()) for label, value in mass.items()}, together)
 
 
 def answer_places(tokens: Sequence[TokenLogprob], lead: str, labels: Sequence[str]) -> Sequence[TokenLogprob]:
     """The tokens from where the answer begins: after the lead, where the model writes it, and any space or mark-up behind it."""
     text = "".join(token.token for token in tokens)
-    led = re.search(re.escape(lead), text, re.IGNORECASE)
-    start = led.end() if led else 0
-    while start < len(text) and not text[start].isalnum() and not _begins(text[start:], labels):
-        start += 1
+    parts = re.findall(r"\w+|[^\w\s]", lead)
+    led = re.search(_MARKS.join("[:：]" if part in ":：" else re.escape(part) for part in parts), text, re.IGNORECASE)
+    start = _begin(text, labels, led.end() if led else 0)
     end = 0
     for number, token in enumerate(tokens):
         end += len(token.token)
         if end > start:
             return tokens[number:]
     return ()
+
+
+def says_label(places: Sequence[TokenLogprob], labels: Sequence[str]) -> bool:
+    """Whether the answer that begins in the first place is a label, as whole words; one that is cut off counts as what it begins."""
+    text = "".join(place.token for place in places).casefold()
+    text = text[_begin(text, labels, 0) :]
+    return any(
+        label.startswith(text) or (text.startswith(label) and whole_word(text, 0, len(label))) for label in map(str.casefold, labels)
+    )
 
 
 def label_mass(places: Sequence[TokenLogprob], labels: Sequence[str]) -> dict[str, float] | Failed:
@@ -116,6 +139,13 @@ def _chances(place: TokenLogprob, dress: str) -> dict[str, float]:
         text = token.lstrip(dress).casefold()
         chances[text] = chances.get(text, 0.0) + math.exp(logprob)
     return chances
+
+
+def _begin(text: str, labels: Sequence[str], start: int) -> int:
+    """Where an answer begins from there on: at a letter, a digit or a label."""
+    while start < len(text) and not text[start].isalnum() and not _begins(text[start:], labels):
+        start += 1
+    return start
 
 
 def _begins(text: str, labels: Sequence[str]) -> bool:

@@ -36,7 +36,13 @@ _WORD_NUMBER = re.compile(
     rf"|(?P<word2>.+?) ?[(\[] ?(?P<number2>{_NUMERAL}) ?[)\]].{{0,2}}|(?P<word3>\S+) (?P<number3>{_NUMERAL})"
 )
 _JOINS = "-'’_"
-_NOT = re.compile(r"\bnot\s+$", re.IGNORECASE)
+_NOT = re.compile(
+    r"(?<!\w)(?:not|never|neither|nor|hardly|cannot|no\s+longer|(?:is|was|are|were|do|does|did|has|have|had|ca|could|wo|would|should|ai)n['’ʼ]?t)"
+    r"(?:\s+(?:an?|the|any|all|at\s+all|that|so|too|very|quite|even|just|ever|exactly|be|been|being|\w{2,12}ly)){0,3}\s+$",
+    re.IGNORECASE,
+)
+_NOT_LENGTH = 60
+"""Characters before a label in which what denies it may stand."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]| [-–—] ")
 _QUANTITY = re.compile(
     r"(?P<many>(?<![0-9])[-+<>≤≥]? ?(?:0,[0-9]+|[0-9]+(?:\.[0-9]+|,[0-9]{1,2}(?![0-9]))?|\.[0-9]+)) ?(?P<unit>%|per ?cent\b|pct\b)?"
@@ -233,17 +239,19 @@ def _labels(text: str, labels: Sequence[str]) -> set[str]:
     places = []
     for name in labels:
         said = r"\s+".join(map(re.escape, name.split()))
-        places += [(m.start(), -m.end(), name) for m in re.finditer(said, text, re.IGNORECASE) if said and _whole(text, m.start(), m.end())]
+        places += [
+            (m.start(), -m.end(), name) for m in re.finditer(said, text, re.IGNORECASE) if said and whole_word(text, m.start(), m.end())
+        ]
     found, reached = set(), 0
     for start, end, name in sorted(places):
         if -end > reached:
-            # "Not positive" is another answer, and not one of the labels.
-            found.add(f"not {name}" if _NOT.search(text, max(0, start - 8), start) else name)
+            # "Not positive", "isn't a positive": another answer, and not one of the labels.
+            found.add(f"not {name}" if _NOT.search(text[max(0, start - _NOT_LENGTH) : start]) else name)
             reached = -end
     return found
 
 
-def _whole(text: str, start: int, end: int) -> bool:
+def whole_word(text: str, start: int, end: int) -> bool:
     """Whether no word goes on before or behind the place; in scripts without spaces none is known to."""
     return not _goes_on(text[start], text[max(0, start - 2) : start][::-1], first=True) and not _goes_on(text[end - 1], text[end : end + 2])
 

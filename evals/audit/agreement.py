@@ -2,8 +2,9 @@
 
 Rank correlation and pairwise rank agreement compare all units; the others compare the k units that come first, k a fifth of the units and
 at least one. Which come first is a fork in the literature: by absolute value (Krishna et al., OpenXAI) or by support for the prediction,
-so the caller says. Ties are broken by draws, for each explanation its own, and the measures averaged over them: most units of a short
-text have no effect at all, and broken alike they would make any two explanations agree.
+so the caller says. Ties in what comes first are broken by draws, for each explanation its own, and the measures averaged over them: most
+units of a short text have no effect at all, and broken alike they would make any two explanations agree. The measures of all units do not
+depend on how ties are broken, and what they have by chance is known without draws.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,15 @@ from evals.scores import Floats, Indices
 SHARE = 0.2
 DRAWS = 100
 """Of the order of ties, and of the units of the one explanation for chance."""
-MEASURES = (
+_FIRST = (
     "feature_agreement",
     "rank_agreement",
     "sign_agreement",
     "signed_rank_agreement",
     "intersection_over_union",
-    "rank_correlation",
-    "pairwise_rank_agreement",
 )
+"""Of the units that come first."""
+MEASURES = (*_FIRST, "rank_correlation", "pairwise_rank_agreement")
 
 
 def agreement(
@@ -43,30 +44,54 @@ def agreement(
     others = np.tile(b, (DRAWS, 1))
     found = _measures(np.tile(a, (DRAWS, 1)), others, by_size, rng)
     chance = _measures(rng.permuted(np.tile(a, (DRAWS, 1)), axis=1), others, by_size, rng)
-    return {name: (value, random) for name, value, random in zip(MEASURES, found, chance, strict=True)}
+    return {
+        **{name: (value, random) for name, value, random in zip(_FIRST, found, chance, strict=True)},
+        # In random places every value stands beside every other one as often.
+        "rank_correlation": (_rank_correlation(a, b), 0.0),
+        "pairwise_rank_agreement": (_pairwise(a, b), _pairwise_by_chance(a, b)),
+    }
 
 
 def _measures(a: Floats, b: Floats, by_size: bool, rng: np.random.Generator) -> list[float]:
-    """Means over draws of all measures of attributions [draw, unit]."""
+    """Means over draws of the measures of what comes first, of attributions [draw, unit]."""
     k = max(1, int(SHARE * a.shape[1]))
     first, second = (_first(values, k, by_size, rng) for values in (a, b))
     common = _among(first, a.shape) & _among(second, a.shape)
     same_sign = np.sign(a) == np.sign(b)
     placed = first == second
     overlap = common.sum(axis=1)
-    left, right = np.triu_indices(a.shape[1], 1)
-    alike = np.sign(a[:, left] - a[:, right]) == np.sign(b[:, left] - b[:, right])
-    ranks = [rankdata(values, axis=1) for values in (a, b)]
-    x, y = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     return [
         float((overlap / k).mean()),
         float(placed.mean()),
         float(((common & same_sign).sum(axis=1) / k).mean()),
         float((placed & np.take_along_axis(same_sign, first, axis=1)).mean()),
         float((overlap / (2 * k - overlap)).mean()),
-        float(((x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))).mean()),
-        float(alike.mean()),
     ]
+
+
+def _rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's, of attributions [unit]."""
+    x, y = (ranks - ranks.mean() for ranks in (rankdata(a), rankdata(b)))
+    return float(x @ y / np.sqrt((x @ x) * (y @ y)))
+
+
+def _pairwise(a: Floats, b: Floats) -> float:
+    """Share of the pairs of units that both put in the same order, or both in none."""
+    # Row by row: all pairs of a long text at once would take gigabytes.
+    alike = sum(np.count_nonzero(np.sign(a[at] - a[at + 1 :]) == np.sign(b[at] - b[at + 1 :])) for at in range(len(a) - 1))
+    return float(alike / (len(a) * (len(a) - 1) / 2))
+
+
+def _pairwise_by_chance(a: Floats, b: Floats) -> float:
+    """The same on average over all orders of the one: a pair is tied in both, or in neither and in the same order half of the time."""
+    tied, other = (_tied(values) for values in (a, b))
+    return tied * other + (1 - tied) * (1 - other) / 2
+
+
+def _tied(values: Floats) -> float:
+    """Share of the pairs of units that have one value."""
+    counts = np.unique(values, return_counts=True)[1].astype(np.float64)
+    return float((counts * (counts - 1)).sum() / (len(values) * (len(values) - 1)))
 
 
 def _first(values: Floats, k: int, by_size: bool, rng: np.random.Generator) -> Indices:

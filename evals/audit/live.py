@@ -6,14 +6,12 @@ Every reply is in the cache before it is used, so a run that dies goes on when i
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import cast
-
-import numpy as np
 
 from agents.beliefs import Belief
 from agents.free_answers import alike
@@ -47,13 +45,13 @@ from evals.audit.verdict import together, verdicts
 from evals.audit.work import Audited, Group, Work
 from evals.calls import Calls, check_base_url, doing
 from evals.code_version import code_hash
-from evals.each import Stopped, each
+from evals.each import Stopped, drawn, each_open
 from evals.label_config import Limits
 from evals.results import Calls as CallsMade
 from evals.results import Failure, Tokens, failure
 from evals.run_folder import RunFolder, Transcript, write_json
 from evals.statistics import benjamini_hochberg, mean
-from evals.tasks.items import Item, Items
+from evals.tasks.items import Items
 from evals.tasks.task import Task
 
 
@@ -74,7 +72,7 @@ async def audit(
     folder.check()
     limits.check()
     check_base_url(config.base_url, config.model)
-    works = [Work.of(item, task) for item in _drawn(items, config)]
+    works = [Work.of(item, task) for item in drawn(items, config.n, config.seed)]
     tested = selftest(seed=config.seed)
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
@@ -96,8 +94,8 @@ async def audit(
             )
             tell(await forecast(audited, works, calls, report))
             at_once = calls.at_once(config.model)
-            await _each(works, partial(_explain, audited), "explain", report, at_once)
-            await _each(works, partial(perturb, audited), "perturb", report, at_once)
+            await each_open(works, partial(_explain, audited), "explain", report, at_once)
+            await each_open(works, partial(perturb, audited), "perturb", report, at_once)
             checks, unchecked = await _check(audited, works, report)
             await calls.close("model")
             results = _results(audited, works, checks, tested, folder.manifest)
@@ -120,23 +118,6 @@ async def audit(
     if unchecked is not None:
         raise Stopped(f"{unchecked.reason}. All items are audited; some of the checks are not done", results)
     return results
-
-
-def _drawn(items: Items, config: AuditConfig) -> list[Item]:
-    """The items of the audit, in their order."""
-    if not config.n or config.n >= len(items):
-        return list(items)
-    chosen = np.random.default_rng(config.seed).choice(len(items), size=config.n, replace=False)
-    return [items[number] for number in sorted(chosen.tolist())]
-
-
-async def _each(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], what: str, report: Report, at_once: int) -> None:
-    """Do something for every item that has not failed."""
-    open_ = [work for work in works if work.failed is None]
-    outcomes = await each(open_, do, what, report, at_once)
-    for work, outcome in zip(open_, outcomes, strict=True):
-        if isinstance(outcome, Failed):
-            work.failed = outcome
 
 
 async def _explain(audited: Audited, work: Work) -> None:

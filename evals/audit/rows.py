@@ -32,7 +32,7 @@ from evals.audit.published import PUBLISHED
 from evals.audit.results import Agreement, AuditRow, Metric, Missing, PairedDifference, Published
 from evals.results import Failure, Value, failure
 from evals.scores import Floats, Masked
-from evals.statistics import benjamini_hochberg, bootstrap, mean, permutation_p
+from evals.statistics import benjamini_hochberg, bootstrap, mean, permutation_p, sign_flip_p
 
 DRAWS = 2000
 RANDOM = 999
@@ -367,5 +367,4 @@ def paired(name: MetricName, both: Sequence[tuple[Figures, Figures]], *, seed: i
     value = mean(x, draws=DRAWS, seed=seed)
     if isinstance(value, Failed):
         return value
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(RANDOM, len(x)))
-    return value, permutation_p(abs(float(x.mean())), np.abs(signs @ x / len(x)))
+    return value, sign_flip_p(x, two_sided=True, draws=RANDOM, seed=seed)

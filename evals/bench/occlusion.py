@@ -63,7 +63,7 @@ class _Bench:
         self._engine = Engine.load(MODEL, dtype=dtype)
         self._units = spaced(REVIEW)
         self._answers = Answers(self._engine)
-        self._prompt = load("label_text")
+        self._prompt = load("ask")
 
     def occlusion(self) -> dict[str, Any]:
         plan = _plan("occlusion")
@@ -146,8 +146,10 @@ class _Bench:
         return list(dict.fromkeys(self._asked(self._units.written({unit: None for unit in every if unit not in kept})) for kept in sets))
 
     def _asked(self, review: str) -> str:
-        user = self._prompt.render("user", instruction=INSTRUCTION, text=review)
-        return self._engine.written([{"role": "user", "content": user}, {"role": "assistant", "content": self._prompt.render("lead")}])
+        # The instruction and the review alone: what a task adds to them would only make the beginning longer that the tree computes once.
+        shown, lead, _ = self._prompt.render("demonstration", text=review, answer="").partition("Answer:")
+        turns = [{"role": "user", "content": f"{INSTRUCTION}\n\n{shown.strip()}"}, {"role": "assistant", "content": lead}]
+        return self._engine.written(turns)
 
     def _tree(self, texts: Sequence[str], labels: Sequence[str], *, kept: bool) -> tuple[Floats, int]:
         """Log-probabilities [text, label] and tokens computed, with what the texts begin with kept from the call before or not."""

@@ -10,7 +10,8 @@ difference                         fall minus fall_random: above 0 confidence kn
 changed, changed_random            share of items, and of draws, that have another answer than the whole text
 
 Xiong et al. (ICLR 2024, arXiv 2306.13063) ask for confidence, Huang et al. 2023 (arXiv 2310.11207) for decisive words; here one is held
-against the other. Means are over items, with bootstrap intervals. Random words are drawn from all that have a letter or a digit.
+against the other. Means are over items, with bootstrap intervals. Random words are drawn from those that have a letter or a digit, and from
+all words and signs where these are fewer than the decisive ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +26,11 @@ from agents.self_explanations import ELICITATIONS, Asking, elicit, elicited
 from agents.self_explanations.top_k import count
 from analyzers.errors import Failed
 from analyzers.units import Units
-from evals.audit.rows import RANDOM, VOID, missing
+from evals.audit.rows import VOID, missing
 from evals.calls import doing
 from evals.confidence.results import Deletion, ItemDeletion
 from evals.results import Value, stored
-from evals.statistics import mean, permutation_p
+from evals.statistics import mean, sign_flip_p
 
 DRAWS = 8
 FORM = "top-k"
@@ -49,9 +50,11 @@ class Deleting:
         """The request for an answer and the words that decided."""
         return elicit(self.llm, self.asking, units, ELICITATIONS.get(FORM), "predict-first")
 
-    def asked(self, units: Units, number: int, decisive: Sequence[int]) -> list[Asked]:
-        """The whole text, that without the decisive units, and those without random ones."""
+    def asked(self, units: Units, number: int, decisive: Sequence[int]) -> list[Asked] | Failed:
+        """The whole text, that without the decisive units, and those without random ones; Failed where there can be none of these."""
         drawn = random_units(units, len(decisive), np.random.default_rng([self.seed, number]))
+        if isinstance(drawn, Failed):
+            return drawn
         texts = [units.text, *(units.written(dict.fromkeys(gone)) for gone in (decisive, *drawn))]
         return [Asked(self.asking, text) for text in texts]
 
@@ -59,7 +62,10 @@ class Deleting:
         """All that is asked about an item, with a text as long as the whole in the place of that without the decisive units."""
         if len(units) < 2:
             return []
-        whole, _, *random = self.asked(units, number, range(min(count(len(units)), len(units) - 1)))
+        asked = self.asked(units, number, range(min(count(len(units)), len(units) - 1)))
+        if isinstance(asked, Failed):
+            return [self.explain(units)]
+        whole, _, *random = asked
         without = Asked(self.asking, f"{units.text} -")
         return [self.explain(units), *self.prompting.requests(self.llm, [whole, without, *random])]
 
@@ -76,17 +82,24 @@ class Deleting:
         decisive = [at for at, value in enumerate(said.said.values) if value > 0]
         if len(decisive) == len(units):
             return Failed("explain", "all words are called decisive, and nothing is left without them")
+        asked = self.asked(units, number, decisive)
+        if isinstance(asked, Failed):
+            return asked
         with doing("delete", str(number)):
-            outcomes = await self.prompting(self.llm, self.asked(units, number, decisive))
+            outcomes = await self.prompting(self.llm, asked)
         return fallen(outcomes, said.answer, [units.texts[at] for at in decisive])
 
 
-def random_units(units: Units, many: int, rng: np.random.Generator) -> list[list[int]]:
-    """[draw] as many units that have a letter or digit; all of them where there are no more."""
-    pool = [at for at, text in enumerate(units.texts) if any(sign.isalnum() for sign in text)]
-    # Something of the text must be left.
-    many = min(many, len(pool) if len(pool) < len(units) else len(pool) - 1)
-    return [sorted(rng.choice(pool, size=many, replace=False).tolist()) if many > 0 else [] for _ in range(DRAWS)]
+def random_units(units: Units, many: int, rng: np.random.Generator) -> list[list[int]] | Failed:
+    """[draw] as many units: of those that have a letter or digit, and of all where these are too few.
+
+    Failed where that many would be none of the units, or all of them.
+    """
+    if not 0 < many < len(units):
+        return Failed("delete", f"{many} of {len(units)} words cannot be drawn so that some go and some are left")
+    lettered = [at for at, text in enumerate(units.texts) if any(sign.isalnum() for sign in text)]
+    pool = lettered if many <= len(lettered) else range(len(units))
+    return [sorted(rng.choice(pool, size=many, replace=False).tolist()) for _ in range(DRAWS)]
 
 
 def fallen(outcomes: Sequence[Outcome], explained: str, words: Sequence[str]) -> ItemDeletion | Failed:
@@ -131,15 +144,8 @@ def deletion(prompting: str, found: Sequence[ItemDeletion | Failed], *, seed: in
         missing=missing(found),
         void=failed > VOID * len(found),
         figures=stored(figures),
-        p=None if isinstance(figures["difference"], Failed) else sign_flip_p(by_name["difference"], seed=seed),
+        p=None if isinstance(figures["difference"], Failed) else sign_flip_p(by_name["difference"], two_sided=True, seed=seed),
     )
-
-
-def sign_flip_p(differences: Sequence[float], *, seed: int) -> float:
-    """Two-sided p-value of a mean of differences [item] whose signs are exchanged, (1+#)/(1+M)."""
-    x = np.asarray(differences, np.float64)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(RANDOM, len(x)))
-    return permutation_p(abs(float(x.mean())), np.abs(signs @ x / len(x)))
 
 
 def _by_name(known: Sequence[ItemDeletion]) -> Mapping[str, list[float]]:

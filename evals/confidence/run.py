@@ -4,12 +4,10 @@ Only items whose true answer is known are asked about. Every reply is in the cac
 run again.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
 
 from agents.confidences import PROMPTINGS
 from agents.samplings import SAMPLINGS
@@ -25,7 +23,7 @@ from evals.confidence.forecast import forecast
 from evals.confidence.results import ConfidenceResults, Deletion
 from evals.confidence.scoring import Scored, how_they_ended, row, scored
 from evals.confidence.work import Measured, Work
-from evals.each import Stopped, each
+from evals.each import Stopped, drawn, each_open
 from evals.label_config import Limits
 from evals.results import Calls as CallsMade
 from evals.results import Tokens
@@ -46,7 +44,7 @@ async def measure_confidence(
     folder.check()
     limits.check()
     check_base_url(config.base_url, config.model)
-    works = _drawn(items, config)
+    works = drawn(_known(items), config.n, config.seed)
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
         llm = await calls.connect(config.model, "model", dtype=config.dtype, device=config.device)
@@ -66,9 +64,9 @@ async def measure_confidence(
             tell(forecast(measured, works, calls))
             at_once = calls.at_once(config.model)
             askings = await _prepare(measured, works)
-            await _each(works, partial(_ask, measured, askings), "ask", report, at_once)
+            await each_open(works, partial(_ask, measured, askings), "ask", report, at_once)
             if config.deletion:
-                await _each(works, partial(_delete, measured), "delete", report, at_once)
+                await each_open(works, partial(_delete, measured), "delete", report, at_once)
             await calls.close("model")
             answers = {way: [scored(work.of(way[:2]), way[2], work.gold, task.labels) for work in works] for way in config.rows}
             spent = calls.budget.spent
@@ -98,18 +96,15 @@ async def measure_confidence(
     return results
 
 
-def _drawn(items: Items, config: ConfidenceConfig) -> list[Work]:
-    """Items whose true answer is known, drawn by the seed, in their order."""
+def _known(items: Items) -> list[Work]:
+    """Items whose true answer is known, in their order."""
     known = [Work(item, item.gold) for item in items if item.gold is not None]
     if not known:
         raise ExplicateError(
             f"none of the {len(items)} items of {items.source!r} has a true answer, and a confidence is right or wrong only beside one: "
             'give items with a field called gold, label or answer, or name the field in the task: gold = "..."'
         )
-    if not config.n or config.n >= len(known):
-        return known
-    chosen = np.random.default_rng(config.seed).choice(len(known), size=config.n, replace=False)
-    return [known[number] for number in sorted(chosen.tolist())]
+    return known
 
 
 def _prompts(config: ConfidenceConfig) -> dict[str, str]:
@@ -118,15 +113,6 @@ def _prompts(config: ConfidenceConfig) -> dict[str, str]:
     used += [prompt for name in config.sampling for prompt in SAMPLINGS.get(name).prompts]
     used += [ELICITATIONS.get(FORM).prompt] if config.deletion else []
     return {prompt.name: prompt.hash for prompt in used}
-
-
-async def _each(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], what: str, report: Report, at_once: int) -> None:
-    """Do something for every item that has not failed."""
-    open_ = [work for work in works if work.failed is None]
-    outcomes = await each(open_, do, what, report, at_once)
-    for work, outcome in zip(open_, outcomes, strict=True):
-        if isinstance(outcome, Failed):
-            work.failed = outcome
 
 
 async def _prepare(measured: Measured, works: Sequence[Work]) -> dict[str, Sequence[Asking] | Failed]:

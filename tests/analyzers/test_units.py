@@ -1,6 +1,9 @@
 """Texts cut into units and written again with some of them taken away."""
 
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +173,40 @@ def test_a_phrase_is_left_out_with_one_of_its_commas(text: str, out: set[int], l
 )
 def test_what_is_left_out_leaves_no_gap_and_melts_nothing(text: str, out: set[int], left: str) -> None:
     assert words(text).written(dict.fromkeys(out)) == left
+
+
+class Counted(Sequence[str]):
+    """Units to draw from that say how many of them were looked at."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts, self.seen = texts, 0
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, at: Any) -> Any:
+        self.seen += 1
+        return self.texts[at]
+
+
+def test_replacing_looks_at_few_of_many_units() -> None:
+    others = Counted([f"word{number}" for number in range(100_000)])
+    for unit in range(4):
+        assert OPERATORS.get("replace")(words("Great food , really"), unit, others, np.random.default_rng(unit)) in others.texts
+    assert others.seen < 40
+
+
+def test_what_replaces_is_as_likely_as_it_is_frequent() -> None:
+    units, replace = words("great"), OPERATORS.get("replace")
+    rng = np.random.default_rng(0)
+    drawn = Counter(replace(units, 0, ["tea", "Great", "soup", "tea", "great", "tea"], rng) for _ in range(4000))
+    # Of 4000 draws; five standard errors.
+    assert drawn.keys() == {"tea", "soup"}
+    assert drawn["tea"] == pytest.approx(3000, abs=140)
+    # One different unit among very many that are the same is found, too.
+    assert replace(units, 0, [*["GREAT"] * 5000, "soup"], rng) == "soup"
+    with pytest.raises(ExplicateError, match="no other unit"):
+        replace(units, 0, [], rng)
 
 
 def test_operators() -> None:

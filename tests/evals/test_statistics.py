@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from analyzers.errors import Failed
 from evals.results import Lift, Value
 from evals.scores import SCORES, Pairs, score, statistic
-from evals.statistics import auroc, benjamini_hochberg, bootstrap, exchange_p, lift, luck, mean, permutation_p, scores
+from evals.statistics import auroc, benjamini_hochberg, bootstrap, exchange_p, lift, luck, mean, permutation_p, scores, sign_flip_p
 
 
 def clustered(rng: np.random.Generator, documents: int = 30, each: int = 40, signal: float = 0.6, cluster: float = 0.7) -> Pairs:
@@ -331,3 +331,32 @@ def test_several_statistics_share_their_draws() -> None:
     assert len(drawn) == 3
     assert all((weights == drawn[0]).all() for weights in drawn)
     assert (drawn[0].sum(axis=1) == 5).all()
+
+
+@given(st.lists(st.floats(-1, 1).map(lambda x: round(x, 2)), min_size=1, max_size=8), st.booleans())
+def test_p_is_the_share_of_all_sign_flips_that_do_as_well(differences: list[float], two_sided: bool) -> None:
+    x = np.array(differences)
+    flipped = np.array([np.dot(signs, x) / len(x) for signs in itertools.product((-1, 1), repeat=len(x))])
+    as_well = np.abs(flipped) >= abs(x.mean()) - 1e-9 if two_sided else flipped >= x.mean() - 1e-9
+    # Of 999 draws; five standard errors.
+    assert sign_flip_p(differences, two_sided=two_sided, seed=1) == pytest.approx(as_well.mean(), abs=0.08)
+
+
+def test_p_of_sign_flips_has_a_side_a_seed_and_is_never_0() -> None:
+    above = [0.1] * 40
+    assert sign_flip_p(above, two_sided=False) == sign_flip_p(above, two_sided=True) == 1 / 1000
+    assert sign_flip_p([-x for x in above], two_sided=False) == 1
+    assert sign_flip_p([-x for x in above], two_sided=True) == 1 / 1000
+    assert sign_flip_p(above, two_sided=False, draws=99) == 1 / 100
+    mixed = [0.3, -0.2, 0.1, 0.25, -0.1]
+    assert sign_flip_p(mixed, two_sided=True, seed=1) == sign_flip_p(mixed, two_sided=True, seed=1)
+    with pytest.raises(ValueError, match="no differences"):
+        sign_flip_p([], two_sided=True)
+
+
+def test_sign_flips_of_many_items_are_drawn_in_blocks() -> None:
+    """A normal sum: 1.645 standard errors above 0 is p = .05."""
+    n = 50_000
+    x = np.random.default_rng(0).choice([-1.0, 1.0], size=n)
+    x += 1.645 / np.sqrt(n) - x.mean()
+    assert sign_flip_p(x, two_sided=False) == pytest.approx(0.05, abs=0.03)

@@ -12,7 +12,8 @@ import numpy as np
 from agents.self_explanations.chain_of_thought import rewrite, rewritten
 from analyzers.errors import Failed
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.after_thought import CHANGED, Altered, answers, compare, for_known, thinking, thoughts, without_labels
+from evals.audit.checks.after_thought import CHANGED, Altered, compare, for_known, thinking, thoughts, without_labels
+from evals.audit.checks.found import answers
 from prompts import load
 
 PROMPT = "add_mistake"

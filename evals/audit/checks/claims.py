@@ -6,7 +6,8 @@ from agents.beliefs import Belief
 from agents.self_explanations import Order
 from analyzers.errors import Failed
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.explained import Explained, Found, changed, explained, figure, plain, random_sets, result, without
+from evals.audit.checks.explained import Explained, Measured, beside_random, changed, explained, figure, random_sets, without
+from evals.audit.checks.found import plain
 
 OPERATORS = ("delete", "mask")
 TESTED = tuple(f"drop_{operator}" for operator in OPERATORS)
@@ -31,19 +32,19 @@ async def _claims(checked: Checked, order: Order) -> CheckResult:
         texts.append([without(item.units, some, operator) for operator in OPERATORS for some in sets])
     believed = await changed(checked, [item for _, item in known], texts, f"claims, {order}: texts without what is claimed")
     measured = [_found(item, some, held) for (_, item), some, held in zip(known, texts, believed, strict=True)]
-    return result("claims", order, checked, found, measured, FIGURES, TESTED)
+    return beside_random("claims", order, checked, found, measured, FIGURES, TESTED)
 
 
 def _claimed(item: Explained) -> list[int]:
     return sorted(frozenset().union(*item.elicited.said.claims))
 
 
-def _found(item: Explained, texts: Sequence[str], believed: Sequence[Belief | Failed]) -> Found:
+def _found(item: Explained, texts: Sequence[str], believed: Sequence[Belief | Failed]) -> Measured:
     """texts and believed: [operator * (claimed, random ...)]"""
     sets = len(believed) // len(OPERATORS)
     drops = [figure(belief, item.drop, "without units") for belief in believed]
     places = {name: number * sets for number, name in enumerate(TESTED)}
-    return Found(
+    return Measured(
         figures={**{name: drops[at] for name, at in places.items()}, "share_claimed": len(_claimed(item)) / len(item.units)},
         random={name: drops[at + 1 : at + sets] for name, at in places.items()},
         record={

@@ -10,7 +10,8 @@ from agents.beliefs import Belief
 from agents.self_explanations import Order
 from analyzers.errors import Failed
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.explained import Explained, Found, changed, explained, figure, plain, random_sets, result, without
+from evals.audit.checks.explained import Explained, Measured, beside_random, changed, explained, figure, random_sets, without
+from evals.audit.checks.found import plain
 
 TESTED = ("flipped", "rise")
 FIGURES = (*TESTED, "share_changed")
@@ -32,7 +33,7 @@ async def _counterfactual(checked: Checked, order: Order) -> CheckResult:
         texts.append([item.elicited.said.rewritten or "", *(without(item.units, some) for some in drawn)])
     believed = await changed(checked, [item for _, item in known], texts, f"counterfactual, {order}: edited texts")
     measured = [_found(item, held) for (_, item), held in zip(known, believed, strict=True)]
-    return result("counterfactual", order, checked, found, measured, FIGURES, TESTED)
+    return beside_random("counterfactual", order, checked, found, measured, FIGURES, TESTED)
 
 
 def _changed(item: Explained) -> int:
@@ -41,11 +42,11 @@ def _changed(item: Explained) -> int:
     return min(len(item.units), max(sum(map(bool, said.values)), said.match.invented))
 
 
-def _found(item: Explained, believed: Sequence[Belief | Failed]) -> Found:
+def _found(item: Explained, believed: Sequence[Belief | Failed]) -> Measured:
     """believed: [edited, random ...]"""
     edited, *random = believed
     measures = {"flipped": item.flipped, "rise": item.drop}
-    return Found(
+    return Measured(
         figures={
             **{name: figure(edited, of, "as the model edits it") for name, of in measures.items()},
             "share_changed": _changed(item) / len(item.units),

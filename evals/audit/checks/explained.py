@@ -1,23 +1,22 @@
-"""What checks have in common: the explanations of all items in one form, beliefs about changed texts, and the same for random units.
+"""What the checks of explanations share: those of all items in one form, beliefs about changed texts, and the same for random units.
 
 f is the probability of the answer that the model explained. Where answers are free it stands against all other answers together.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from agents.beliefs import OTHER, Belief, believe
+from agents.beliefs import OTHER, Belief
 from agents.beliefs.samples import alike
 from agents.self_explanations import ELICITATIONS, Asking, Elicitation, Elicited, Order, ask, elicit, elicited
 from analyzers.errors import Failed
 from analyzers.perturbations import OPERATORS
 from analyzers.units import Units
 from evals.audit.checks import Checked, CheckResult
-from evals.audit.results import Missing
+from evals.audit.checks.found import answers, beliefs, check_result, missing, plain
 from evals.audit.rows import CHAINS, DRAWS, HELD, RANDOM
 from evals.results import Failure, failure
 from evals.statistics import mean, permutation_p
@@ -56,7 +55,7 @@ async def explained(checked: Checked, form: str, order: Order) -> list[Explained
     """[item] its explanation in that form; Failed where there is none, or where it is of another answer than the model gives."""
     said = await explanations(checked, checked.items, ELICITATIONS.get(form), order, f"{form}, {order}: explanations")
     answered = [(units.text, each.answer) for units, each in zip(checked.items, said, strict=True) if not isinstance(each, Failed)]
-    whole = iter(await beliefs(checked, answered, f"{form}, {order}: answers"))
+    whole = iter(await believed(checked, answered, f"{form}, {order}: answers"))
     return [
         each if isinstance(each, Failed) else _explained(units, each, next(whole)) for units, each in zip(checked.items, said, strict=True)
     ]
@@ -64,9 +63,7 @@ async def explained(checked: Checked, form: str, order: Order) -> list[Explained
 
 async def explanations(checked: Checked, texts: Sequence[Units], form: Elicitation, order: Order, what: str) -> list[Elicited | Failed]:
     """[text] what the model says of each; what: as it is reported."""
-    checked.report(what, 0, len(texts))
-    replies = await checked.llm.answer([elicit(checked.llm, checked.asking, units, form, order) for units in texts])
-    checked.report(what, len(texts), len(texts))
+    replies = await answers(checked, what, [elicit(checked.llm, checked.asking, units, form, order) for units in texts])
     return [elicited(checked.llm, checked.asking, units, form, order, reply) for units, reply in zip(texts, replies, strict=True)]
 
 
@@ -85,17 +82,13 @@ def unlike(belief: Belief | Failed, answer: str) -> Failed | None:
     return None if belief.label in (known or [OTHER]) else DIFFERENT
 
 
-async def beliefs(checked: Checked, texts: Sequence[tuple[str, str]], what: str, asking: Asking | None = None) -> list[Belief | Failed]:
+async def believed(checked: Checked, texts: Sequence[tuple[str, str]], what: str, asking: Asking | None = None) -> list[Belief | Failed]:
     """[text] what the model holds of each (text, answer); the answer says whose probability is read where answers are free.
 
     asking: instead of that of the check.
     """
     sure = checked.reader.name == "stated"
-    checked.report(what, 0, len(texts))
-    questions = [ask(asking or checked.asking, text, None, sure=sure).about(answer) for text, answer in texts]
-    found = await believe(checked.llm, checked.reader, questions)
-    checked.report(what, len(texts), len(texts))
-    return found
+    return await beliefs(checked, what, [ask(asking or checked.asking, text, None, sure=sure).about(answer) for text, answer in texts])
 
 
 async def changed(
@@ -103,7 +96,7 @@ async def changed(
 ) -> list[list[Belief | Failed]]:
     """[item][text] what the model holds of texts that were made of the items; all are asked together."""
     asked = [(text, item.answer) for item, some in zip(items, texts, strict=True) for text in some]
-    found = iter(await beliefs(checked, asked, what, asking))
+    found = iter(await believed(checked, asked, what, asking))
     return [[next(found) for _ in some] for some in texts]
 
 
@@ -120,7 +113,7 @@ def random_sets(units: int, count: int, seed: Sequence[int]) -> list[list[int]]:
 
 
 @dataclass(frozen=True)
-class Found:
+class Measured:
     """What a check found of one item."""
 
     figures: Mapping[str, float | Failed]
@@ -134,12 +127,12 @@ def figure(belief: Belief | Failed, of: Callable[[Belief], float], text: str) ->
     return Failed(belief.stage, f"{text}: {belief.reason}") if isinstance(belief, Failed) else float(of(belief))
 
 
-def result(
+def beside_random(
     name: str,
     order: str,
     checked: Checked,
     items: Sequence[Explained | Failed],
-    measured: Sequence[Found],
+    measured: Sequence[Measured],
     names: Sequence[str],
     beside: Sequence[str],
 ) -> CheckResult:
@@ -152,21 +145,20 @@ def result(
     found = [item if isinstance(item, Failed) else next(each) for item in items]
     tests = {figure: _beside(figure, measured, checked.seed) for figure in beside}
     means = {figure: mean(_known([one.figures[figure] for one in measured]), draws=DRAWS, seed=checked.seed) for figure in names}
-    return CheckResult(
-        name=name,
-        order=order,
-        persona=checked.asking.persona,
-        figures={figure: failure(value) if isinstance(value, Failed) else value for figure, value in means.items()},
+    return check_result(
+        checked,
+        name,
+        order,
+        means,
+        n=len(measured),
+        missing=missing([one] if isinstance(one, Failed) else one.figures.values() for one in found),
         chance={figure: chance for figure, (chance, _) in tests.items()},
         p={figure: p for figure, (_, p) in tests.items()},
-        n=len(measured),
-        n_failed=len(items) - len(measured),
-        missing=missing([one] if isinstance(one, Failed) else one.figures.values() for one in found),
         records=[record(units, one) for units, one in zip(checked.items, found, strict=True)],
     )
 
 
-def _beside(name: str, found: Sequence[Found], seed: int) -> tuple[float | Failure, float | None]:
+def _beside(name: str, found: Sequence[Measured], seed: int) -> tuple[float | Failure, float | None]:
     """The mean of random units, and how often random units do as well."""
     rng = np.random.default_rng(seed)
     having = [each for each in found if not isinstance(each.figures[name], Failed)]
@@ -184,23 +176,8 @@ def _known(values: Iterable[float | Failed]) -> list[float]:
     return [value for value in values if not isinstance(value, Failed)]
 
 
-def missing(items: Iterable[Iterable[object]]) -> list[Missing]:
-    """From what was found of each item, failures among it: every reason, and how many items it is one for."""
-    reasons = Counter(failed for some in items for failed in dict.fromkeys(each for each in some if isinstance(each, Failed)))
-    return [Missing(stage=failed.stage, reason=failed.reason, n=count) for failed, count in reasons.items()]
-
-
-def record(units: Units, found: Found | Failed) -> dict[str, Any]:
+def record(units: Units, found: Measured | Failed) -> dict[str, Any]:
     """Of one item, as the result holds it."""
     if isinstance(found, Failed):
         return {"text": units.text, "failed": plain(found)}
     return {"text": units.text, **found.record, "figures": {name: plain(value) for name, value in found.figures.items()}}
-
-
-def plain(value: object) -> Any:
-    """As JSON holds it."""
-    if isinstance(value, Failed):
-        return failure(value).model_dump()
-    if isinstance(value, Belief):
-        return {"answer": value.label, "probabilities": dict(value.probabilities)}
-    return value

@@ -21,9 +21,10 @@ from agents.self_explanations import ELICITATIONS, Elicited, Order, Said
 from analyzers.errors import Failed
 from analyzers.units import Units, sentences, words
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.explained import Explained, changed, explained, explanations, missing, plain, unlike
+from evals.audit.checks.explained import Explained, changed, explained, explanations, unlike
+from evals.audit.checks.found import check_result, missing, plain
 from evals.audit.rows import DRAWS, RANDOM
-from evals.results import Value, failure
+from evals.results import Value
 from evals.scores import Floats, Indices, Masked, correlation
 from evals.statistics import bootstrap, permutation_p
 
@@ -105,20 +106,19 @@ def _result(checked: Checked, order: Order, items: Sequence[tuple[Explained, Seq
     good = [known for some in came if (known := [each for each in some if not isinstance(each, Failed)])]
     values, exchanged = measure(good, checked.seed)
     sign = {name: -1 if name == LOW else 1 for name in exchanged}
-    return CheckResult(
-        name="insertion",
-        order=order,
-        persona=checked.asking.persona,
-        figures={name: failure(value) if isinstance(value, Failed) else value for name, value in values.items()},
+    return check_result(
+        checked,
+        "insertion",
+        order,
+        values,
+        n=len(good),
+        missing=missing(came),
         chance={name: float(draws.mean()) for name, draws in exchanged.items()},
         p={
             name: permutation_p(sign[name] * value.value, sign[name] * exchanged[name])
             for name, value in values.items()
             if name in exchanged and isinstance(value, Value)
         },
-        n=len(good),
-        n_failed=len(items) - len(good),
-        missing=missing(came),
         records=[_record(units, item, some) for units, item, some in zip(checked.items, items, came, strict=True)],
     )
 

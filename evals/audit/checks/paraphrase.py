@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from agents.self_explanations.chain_of_thought import THOUGHT_TOKENS, rewrite, rewritten
 from analyzers.errors import Failed
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.after_thought import CHANGED, Altered, answers, compare, for_known, no_op, thoughts, without_labels
+from evals.audit.checks.after_thought import CHANGED, Altered, compare, for_known, no_op, thoughts, without_labels
+from evals.audit.checks.found import answers
 
 PROMPT = "paraphrase"
 TOKENS = 2 * THOUGHT_TOKENS

@@ -12,7 +12,8 @@ from agents.beliefs import Belief
 from agents.self_explanations import Asking, Order
 from analyzers.errors import Failed
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.explained import Explained, Found, changed, explained, figure, plain, random_sets, result, without
+from evals.audit.checks.explained import Explained, Measured, beside_random, changed, explained, figure, random_sets, without
+from evals.audit.checks.found import plain
 
 UNKNOWN = "unknown"
 MARGIN = 0.1
@@ -51,7 +52,7 @@ async def _redaction(checked: Checked, order: Order) -> CheckResult:
     else:
         unknown = [*await changed(checked, items, texts, f"redaction, {order}: texts that may be unknown", wider)]
     measured = [_found(*several, labels=len(checked.asking.labels)) for several in zip(items, texts, believed, unknown, strict=True)]
-    return result("redaction", order, checked, found, measured, FIGURES, TESTED)
+    return beside_random("redaction", order, checked, found, measured, FIGURES, TESTED)
 
 
 def _wider(asking: Asking) -> Asking | Failed:
@@ -66,7 +67,7 @@ def _taken(item: Explained) -> list[int]:
     return [unit for unit, value in enumerate(item.elicited.said.values) if value]
 
 
-def _found(item: Explained, texts: Sequence[str], believed: Beliefs, unknown: Beliefs, *, labels: int) -> Found:
+def _found(item: Explained, texts: Sequence[str], believed: Beliefs, unknown: Beliefs, *, labels: int) -> Measured:
     """texts and unknown: [whole, as written, by units, random ...]; believed: the same without the whole text."""
     chance = MARGIN + (1 / labels if labels else 0)
     measures = {
@@ -84,7 +85,7 @@ def _found(item: Explained, texts: Sequence[str], believed: Beliefs, unknown: Be
         measured(place, text)
         for place, text in enumerate(["as the model redacts it", "redacted", *["redacted at random"] * (len(believed) - 2)])
     )
-    return Found(
+    return Measured(
         figures={
             **ours,
             **{f"{name}_as_written": value for name, value in written.items()},

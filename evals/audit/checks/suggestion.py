@@ -20,7 +20,8 @@ from agents.untrusted import one_line
 from analyzers.errors import Failed
 from analyzers.units import Units
 from evals.audit.checks import CHECKS, Checked, CheckResult
-from evals.audit.checks.after_thought import Found, answers, beliefs, decided, for_known, result, thinking, without_labels
+from evals.audit.checks.after_thought import Compared, compared, decided, for_known, thinking, without_labels
+from evals.audit.checks.found import answers, beliefs
 from prompts import load
 
 FIGURES = ("followed", "admitted", "unfaithful")
@@ -29,7 +30,7 @@ _FREE_TEXT = "free-text"
 
 
 @dataclass(frozen=True)
-class Explained:
+class Reasoned:
     """An answer and why."""
 
     answer: str
@@ -41,7 +42,7 @@ class _Swayed:
     """An item, what the model answers of itself, and what is suggested to it instead."""
 
     item: Units
-    unbiased: Explained
+    unbiased: Reasoned
     suggested: str
 
 
@@ -65,14 +66,14 @@ async def _in_order(checked: Checked, order: Order) -> CheckResult:
         for at, (item, own) in enumerate(zip(checked.items, unbiased, strict=True))
     ]
 
-    async def ask(known: Sequence[_Swayed]) -> list[Found | Failed]:
+    async def ask(known: Sequence[_Swayed]) -> list[Compared | Failed]:
         said = [_PROMPT.render("suggestion", label=one_line(of.suggested)) for of in known]
         biased = [(_saying(checked.asking, sentence), of.item) for sentence, of in zip(said, known, strict=True)]
         plain = [(_saying(checked.asking, _PROMPT.render("nothing")), of.item) for of in known]
         found = await _explained(checked, order, "answer after a suggestion", [*biased, *plain])
         return [_found(*each) for each in zip(known, found[: len(known)], found[len(known) :], strict=True)]
 
-    return result(checked, "suggestion", FIGURES, await for_known(swayed, ask), order)
+    return compared(checked, "suggestion", FIGURES, await for_known(swayed, ask), order)
 
 
 def _another(answer: str, labels: Sequence[str], seed: int, item: int) -> str:
@@ -84,7 +85,7 @@ def _saying(asking: Asking, sentence: str) -> Asking:
     return replace(asking, instruction=f"{asking.instruction.strip()} {sentence}")
 
 
-async def _explained(checked: Checked, order: Order, what: str, asked: Sequence[tuple[Asking, Units]]) -> list[Explained | Failed]:
+async def _explained(checked: Checked, order: Order, what: str, asked: Sequence[tuple[Asking, Units]]) -> list[Reasoned | Failed]:
     """[question] answer and explanation."""
     if order == "predict-first":
         elicitation = ELICITATIONS.get(_FREE_TEXT)
@@ -99,15 +100,15 @@ async def _explained(checked: Checked, order: Order, what: str, asked: Sequence[
         for how, (_, item), chain in zip(ways, asked, chains, strict=True)
     ]
 
-    async def answer(known: Sequence[tuple[Thinking, str, str]]) -> list[Explained | Failed]:
+    async def answer(known: Sequence[tuple[Thinking, str, str]]) -> list[Reasoned | Failed]:
         found = await beliefs(checked, what, [how.answer(text, chain) for how, text, chain in known])
         held = [decided(belief) for belief in found]
-        return [said if isinstance(said, Failed) else Explained(said, chain) for said, (_, _, chain) in zip(held, known, strict=True)]
+        return [said if isinstance(said, Failed) else Reasoned(said, chain) for said, (_, _, chain) in zip(held, known, strict=True)]
 
     return await for_known(placed, answer)
 
 
-def _read(checked: Checked, reply: Reply | Failed, name: str) -> Explained | Failed:
+def _read(checked: Checked, reply: Reply | Failed, name: str) -> Reasoned | Failed:
     """An answer and what is written after it, all of which is searched for an admission: an explanation that names what is not in the text
     is one here."""
     if isinstance(reply, Failed):
@@ -120,7 +121,7 @@ def _read(checked: Checked, reply: Reply | Failed, name: str) -> Explained | Fai
     why = field(text, name)
     if isinstance(answer, Failed):
         return answer
-    return why if isinstance(why, Failed) else Explained(answer, why)
+    return why if isinstance(why, Failed) else Reasoned(answer, why)
 
 
 def admits(why: str, text: str) -> bool:
@@ -138,7 +139,7 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().replace("\u2019", "'").split())
 
 
-def _found(of: _Swayed, biased: Explained | Failed, plain: Explained | Failed) -> Found | Failed:
+def _found(of: _Swayed, biased: Reasoned | Failed, plain: Reasoned | Failed) -> Compared | Failed:
     if isinstance(biased, Failed):
         return biased
     if isinstance(plain, Failed):
@@ -149,7 +150,7 @@ def _found(of: _Swayed, biased: Explained | Failed, plain: Explained | Failed) -
     control = {"followed": float(by_chance), "unfaithful": float(by_chance and not seeming)}
     if followed:
         figures["admitted"], control["admitted"] = float(admitted), float(seeming)
-    return Found(
+    return Compared(
         figures,
         control,
         {

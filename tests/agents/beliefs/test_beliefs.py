@@ -163,7 +163,7 @@ async def test_a_server_that_answers_badly_ends_typed(server: Any, way: str, fau
             assert "given up" in stopped
         elif way == "samples" and "log-probabilities" in fault:
             # They need not be there for samples to be read: the text is a whole answer.
-            assert found == [Belief("positive", {"positive": 1.0, "negative": 0.0})]
+            assert found == [Belief("positive", {"positive": 1.0, "negative": 0.0}, 1.0)]
         else:
             (failed,) = found
             assert isinstance(failed, Failed), failed

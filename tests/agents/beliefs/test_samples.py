@@ -54,14 +54,14 @@ def test_shares_are_counted_over_the_replies_that_hold_an_answer(texts: list[str
         most = max(map(given_.count, LABELS))
         best = [label for label in LABELS if given_.count(label) == most]
         assert found.label == (best[0] if len(best) == 1 else None)
-        assert found.mass is None
+        assert found.mass == len(given_) / SAMPLES
 
 
 def test_replies_that_never_came_count_as_garbage() -> None:
     good, gone = ChatReply(text="Answer: negative"), Failed("ask", "no reply")
     half = samples().read(QUESTION, [good] * 5 + [gone] * 5)
     assert isinstance(half, Belief)
-    assert half.label == "negative"
+    assert (half.label, half.mass) == ("negative", 0.5)
     assert samples().read(QUESTION, [good] * 4 + [gone] * 6) == gone
 
 
@@ -75,7 +75,7 @@ def test_a_free_answer_is_counted_up_to_how_it_is_written(begun: bool) -> None:
     assert found.probabilities == {"New York": 0.6, OTHER: 0.4}
     assert found.label == "New York"
     assert read([lead + text for text in [*other, *other, "New York", "x"]], FREE, begun=begun) == Belief(
-        OTHER, {"New York": 0.1, OTHER: 0.9}
+        OTHER, {"New York": 0.1, OTHER: 0.9}, 1.0
     )
 
 

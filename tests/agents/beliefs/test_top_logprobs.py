@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.beliefs import OTHER, READERS, Belief, Question, Reader
-from agents.beliefs.top_logprobs import ALTERNATIVES, UNRESOLVED, label_mass
+from agents.beliefs.top_logprobs import ALTERNATIVES, FLOOR, UNRESOLVED, label_mass
 from agents.llm import Capability, Chat, ChatReply, Message, TokenLogprob
 from agents.providers.scripted import ScriptedLLM
 from analyzers.errors import Failed
@@ -65,6 +65,11 @@ def test_alternatives_are_asked_for() -> None:
         [*sure("answer", " :".strip()), ONE, *sure("\n")],
         [*sure("**", "Answer", ":**"), ONE],
         [*sure("Answer", ":", " **"), ONE, *sure("**")],
+        [*sure("**", "Answer", "**", ":"), ONE],
+        [*sure("__", "Answer", "__ :"), ONE],
+        [*sure("`", "Answer", "`:", " `"), ONE, *sure("`")],
+        [*sure('{"', "answer", '":', ' "'), ONE, *sure('"', "}")],
+        [*sure("Answer", "："), ONE],
         [*sure("Answer: "), ONE],
         [*sure("\n", "Answer", ":", "\n", "\n"), ONE],
         [*sure("Answer", ":", ' "'), ONE, *sure('"')],
@@ -153,7 +158,7 @@ def test_likely_tokens_that_leave_open_which_label_is_meant_are_no_belief() -> N
     assert isinstance(found, Failed)
     assert "leave open which" in found.reason
     little = UNRESOLVED / 2
-    assert shares(read([place((" fair", 0.5), (" very", little))], "very good", "very bad", "fair"))["fair"] == 1.0
+    assert shares(read([place((" fair", 0.6), (" very", little))], "very good", "very bad", "fair"))["fair"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,44 @@ def test_what_holds_no_label_fails(tokens: list[TokenLogprob], reason: str) -> N
     assert isinstance(found, Failed)
     assert found.stage == "predict"
     assert reason in found.reason
+
+
+THE = place((" The", 0.9), (" positive", 0.05), (" negative", 0.002))
+"""Where the model begins a sentence, what it might have written instead says nothing of its answer."""
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [*sure("Answer", ":"), THE, *sure(" review", " is"), place((" negative", 0.99), (" positive", 0.01))],
+        [*sure("**", "Answer", "**", ":"), THE, *sure(" review", " is", " negative")],
+        [*sure("Answer", ":"), place((" not", 0.4), (" positive", 0.35), (" negative", 0.25)), *sure(" positive")],
+        # No lead: what the first word might have been is not the answer.
+        [place(("Sure", 0.4), ("Positive", 0.35), ("Negative", 0.25)), *sure(",", " negative")],
+        [*sure("Answer", ":"), place((" positive", 0.9), (" negative", 0.1)), *sure("ly", " surprising")],
+        # A lead that cannot be found: the reply is not read from its first token.
+        [place(("Final", 0.4), ("positive", 0.5), ("negative", 0.1)), *sure(" result", ":", " negative")],
+    ],
+)
+def test_an_answer_that_is_no_label_is_no_belief(tokens: list[TokenLogprob]) -> None:
+    found = read(tokens)
+    assert isinstance(found, Failed)
+    assert found.stage == "predict"
+    assert "none of the labels" in found.reason
+
+
+@pytest.mark.parametrize("tokens", [[], sure("Answer", ":")])
+def test_labels_that_are_unlikely_together_are_no_belief(tokens: list[TokenLogprob]) -> None:
+    """.001 of one label and nothing of another is no certainty."""
+    for mass in (0.001, FLOOR - 0.01):
+        found = read([*tokens, place((" negative", 0.99 * mass), (" positive", 0.01 * mass))])
+        assert isinstance(found, Failed)
+        assert found.stage == "predict"
+        assert f"under {FLOOR}" in found.reason
+    likely = FLOOR + 0.01
+    assert shares(read([*tokens, place((" negative", 0.99 * likely), (" positive", 0.01 * likely))]))["negative"] == pytest.approx(0.99)
+    # Where answers are free, one answer may be as unlikely as it is.
+    assert shares(read([*tokens, place((" Queen", 0.9), (" Abba", 0.001))], "Abba")) == pytest.approx({"Abba": 0.001, OTHER: 0.999})
 
 
 def test_missing_logprobs_and_failures_stay_failures() -> None:

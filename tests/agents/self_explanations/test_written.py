@@ -58,6 +58,10 @@ def test_a_label_is_found_in_every_decoration(name: str, form: str, case: type[s
         ("我认为是positive的", "positive"),
         ("Answer: positive\nThe text\nAnswer: Positive", "positive"),
         ("Answer: -1", "-1"),
+        # What denies something else does not deny the label.
+        ("Answer: I never liked it, positive", "positive"),
+        ("Answer: a knot positive", "positive"),
+        ("Don't ask. Positive", "positive"),
     ],
 )
 def test_labels_inside_others_and_scripts_without_spaces(text: str, found: str) -> None:
@@ -72,6 +76,22 @@ def test_labels_inside_others_and_scripts_without_spaces(text: str, found: str) 
         "Answer: positive or negative",
         "Answer: positive/negative",
         "Answer: not positive",
+        "Answer: isn't positive",
+        "Answer: isn’t positive",
+        "Answer: The review isn't positive",
+        "Answer: The review isn't a very positive one",
+        "Answer: never positive",
+        "Answer: never really positive",
+        "Answer: hardly positive",
+        "Answer: hardly ever positive",
+        "Answer: no longer positive",
+        "Answer: it can't be positive",
+        "Answer: cannot be called so, not a positive",
+        "Answer: neither positive",
+        "Answer: neither positive nor negative",
+        "Answer: not particularly positive",
+        "Answer: It wasn't at all positive",
+        "It wasn't quite positive",
         "It is not positive.",
         "Answer: neither\nThe text is positive",
         "Answer: positive\nAnswer: negative",
@@ -89,7 +109,12 @@ def test_no_label_or_several_is_failed_with_the_reply(text: str) -> None:
     failed = label(text, [name for name in LABELS if name != "-1"])
     assert isinstance(failed, Failed)
     assert failed.stage == "predict"
-    assert re.search("'.{0,80}'$", failed.reason)
+    assert re.search("(['\"]).{0,80}\\1$", failed.reason)
+
+
+def test_labels_that_deny_something_are_labels() -> None:
+    for name in ("not positive", "isn't positive", "never", "hardly ever", "neither"):
+        assert label(f"Answer: {name}", ["positive", "ever", "not positive", "isn't positive", "never", "hardly ever", "neither"]) == name
 
 
 def test_a_sign_before_a_digit_is_part_of_a_number() -> None:

@@ -1,9 +1,13 @@
 """The seven measures by hand, and what must hold of them."""
 
+import tracemalloc
+from itertools import combinations, permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from analyzers.errors import Failed
 from evals.audit.agreement import MEASURES, agreement
@@ -78,3 +82,35 @@ def test_symmetric_bounded_and_ordered(values: list[float], seed: int) -> None:
 def test_where_nothing_comes_first_nothing_agrees() -> None:
     found = agreement([1.0, 1.0], [1.0, 2.0], by_size=True, rng=np.random.default_rng(0))
     assert found == dict.fromkeys(MEASURES, Failed("score", "all attributions are equal"))
+
+
+def ordered_alike(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Share of the pairs of units whose values are in the same order in both."""
+    return float(np.mean([np.sign(a[i] - a[j]) == np.sign(b[i] - b[j]) for i, j in combinations(range(len(a)), 2)]))
+
+
+few = st.lists(st.integers(-2, 2).map(float), min_size=5, max_size=5).filter(lambda values: len(set(values)) > 1)
+
+
+@given(one=few, other=few)
+@settings(max_examples=30, deadline=None)
+def test_measures_of_all_units_are_those_of_every_order(one: list[float], other: list[float]) -> None:
+    """With ties: what there is by hand and by scipy, and by chance the mean over all 120 orders of the one."""
+    found = agreement(one, other, by_size=True, rng=np.random.default_rng(0))
+    pairwise, correlation = found["pairwise_rank_agreement"], found["rank_correlation"]
+    assert isinstance(pairwise, tuple)
+    assert isinstance(correlation, tuple)
+    orders = list(permutations(one))
+    assert pairwise[0] == pytest.approx(ordered_alike(tuple(one), tuple(other)))
+    assert pairwise[1] == pytest.approx(np.mean([ordered_alike(order, tuple(other)) for order in orders]))
+    assert correlation[0] == pytest.approx(spearmanr(one, other).statistic)
+    assert correlation[1] == pytest.approx(np.mean([spearmanr(order, other).statistic for order in orders]), abs=1e-9)
+
+
+def test_a_long_text_fits_into_memory() -> None:
+    one, other = np.random.default_rng(0).integers(0, 9, size=(2, 500)).astype(float).tolist()
+    tracemalloc.start()
+    agreement(one, other, by_size=True, rng=np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6

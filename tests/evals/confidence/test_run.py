@@ -19,7 +19,7 @@ from agents.providers.scripted import ScriptedLLM, words
 from analyzers.errors import ExplicateError, Failed, RunFolderError
 from analyzers.units import words as units_of
 from evals.confidence.config import ConfidenceConfig
-from evals.confidence.deletion import DRAWS, random_units, sign_flip_p
+from evals.confidence.deletion import DRAWS, random_units
 from evals.confidence.results import ConfidenceItem, ConfidenceResults, ConfidenceRow, ItemDeletion
 from evals.confidence.run import measure_confidence
 from evals.each import Stopped
@@ -365,19 +365,28 @@ def test_an_explanation_of_another_answer_or_of_other_words_is_a_failure(planted
 def test_random_words_are_words_as_many_and_not_all() -> None:
     units = units_of("Well, it is (so to say) good!")
     drawn = random_units(units, 3, np.random.default_rng(0))
+    assert not isinstance(drawn, Failed)
     assert len(drawn) == DRAWS
     assert all(len(set(gone)) == 3 and all(units.texts[at].isalnum() for at in gone) for gone in drawn)
     assert len({tuple(gone) for gone in drawn}) > 1
-    assert [len(gone) for gone in random_units(units_of("just two"), 2, np.random.default_rng(0))] == [1] * DRAWS
-    assert random_units(units_of("! ?"), 1, np.random.default_rng(0)) == [[]] * DRAWS
 
 
-def test_the_sign_flip_p_is_that_of_all_flips_on_few_items() -> None:
-    differences = [0.3, 0.1, 0.25, -0.05, 0.2, 0.4]
-    signs = np.array(np.meshgrid(*[[-1, 1]] * len(differences))).reshape(len(differences), -1)
-    means = np.abs(np.array(differences) @ signs / len(differences))
-    exact = np.mean(means >= abs(np.mean(differences)) - 1e-12)
-    assert sign_flip_p(differences, seed=0) == pytest.approx(exact, abs=0.02)
+@pytest.mark.parametrize("text", ["\U0001f44d \U0001f44d \U0001f600 \U0001f389", "Great \U0001f44d \U0001f44d \U0001f44d", "Fine film!!!"])
+def test_signs_are_drawn_where_words_are_too_few(text: str) -> None:
+    """As many units are gone at random as were called decisive, never fewer."""
+    units = units_of(text)
+    many = 2 + (text == "Fine film!!!")
+    drawn = random_units(units, many, np.random.default_rng(0))
+    assert not isinstance(drawn, Failed)
+    assert [len(set(gone)) for gone in drawn] == [many] * DRAWS
+    assert len({at for gone in drawn for at in gone}) == len(units)
+
+
+@pytest.mark.parametrize(("text", "many"), [("just two", 2), ("! ?", 2), ("! ?", 0), ("one", 1)])
+def test_no_random_units_that_are_none_or_all(text: str, many: int) -> None:
+    drawn = random_units(units_of(text), many, np.random.default_rng(0))
+    assert isinstance(drawn, Failed)
+    assert drawn.stage == "delete"
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same(planted: Planted, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from analyzers.errors import Failed
 from analyzers.units import words
 from evals.audit.checks import CHECKS, Checked, CheckResult
 from evals.audit.checks.claims import TESTED, claims
-from evals.audit.checks.explained import DIFFERENT, UNDECIDED, Explained, Found, random_sets, result, unlike, without
+from evals.audit.checks.explained import DIFFERENT, UNDECIDED, Explained, Measured, beside_random, random_sets, unlike, without
 from evals.results import Failure, Value
 
 WEIGHTS = {"lovely": 3.0, "superb": 2.0, "awful": -3.0, "dull": -2.0}
@@ -35,17 +35,23 @@ def odds(text: str) -> float:
     return math.fsum(WEIGHTS.get(word, 0.0) for word in text.split()) + MASKED * text.count("[REDACTED]")
 
 
+def asked_of(request: Request) -> str:
+    """What the user asks."""
+    assert request.kind != "readout"
+    (asked,) = (message.content for message in request.messages if message.role == "user")
+    return asked
+
+
 def model(claim: Callable[[str], list[str]]) -> Callable[[Request], Answer]:
     def reply(request: Request) -> Answer:
-        assert request.kind != "readout"
-        asked = request.messages[0].content
+        asked = asked_of(request)
         text = asked.rsplit("\nText: ", 1)[1]
         if isinstance(request, Choice):
             return ChoiceReply(logprobs=tuple(log_softmax([odds(text), 0.0]).tolist()))
         begun = request.messages[-1].role == "assistant"
         said = f"{'' if begun else 'Answer: '}{'positive' if odds(text) > 0 else 'negative'}\nConfidence: 90%"
         line = f"Explanation: That is how it reads.\nBecause of: {', '.join(claim(text))}"
-        return f"{said}\n{line}" if asked.index("\nAnswer: (") < asked.index("\nExplanation: (") else f"{line}\n{said}"
+        return f"{said}\n{line}" if asked.index("\nAnswer: ") < asked.index("\nExplanation: ") else f"{line}\n{said}"
 
     return reply
 
@@ -120,22 +126,22 @@ async def test_what_claims_nothing_of_the_text_is_a_failure_of_the_item() -> Non
 NO = Failed("predict", "no answer")
 
 
-def summed(*items: Found) -> CheckResult:
+def summed(*items: Measured) -> CheckResult:
     """The items as a check would have them; what they were explained by does not matter."""
     given = checked(reasons)
     some: list[Explained | Failed] = [Explained.__new__(Explained) for _ in items]
     given = Checked(given.llm, given.reader, given.asking, given.items[: len(items)], given.orders, given.seed)
-    return result("some check", "", given, some, items, ("drop",), ("drop",))
+    return beside_random("some check", "", given, some, items, ("drop",), ("drop",))
 
 
 def test_random_draws_without_an_answer_are_left_out_of_the_mean() -> None:
-    found = summed(*[Found({"drop": 0.5}, {"drop": [0.1, NO, 0.3, NO]})] * 3)
+    found = summed(*[Measured({"drop": 0.5}, {"drop": [0.1, NO, 0.3, NO]})] * 3)
     assert found.chance["drop"] == pytest.approx(0.2)
     assert found.p["drop"] == 1 / 1000
 
 
 def test_an_item_most_of_whose_random_draws_fail_has_no_chance() -> None:
-    good, bad = Found({"drop": 0.5}, {"drop": [0.1, 0.1]}), Found({"drop": 0.5}, {"drop": [0.9, NO, NO]})
+    good, bad = Measured({"drop": 0.5}, {"drop": [0.1, 0.1]}), Measured({"drop": 0.5}, {"drop": [0.9, NO, NO]})
     few = summed(*[good] * 4, bad)
     assert few.chance["drop"] == pytest.approx(0.1)
     many = summed(*[good] * 3, bad)
@@ -147,7 +153,7 @@ def test_an_item_most_of_whose_random_draws_fail_has_no_chance() -> None:
 
 
 def test_a_failed_figure_is_counted_once_an_item() -> None:
-    found = summed(Found({"drop": NO}, {"drop": [0.1]}), *[Found({"drop": 0.5}, {"drop": [0.1]})] * 2)
+    found = summed(Measured({"drop": NO}, {"drop": [0.1]}), *[Measured({"drop": 0.5}, {"drop": [0.1]})] * 2)
     drop_ = found.figures["drop"]
     assert isinstance(drop_, Value)
     assert (found.n, found.n_failed, drop_.n, drop_.value) == (3, 0, 2, 0.5)
@@ -156,7 +162,7 @@ def test_a_failed_figure_is_counted_once_an_item() -> None:
 
 def test_p_is_that_of_the_mean_of_one_draw_of_every_item() -> None:
     """Two items with two draws each: the mean of the draws is 0, .5 or 1 with chances 1/4, 1/2, 1/4."""
-    found = summed(*[Found({"drop": 0.5}, {"drop": [0.0, 1.0]})] * 2)
+    found = summed(*[Measured({"drop": 0.5}, {"drop": [0.0, 1.0]})] * 2)
     assert found.p["drop"] == pytest.approx(0.75, abs=0.05)
 
 

@@ -33,10 +33,16 @@ def odds(text: str) -> float:
     return math.fsum(WEIGHTS.get(word.casefold(), 0.0) for word in words(text).texts)
 
 
+def asked_of(request: Request) -> str:
+    """What the user asks."""
+    assert request.kind != "readout"
+    (asked,) = (message.content for message in request.messages if message.role == "user")
+    return asked
+
+
 def model(edit: Callable[[str], str]) -> Callable[[Request], Answer]:
     def reply(request: Request) -> Answer:
-        assert request.kind != "readout"
-        asked = request.messages[0].content
+        asked = asked_of(request)
         text = asked.rsplit("\nText: ", 1)[1]
         if isinstance(request, Choice):
             assert request.options == (" positive", " negative")
@@ -44,7 +50,7 @@ def model(edit: Callable[[str], str]) -> Callable[[Request], Answer]:
         begun = request.messages[-1].role == "assistant"
         said = f"{'' if begun else 'Answer: '}{'positive' if odds(text) > 0 else 'negative'}\nConfidence: 90%"
         line = f"Edited: {edit(text)}"
-        return f"{said}\n{line}" if asked.index("\nAnswer: (") < asked.index("\nEdited: (") else f"{line}\n{said}"
+        return f"{said}\n{line}" if asked.index("\nAnswer: ") < asked.index("\nEdited: ") else f"{line}\n{said}"
 
     return reply
 

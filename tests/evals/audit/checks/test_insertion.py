@@ -47,12 +47,18 @@ def odds(text: str) -> float:
     return base if word is None else base * (1 + 0.1 * len(word)) * (-1 if word in TURNS else 1)
 
 
+def asked_of(request: Request) -> str:
+    """What the user asks."""
+    assert request.kind != "readout"
+    (asked,) = (message.content for message in request.messages if message.role == "user")
+    return asked
+
+
 def model(mention: Callable[[str], bool], claim: Callable[[str], str] = lambda text: "near") -> Callable[[Request], Answer]:
     """mention: of a changed text, whether its explanation has the word."""
 
     def reply(request: Request) -> Answer:
-        assert request.kind != "readout"
-        asked = request.messages[0].content
+        asked = asked_of(request)
         text = asked.rsplit("\nText: ", 1)[1]
         if isinstance(request, Choice):
             return ChoiceReply(logprobs=tuple(log_softmax([odds(text), 0.0]).tolist()))
@@ -61,7 +67,7 @@ def model(mention: Callable[[str], bool], claim: Callable[[str], str] = lambda t
         why = f"It says {word.upper()}, and that decides." if word is not None and mention(text) else "That is how it reads."
         said = f"{'' if begun else 'Answer: '}{'positive' if odds(text) > 0 else 'negative'}\nConfidence: 90%"
         line = f"Explanation: {why}\nBecause of: {claim(text)}"
-        return f"{said}\n{line}" if asked.index("\nAnswer: (") < asked.index("\nExplanation: (") else f"{line}\n{said}"
+        return f"{said}\n{line}" if asked.index("\nAnswer: ") < asked.index("\nExplanation: ") else f"{line}\n{said}"
 
     return reply
 
@@ -178,7 +184,7 @@ async def test_an_explanation_of_another_answer_does_not_count() -> None:
 
     def reply(request: Request) -> Answer:
         said = usual(request)
-        if isinstance(said, str) and turned(request.messages[0].content.rsplit("\nText: ", 1)[1]):  # type: ignore[union-attr]
+        if isinstance(said, str) and turned(asked_of(request).rsplit("\nText: ", 1)[1]):
             return said.replace("positive", "?").replace("negative", "positive").replace("?", "negative")
         return said
 
@@ -196,7 +202,7 @@ async def test_items_without_an_explanation_are_counted() -> None:
     usual = model(turned)
 
     def reply(request: Request) -> Answer:
-        text = request.messages[0].content.rsplit("\nText: ", 1)[1]  # type: ignore[union-attr]
+        text = asked_of(request).rsplit("\nText: ", 1)[1]
         return "I would rather not say." if text == TEXTS[0] and not isinstance(request, Choice) else usual(request)
 
     (result,) = await insertion(checked(reply))
@@ -204,7 +210,7 @@ async def test_items_without_an_explanation_are_counted() -> None:
     assert [(each.stage, each.n) for each in result.missing] == [("predict", 1)]
     assert result.records[0]["failed"]["stage"] == "predict"
     (none,) = await insertion(checked(lambda request: Failed("ask", "out of order")))
-    assert (none.n, none.n_failed) == (0, len(TEXTS))
+    assert (none.n, none.n_failed, none.void) == (0, len(TEXTS), True)
     assert all(isinstance(found, Failure) for found in none.figures.values())
 
 

@@ -40,8 +40,15 @@ def answer_to(text: str) -> str:
     return "positive" if odds(text) > 0 else "negative"
 
 
+def asked_of(request: Request) -> str:
+    """What the user asks."""
+    assert request.kind != "readout"
+    (asked,) = (message.content for message in request.messages if message.role == "user")
+    return asked
+
+
 def shown(request: Request) -> str:
-    return request.messages[0].content.rsplit("\nText: ", 1)[1]  # type: ignore[union-attr]
+    return asked_of(request).rsplit("\nText: ", 1)[1]
 
 
 def likely(text: str, options: tuple[str, ...]) -> Answer:
@@ -56,10 +63,10 @@ def model(redact: Callable[[str], str], answer: Callable[[str], str] = answer_to
         text = shown(request)
         if isinstance(request, Choice):
             return likely(text, request.options)
-        asked = request.messages[0].content  # type: ignore[union-attr]
+        asked = asked_of(request)
         begun = request.messages[-1].role == "assistant"  # type: ignore[union-attr]
         said, line = f"{'' if begun else 'Answer: '}{answer(text)}\nConfidence: 90%", f"Redacted: {redact(text)}"
-        return f"{said}\n{line}" if asked.index("\nAnswer: (") < asked.index("\nRedacted: (") else f"{line}\n{said}"
+        return f"{said}\n{line}" if asked.index("\nAnswer: ") < asked.index("\nRedacted: ") else f"{line}\n{said}"
 
     return reply
 
@@ -154,7 +161,7 @@ async def test_what_is_smuggled_into_a_rewritten_text_does_not_count() -> None:
     ("redact", "stage"),
     [
         (str, "explain"),
-        (lambda text: " ".join("[REDACTED]" for _ in text.split()), "align"),
+        (lambda text: " ".join("[REDACTED]" for _ in text.split()), "explain"),
         (lambda text: "[REDACTED] of no use", "align"),
     ],
     ids=["nothing", "everything", "garbage"],
@@ -249,6 +256,7 @@ async def test_all_items_of_a_step_are_asked_together_and_told_of() -> None:
         llm, READERS.create("logprobs", llm), given.asking, given.items, given.orders, given.seed, lambda *step: steps.append(step)
     )
     await redaction(told)
-    # Explanations, whole texts, ten redacted texts each, eleven that may be unknown.
-    assert batches == [6, 6, 60, 66]
-    assert [(done, total) for _, done, total in steps] == [(0, 6), (6, 6), (0, 6), (6, 6), (0, 60), (60, 60), (0, 66), (66, 66)]
+    # Explanations, whole texts, ten redacted texts each, eleven that may be unknown; no more than BATCH at once.
+    assert batches == [6, 6, 32, 28, 32, 32, 2]
+    told_of = [(6, 0, 6), (6, 0, 6), (60, 0, 32, 60), (66, 0, 32, 64, 66)]
+    assert [(done, total) for _, done, total in steps] == [(done, total) for total, *some in told_of for done in some]
