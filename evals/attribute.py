@@ -99,7 +99,7 @@ async def attribute(
     if interactions and len(units) > PAIRED_UNITS:
         raise ExplicateError(f"--interactions takes at most {PAIRED_UNITS} units, and the text has {len(units)}: give --unit sentence")
     if label is not None and label not in asking.labels:
-        raise ExplicateError(f"{label!r} is none of the labels {', '.join(asking.labels)}")
+        raise ExplicateError(f"--label {label!r} is none of the labels {', '.join(asking.labels)}")
     rng = np.random.default_rng(seed)
     plans = {name: METHODS.get(name)(len(units), most, rng) for name in dict.fromkeys(methods)}
     everything = frozenset(range(len(units)))

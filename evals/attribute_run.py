@@ -24,7 +24,7 @@ def asking_of(task: str | None, labels: Sequence[str], *, instruction: str, unit
     asking = replace(asking, labels=tuple(labels) or asking.labels, instruction=instruction.strip() or asking.instruction)
     if len({label.casefold() for label in asking.labels}) < max(LEAST, len(asking.labels)):
         raise ExplicateError(
-            f"labels {', '.join(asking.labels)!r}: give at least two different ones, such as --labels positive,negative, or a --task"
+            f"--labels {', '.join(asking.labels)!r}: give at least two different ones, such as --labels positive,negative, or a --task"
         )
     if unit == "demonstration" and len(asking.demonstrations) < LEAST:
         raise ExplicateError("--unit demonstration takes away the demonstrations of a --task, and needs two at least")

@@ -85,7 +85,9 @@ def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> No
         for line in (*_unread(results.replies), *_little_mass(results.replies)):
             console.print(line)
     if results.checks:
-        console.print(_checks(results.checks))
+        table = _checks(results.checks)
+        if table.row_count:
+            console.print(table)
         for line in _unchecked(results.checks):
             console.print(line)
     for line in (*_floor(results.drift), *_cost(results)):
@@ -118,7 +120,7 @@ def floor_sentence(found: "Sequence[Drift]") -> str:
 def plan_sentence(plan: "dict[str, int]") -> str:
     """How many texts were wanted and how many evaluated; empty where nothing was planned."""
     asked, evaluated = plan.get("texts_asked", 0), plan.get("texts_evaluated", 0)
-    return f"{asked:,} texts asked by all methods, {evaluated:,} evaluated, {1 - evaluated / asked:.0%} saved." if asked else ""
+    return f"{asked:,} texts asked by all methods, {evaluated:,} evaluated, {1 - evaluated / asked:.0%} saved." if evaluated else ""
 
 
 def cost_sentence(results: "AuditResults") -> str:

@@ -105,6 +105,10 @@ def failures_of(row: "ConfidenceRow") -> str:
 def deletion_sentence(found: "Deletion") -> str:
     """What deleting decisive words does to stated confidence."""
     figures = found.figures
+    if not found.n:
+        why = max(found.missing, key=lambda each: each.n)
+        said = f"{found.n_failed} of {found.n_failed} items failed, most often ({why.n}): {why.stage}, {why.reason}"
+        return f"Confidence under deletion could not be measured: {said}."
     said = (
         f"Confidence under deletion, asked by {found.prompting}: what the model gives to its answer falls by {_figure(figures['fall'])} "
         f"without the words that it calls decisive, and by {_figure(figures['fall_random'])} without as many random words. Difference "

@@ -46,8 +46,8 @@ def bars() -> Iterator[Report]:
         Count(),
         Rate(),
         TimeElapsedColumn(),
-        TextColumn("[dim]left"),
         TimeRemainingColumn(),
+        TextColumn("[dim]left"),
         console=console,
     )
     tasks: dict[str, TaskID] = {}

@@ -28,6 +28,7 @@ __all__ = [
     "Elicited",
     "Order",
     "Said",
+    "answered",
     "ask",
     "elicit",
     "elicited",
@@ -186,8 +187,8 @@ def elicit(llm: LLM, asking: Asking, units: Units, elicitation: Elicitation, ord
     return Chat(messages=question.opened(llm), max_tokens=_room(elicitation, units))
 
 
-def elicited(llm: LLM, asking: Asking, units: Units, elicitation: Elicitation, order: Order, reply: Reply | Failed) -> Elicited | Failed:
-    """What the reply to that request says."""
+def answered(llm: LLM, asking: Asking, elicitation: Elicitation, order: Order, reply: Reply | Failed) -> tuple[str, str] | Failed:
+    """The answer in the reply to that request, whatever its explanation is, and the whole text of the reply."""
     if isinstance(reply, Failed):
         return reply
     if not isinstance(reply, ChatReply):
@@ -198,7 +199,14 @@ def elicited(llm: LLM, asking: Asking, units: Units, elicitation: Elicitation, o
     line = field(text, ANSWER, others=[CONFIDENCE, elicitation.prompt.render("field")])
     about = text if isinstance(line, Failed) else f"{ANSWER}: {line}"
     answer = label(about, asking.labels) if asking.labels else free_answer(about)
-    if isinstance(answer, Failed):
-        return answer
+    return answer if isinstance(answer, Failed) else (answer, text)
+
+
+def elicited(llm: LLM, asking: Asking, units: Units, elicitation: Elicitation, order: Order, reply: Reply | Failed) -> Elicited | Failed:
+    """What the reply to that request says."""
+    found = answered(llm, asking, elicitation, order, reply)
+    if isinstance(found, Failed):
+        return found
+    answer, text = found
     said = elicitation.read(text, units, [ANSWER, CONFIDENCE])
     return said if isinstance(said, Failed) else Elicited(answer, confidence(text), said)

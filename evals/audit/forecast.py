@@ -55,8 +55,9 @@ async def forecast(audited: Audited, works: Sequence[Work], calls: Calls, report
     saved = "" if not asked else f" ({max(0.0, 1 - len(perturbed) / asked):.0%} fewer than one for each method and step)"
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
     more = f"; not counted: the checks {', '.join(audited.config.checks)}" if audited.config.checks else ""
+    odd = f" ({len(works) - len(open_)} more have too few units to compare, or too many)" if len(open_) < len(works) else ""
     return (
-        f"{len(open_)} items, {len(explanations)} explanations to ask for and {len(perturbed):,} perturbed texts{saved}: "
+        f"{len(open_)} items{odd}, {len(explanations)} explanations to ask for and {len(perturbed):,} perturbed texts{saved}: "
         f"at most {total.calls:,} calls, {tokens}{total.completion_tokens:,} completion tokens, {money}, less what is in the cache{more}"
     )
 

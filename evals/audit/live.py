@@ -20,6 +20,7 @@ from agents.self_explanations import (
     ELICITATIONS,
     PROMPTS,
     Order,
+    answered,
     elicit,
     elicited,
 )
@@ -53,6 +54,8 @@ from evals.run_folder import RunFolder, Transcript, write_json
 from evals.statistics import benjamini_hochberg, mean
 from evals.tasks.items import Items
 from evals.tasks.task import Task
+
+UNASKED = Failed("ask", "not asked")
 
 
 async def audit(
@@ -92,6 +95,8 @@ async def audit(
                 },
                 latest={"code": code_hash()},
             )
+            if items.duplicates:
+                tell(f"{items.duplicates} texts stand there more than once and are asked about once")
             tell(await forecast(audited, works, calls, report))
             at_once = calls.at_once(config.model)
             await each_open(works, partial(_explain, audited), "explain", report, at_once)
@@ -130,6 +135,8 @@ async def _explain(audited: Audited, work: Work) -> None:
         replies = await audited.llm.answer(requests)
     for group, reply in zip(audited.groups, replies, strict=True):
         form = ELICITATIONS.get(group.elicitation)
+        answer = answered(audited.llm, audited.asking(group.persona), form, group.order, reply)
+        work.answers[group] = answer if isinstance(answer, Failed) else answer[0]
         work.said[group] = elicited(audited.llm, audited.asking(group.persona), work.units, form, group.order, reply)
         if isinstance(reply, ChatReply):
             work.replies[group] = reply.text
@@ -202,14 +209,14 @@ def _figures(audited: Audited, work: Work, group: Group, operator: str) -> ItemF
 
 
 def _replies(works: Sequence[Work], group: Group) -> Replies:
-    outcomes = [work.said.get(group, work.failed or Failed("ask", "not asked")) for work in works]
+    outcomes = [work.said.get(group, work.failed or UNASKED) for work in works]
     parsed = [said for said in outcomes if not isinstance(said, Failed)]
     match: Counter[str] = Counter()
     for said in parsed:
         match.update(vars(said.said.match))
     right = [
-        float(not isinstance(said, Failed) and alike(said.answer, work.item.gold))
-        for work, said in zip(works, outcomes, strict=True)
+        float(not isinstance(answer := work.answers.get(group, UNASKED), Failed) and alike(answer, work.item.gold))
+        for work in works
         if work.item.gold is not None
     ]
     masses = [

@@ -232,7 +232,11 @@ def _item(
     if isinstance(row.explanation, _Why | None):
         said: Ranking | Failed = _failed("explain", row.explanation)
     elif [word for word, _ in row.explanation] != list(words):
-        raise _wrong(path, f"the explanation of row {number} is not a [word, number] for every word of its text")
+        raise _wrong(
+            path,
+            f"the explanation of row {number} is not a [word, number] for every word of its text, which are what stands between single "
+            f"spaces: {', '.join(map(repr, words[:6]))}{', ...' if len(words) > 6 else ''}",
+        )
     else:
         said = Ranking.of([value for _, value in row.explanation], rng)
     single = recording.deletions(RecordedItem(words, gold, {}))

@@ -49,6 +49,8 @@ class Work:
     units: Units
     said: dict[Group, Elicited | Failed] = field(default_factory=dict)
     replies: dict[Group, str] = field(default_factory=dict)
+    answers: dict[Group, str | Failed] = field(default_factory=dict)
+    """Whatever the explanations are."""
     truths: dict[tuple[str, str, str, str], Truth] = field(default_factory=dict)
     """By persona, form, operator and, where answers are free, the answer."""
     figures: dict[tuple[Group, str], ItemFigures] = field(default_factory=dict)

@@ -17,10 +17,10 @@ def audit(
     items: Annotated[str | None, typer.Option(help="The texts, in place of the task's: .txt, .jsonl, .csv, or hf:DATASET.")] = None,
     n: Annotated[int, typer.Option("--n", help="How many items to draw; 0: all.", min=0)] = 0,
     elicit: Annotated[
-        str, typer.Option(help="Forms of explanation: attribution, top-k, redaction, counterfactual, free-text.")
+        str, typer.Option(help="Comma-separated forms of explanation: attribution, top-k, redaction, counterfactual, free-text.")
     ] = "attribution",
-    order: Annotated[str, typer.Option(help="predict-first, explain-first, or both.")] = "predict-first",
-    operators: Annotated[str, typer.Option(help="How words are taken away: delete, mask, neutral, replace.")] = "delete,mask",
+    order: Annotated[str, typer.Option(help="Comma-separated: predict-first, explain-first.")] = "predict-first",
+    operators: Annotated[str, typer.Option(help="Comma-separated: delete, mask, neutral, replace.")] = "delete,mask",
     persona: Annotated[str, typer.Option(help="In whose name the model answers: you, human, objective; several make a factor.")] = "",
     beside: Annotated[
         str, typer.Option(help="What explanations are held against: occlusion (always), lime, shapley, kernel-shap.")
@@ -43,7 +43,7 @@ def audit(
     checks: Annotated[
         str,
         typer.Option(
-            help="Further tests: redaction, counterfactual, insertion, claims, early-answering, "
+            help="Comma-separated further tests: redaction, counterfactual, insertion, claims, early-answering, "
             "added-mistakes, paraphrase, filler, suggestion."
         ),
     ] = "",
@@ -73,7 +73,9 @@ def audit(
     from evals.audit.replay import replay as replayed
     from explicate.running import run_audit, show_audit_of
 
-    if (model is None) == (replay is None):
+    if model is not None and replay is not None:
+        raise ExplicateError(f"{model!r} would be asked, and --replay asks no model: give one or the other")
+    if model is None and replay is None:
         raise ExplicateError("name a model, such as qwen2.5-coder-0.5b or openai:gpt-5-mini, or give recorded answers with --replay FILE")
     if paper_compat and replay is None:
         raise ExplicateError(

@@ -377,7 +377,7 @@ def test_an_instrument_that_failed_and_void_rows_are_said_first(call: Callable[.
         (["--items", "nowhere.jsonl"], ("nowhere.jsonl", ".jsonl")),
         (["--items", "untold.jsonl"], ("no field for the text", "text")),
         (["--items", "blank.jsonl"], ("give every item a text",)),
-        (["--replay", "items.jsonl"], ("name a model", "--replay FILE")),
+        (["--replay", "items.jsonl"], ("would be asked", "give one or the other")),
         (["--max-calls", "5", "--price", "cheap"], ("'cheap' is not a price", "0.25,2")),
     ],
 )
