@@ -8,9 +8,9 @@ from agents.self_explanations import ASK, Asking
 from analyzers.errors import ExplicateError
 from analyzers.progress import Report, quiet
 from evals.attribute import Attributed, attribute
-from evals.audit.config import spec_of
 from evals.calls import Calls, check_base_url, doing
 from evals.label_config import Limits
+from evals.task_config import spec_of
 from evals.tasks.task import load_task
 
 LEAST = 2

@@ -8,7 +8,7 @@ from typing import Any
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
 from evals.attribute import Attributed, AttributedBy, Interaction
-from explicate.attribution_table import LITTLE_MASS, READ
+from explicate.attribution_table import LITTLE_MASS, READ, evaluated_sentence
 from explicate.axis import Axis
 from explicate.pages import environment, trusted
 from explicate.shaded_words import QUIET, shares, visible
@@ -64,8 +64,7 @@ def render(found: Attributed) -> str:
             methods=[{"name": name, "sets": by.sets, **_bars(found.units, by)} for name, by in found.methods.items()],
             arcs=_arcs(found.units, found.interactions) if found.interactions else None,
             pairs=[_pair(found.units, each) for each in (found.interactions or [])[:LISTED]],
-            evaluated=f"{found.texts_evaluated:,} different texts evaluated for {found.sets_asked:,} asked, units taken away by "
-            f"{found.operator}; {found.prompt_tokens:,} tokens computed; seed {found.seed}; prompt {found.prompt}.",
+            evaluated=f"{evaluated_sentence(found)}; seed {found.seed}; prompt {found.prompt}.",
         )
     )
 

@@ -41,9 +41,15 @@ def show_attribution(found: "Attributed") -> None:
     for pair in (found.interactions or [])[:PAIRS]:
         a, b = (plain(found.units[unit]) for unit in pair.units)
         console.print(f"together {pair.value:+.2f}: {a} … {b}")
-    console.print(
-        f"{found.texts_evaluated} different texts evaluated for {found.sets_asked} asked, units taken away by {found.operator}; "
-        f"{found.prompt_tokens:,} tokens computed; ± is the standard error from the sampling of texts."
+    sampled = any(by.errors is not None for by in found.methods.values())
+    console.print(evaluated_sentence(found) + ("; ± is the standard error from the sampling of texts." if sampled else "."))
+
+
+def evaluated_sentence(found: "Attributed") -> str:
+    """How many texts were asked about, and what that took; without its full stop."""
+    taken = f"{found.prompt_tokens:,} tokens computed" if found.prompt_tokens else "all answers are from the cache"
+    return (
+        f"{found.texts_evaluated:,} different texts evaluated for {found.sets_asked:,} asked, units taken away by {found.operator}; {taken}"
     )
 
 

@@ -1,25 +1,20 @@
 """The report of an audit: what it says and what that rests on, and what the model said of its words beside what taking them away did."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analyzers.errors import RunFolderError
-from analyzers.whole_files import replaced
-from evals.audit.results import AuditItem, AuditResults, AuditRow, CheckResult, GroupVerdict, Metric, Published, Replies
+from evals.audit.results import AuditItem, AuditResults, AuditRow, CheckResult, GroupVerdict, Metric, Missing, Published, Replies
 from evals.results import Failure, Value
-from evals.run_folder import read_results
 from explicate.audit_charts import counted, difference_axis, of_check, of_differences, of_drift, of_metric, of_selftest, several, two
 from explicate.audit_items import audited_items
-from explicate.audit_table import SHORT, TITLES, check_name, cost_sentence, floor_sentence, plan_sentence, question, way
+from explicate.audit_table import SHORT, TITLES, check_name, floor_sentence, plan_sentence, question, way
 from explicate.pages import environment, trusted
 from explicate.shaded_words import visible
+from explicate.task_output import REASONS, cost_sentence, visible_json, write_page
 
 SHOWN = 100
 """Items drawn; the whole list is in items.jsonl."""
-REASONS = 5
-"""Of failures, listed; all are in results.json."""
 RECORDS = 3
 """Items of a check that are shown as they were recorded."""
 OTHERS = ("random", "occlusion")
@@ -47,17 +42,7 @@ CHECKS = {
 
 def write_audit_page(run: Path) -> Path:
     """Draw report.html from results.json and items.jsonl of a run folder, and return its path."""
-    results, lines = read_results(run, AuditResults), run / "items.jsonl"
-    try:
-        # Not splitlines: a text may hold other line ends than the file's.
-        items = [AuditItem.model_validate_json(line) for line in lines.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"{str(lines)!r} cannot be read ({reason}); run the command that made the run again") from None
-    path = run / "report.html"
-    with replaced(path) as temporary:
-        temporary.write_text(render(results, items), encoding="utf-8")
-    return path
+    return write_page(run, AuditResults, AuditItem, render)
 
 
 def render(results: AuditResults, items: Sequence[AuditItem]) -> str:
@@ -101,11 +86,6 @@ def render(results: AuditResults, items: Sequence[AuditItem]) -> str:
             manifest=visible_json(results.manifest),
         )
     )
-
-
-def visible_json(value: Any) -> str:
-    """JSON to read, on lines of its own."""
-    return "\n".join(visible(line) for line in json.dumps(value, indent=1, ensure_ascii=False).split("\n"))
 
 
 def _subtitle(results: AuditResults) -> str:
@@ -233,10 +213,9 @@ def _share(value: Value | Failure) -> dict[str, str]:
     return {"value": f"{value.value:.0%}", "title": f"[{value.low:.0%}, {value.high:.0%}], {value.n} items"}
 
 
-def _missing(found: Sequence[Any]) -> dict[str, Any]:
+def _missing(found: Sequence[Missing]) -> dict[str, Any]:
     """The commonest reasons, and how many more there are."""
-    ordered = sorted(found, key=lambda each: -each.n)
-    lines = [f"{each.n}: {each.stage}, {visible(each.reason)}" for each in ordered]
+    lines = [f"{each.n}: {each.stage}, {visible(each.reason)}" for each in sorted(found, key=lambda each: -each.n)]
     return {"lines": lines[:REASONS], "more": max(0, len(lines) - REASONS)}
 
 

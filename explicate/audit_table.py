@@ -1,17 +1,19 @@
 """What `explicate audit` prints: faithfulness of every way of asking beside random rankings and the best one found, and what to mind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from evals.audit.results import AuditItem, AuditResults, AuditRow, CheckResult, Drift, Metric, Published, Replies
+from evals.audit.verdict import METRIC
+from evals.results import Failure, Value
 from explicate.attribution_table import LITTLE_MASS
+from explicate.running import plain, short
 from explicate.shaded_words import visible
+from explicate.task_output import commonest, cost_sentence, new_table, read_items, told_once
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from evals.audit.results import AuditResults, AuditRow, CheckResult, Drift, Missing, Replies
-    from evals.results import Failure, Value
 
 TITLES = {
     "comprehensiveness": "comprehensiveness ↑",
@@ -32,8 +34,8 @@ SHORT = {
 }
 WIDE = 100
 """Columns of a terminal in which an interval has a place beside its value."""
-LONG = 160
-"""Of a reason that a model's reply may be quoted in."""
+NAMED, START = 3, 60
+"""Texts of items that are named, and how many characters of each."""
 
 
 class Asked(Protocol):
@@ -49,33 +51,35 @@ def way(of: Asked) -> str:
     return ", ".join(part for part in (of.elicitation, of.order, of.persona) if part)
 
 
-def check_name(check: "CheckResult") -> str:
+def check_name(check: CheckResult) -> str:
     """The check, with its order and persona where it has them."""
     return ", ".join(part for part in (check.name, check.order, check.persona) if part)
 
 
-def question(results: "AuditResults") -> str:
+def question(results: AuditResults) -> str:
     """What the audit asks."""
     config, model = results.manifest.get("config", {}), results.manifest.get("model")
     name = model.get("name") if isinstance(model, dict) else model or config.get("model")
     return f"Does {visible(str(name or 'the recorded model'))} explain itself faithfully?"
 
 
-def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> None:
+def show_audit(results: AuditResults, page: Path, *, paper_compat: bool) -> None:
     """The table of an audit, what to mind, what it took, and where to look."""
     from rich.console import Console
 
     console = Console(emoji=False)
     if results.selftest is not None and not results.selftest.passed:
         console.print(
-            f"[yellow]The audit did not pass its own test, so it decides nothing: {_safe('; '.join(results.selftest.reasons))}.[/]"
+            f"[yellow]The audit did not pass its own test, so it decides nothing: {plain('; '.join(results.selftest.reasons))}.[/]"
         )
     one = len({(way(row), row.operator) for row in results.rows}) < 2
     console.print(_by_metric(results, paper_compat=paper_compat) if one else _by_way(results, wide=console.width >= WIDE))
+    published = any(row.paper_compat for row in results.rows)
     lines = [
         *(_differences(results) if one else ()),
         *_minded(results),
-        *(["The published formulas are of two labels; these answers have more."] if _no_formulas(results, asked=paper_compat) else ()),
+        *(_lacking(results, read_items(page.parent, AuditItem)) if "replay" in results.manifest.get("config", {}) else ()),
+        *(["The published formulas are of two labels; these answers have more."] if paper_compat and not published else ()),
         *_verdicts(results),
     ]
     for line in lines:
@@ -90,21 +94,13 @@ def show_audit(results: "AuditResults", page: Path, *, paper_compat: bool) -> No
             console.print(table)
         for line in _unchecked(results.checks):
             console.print(line)
-    for line in (*_floor(results.drift), *_cost(results)):
-        console.print(line)
-    console.print(f"Report: {_safe(str(page))}", soft_wrap=True)
+    for line in filter(None, (floor_sentence(results.drift), plan_sentence(results.plan), cost_sentence(results))):
+        console.print(plain(line))
+    console.print(f"Report: {plain(str(page))}", soft_wrap=True)
 
 
-def commonest(missing: "Sequence[Missing]") -> str:
-    """The reason that most items are left out for, with its number; empty where none is."""
-    first = max(missing, key=lambda each: each.n, default=None)
-    return "" if first is None else f"most often ({first.n}): {first.stage}, {visible(first.reason[:LONG])}"
-
-
-def floor_sentence(found: "Sequence[Drift]") -> str:
+def floor_sentence(found: Sequence[Drift]) -> str:
     """How far changes that should not matter move f, and how many answers they change; empty where none was made."""
-    from evals.results import Value
-
     moved = [each.mean for each in found if isinstance(each.mean, Value)]
     if not moved:
         return ""
@@ -117,50 +113,20 @@ def floor_sentence(found: "Sequence[Drift]") -> str:
     )
 
 
-def plan_sentence(plan: "dict[str, int]") -> str:
+def plan_sentence(plan: dict[str, int]) -> str:
     """How many texts were wanted and how many evaluated; empty where nothing was planned."""
     asked, evaluated = plan.get("texts_asked", 0), plan.get("texts_evaluated", 0)
     return f"{asked:,} texts asked by all methods, {evaluated:,} evaluated, {1 - evaluated / asked:.0%} saved." if evaluated else ""
 
 
-def cost_sentence(results: "AuditResults") -> str:
-    """Calls, tokens and money; empty where no model was asked."""
-    if results.calls is None or results.tokens is None:
-        return ""
-    return (
-        f"{results.n_items} items; {results.calls.made:,} calls made, {results.calls.cached:,} from the cache, "
-        f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
-        + (f", not counting {visible(', '.join(results.unpriced))}, whose price is not known." if results.unpriced else ".")
-    )
-
-
-def _safe(text: str) -> str:
-    """Text that steers neither a table nor the terminal."""
-    from explicate.running import plain
-
-    return plain(text)
-
-
-def _table(title: str, columns: "Iterable[str]") -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=_safe(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
-
-
-def _by_metric(results: "AuditResults", *, paper_compat: bool) -> "Table":
+def _by_metric(results: AuditResults, *, paper_compat: bool) -> "Table":
     """One way of asking under one operator: a line for every metric and source."""
-    from evals.audit.results import Published
-
-    table = _table(
+    table = new_table(
         question(results), ("metric", "by", "mean, interval", "items", "random", "best", "q", *(["paper"] if paper_compat else []))
     )
     for name, title in SHORT.items():
         for number, row in enumerate(results.rows):
-            cells = [title if not number else "", _safe(row.source), *_metric(row, name)]
+            cells = [title if not number else "", plain(row.source), *_metric(row, name)]
             if paper_compat:
                 published = row.paper_compat.get(name)
                 cells.append(_figure(published.value) if isinstance(published, Published) else "[dim]none[/]")
@@ -169,22 +135,17 @@ def _by_metric(results: "AuditResults", *, paper_compat: bool) -> "Table":
     return table
 
 
-def _metric(row: "AuditRow", name: str) -> list[str]:
-    from evals.audit.results import Metric
-
+def _metric(row: AuditRow, name: str) -> list[str]:
     value = row.metrics.get(name)
     if not isinstance(value, Metric):
         return ["[red]failed[/]", "", "", "", ""]
     return [_interval(value), str(value.n), _figure(value.random), _figure(value.best), _q(value.q)]
 
 
-def _by_way(results: "AuditResults", *, wide: bool) -> "Table":
+def _by_way(results: AuditResults, *, wide: bool) -> "Table":
     """Comprehensiveness of the model's own explanations: a row for every way of asking and operator, the way beside its first rows."""
-    from evals.audit.results import Metric
-    from evals.audit.verdict import METRIC
-
     title = f"{question(results)} {METRIC.capitalize()} ↑"
-    table = _table(title, ("asked", "by", "items", "self", "random", "occlu-\nsion", "best", "normalised", "q"))
+    table = new_table(title, ("asked", "by", "items", "self", "random", "occlu-\nsion", "best", "normalised", "q"))
     # On the same items: occlusion is known of items that the model did not explain, too.
     beside_occlusion = {
         (way(each), each.operator): each
@@ -208,50 +169,46 @@ def _by_way(results: "AuditResults", *, wide: bool) -> "Table":
             if isinstance(value, Metric):
                 beside = "[dim]none[/]" if difference is None else _figure(value.value - difference.value)
                 cells = [_interval(value, gap), _figure(value.random), beside, _figure(value.best), _of(value.normalised, gap), _q(value.q)]
-            by = _safe(row.operator) + (f"{gap}[red]void[/]" if row.void else "")
-            table.add_row("\n".join(map(_safe, parts[lines * number : last])), by, f"{row.n}{failed}", *cells)
+            by = plain(row.operator) + (f"{gap}[red]void[/]" if row.void else "")
+            table.add_row("\n".join(map(plain, parts[lines * number : last])), by, f"{row.n}{failed}", *cells)
         table.add_section()
     return table
 
 
-def _replies(replies: "Sequence[Replies]") -> "Table":
-    table = _table("Replies, and how words that explanations name match the text", ())
+def _replies(replies: Sequence[Replies]) -> "Table":
+    table = new_table("Replies, and how words that explanations name match the text", ())
     for column in ("asked", "read", "exactly", "nearly", "invented", "not\nnamed", "right", "sure"):
         table.add_column(column, no_wrap=column != "asked")
     for each in replies:
         exact, nearly = each.match.get("exact", 0), sum(each.match.get(name, 0) for name in ("normalised", "merged", "split"))
         invented, unmatched = each.match.get("invented", 0), each.match.get("unmatched", 0)
         counts = [f"{count:,}" for count in (exact, nearly, invented, unmatched)]
-        table.add_row(_safe(way(each)), f"{each.parsed} of {each.n}", *counts, _share(each.accuracy), _share(each.confidence))
+        table.add_row(plain(way(each)), f"{each.parsed} of {each.n}", *counts, _share(each.accuracy), _share(each.confidence))
     return table
 
 
-def _unread(replies: "Sequence[Replies]") -> list[str]:
+def _unread(replies: Sequence[Replies]) -> list[str]:
     """How many replies could not be read, and why."""
-    names: dict[str, list[str]] = {}
-    for each in replies:
-        if lost := each.n - each.parsed:
-            names.setdefault(f"{lost} of {each.n} replies have no answer and explanation, {commonest(each.failed)}.", []).append(way(each))
-    return [f"{_safe('; '.join(of))}: {_safe(why)}" for why, of in names.items()]
+    return told_once(
+        (way(each), f"{each.n - each.parsed} of {each.n} replies have no answer and explanation, {commonest(each.failed)}.")
+        for each in replies
+        if each.parsed < each.n
+    )
 
 
-def _little_mass(replies: "Sequence[Replies]") -> list[str]:
+def _little_mass(replies: Sequence[Replies]) -> list[str]:
     """Where the model was about to write something else than a label."""
-    from evals.results import Value
-
     return [
-        f"[yellow]{_safe(way(each))}: the model gives all labels together {each.label_mass.value:.1%} on average: it was about to write "
+        f"[yellow]{plain(way(each))}: the model gives all labels together {each.label_mass.value:.1%} on average: it was about to write "
         "something else.[/]"
         for each in replies
         if isinstance(each.label_mass, Value) and each.label_mass.value < LITTLE_MASS
     ]
 
 
-def _checks(checks: "Sequence[CheckResult]") -> "Table":
+def _checks(checks: Sequence[CheckResult]) -> "Table":
     """A line for every figure that has something beside it, and for the first one of a check that has nothing."""
-    from evals.results import Value
-
-    table = _table("Checks", ("check", "figure", "mean, interval", "chance", "q", "items"))
+    table = new_table("Checks", ("check", "figure", "mean, interval", "chance", "q", "items"))
     for check in checks:
         known = [figure for figure, value in check.figures.items() if isinstance(value, Value)]
         shown = [figure for figure in known if check.p.get(figure) is not None] or known[:1]
@@ -259,24 +216,25 @@ def _checks(checks: "Sequence[CheckResult]") -> "Table":
             chance, q = check.chance.get(figure), check.q.get(figure, check.p.get(figure))
             value = check.figures[figure]
             cells = [_of(value, " "), "" if chance is None else _figure(chance), _q(q), str(value.n if isinstance(value, Value) else "")]
-            table.add_row("" if number else _safe(check_name(check)), figure.replace("_", " "), *cells)
+            table.add_row("" if number else plain(check_name(check)), figure.replace("_", " "), *cells)
         if shown:
             table.add_section()
     return table
 
 
-def _unchecked(checks: "Sequence[CheckResult]") -> list[str]:
+def _unchecked(checks: Sequence[CheckResult]) -> list[str]:
     """How many items checks are not made of, and why."""
-    names: dict[str, list[str]] = {}
-    for check in checks:
-        if check.n_failed:
-            void = "void: " if check.void else ""
-            why = f"{void}{check.n_failed} of {check.n + check.n_failed} items failed, {commonest(check.missing)}."
-            names.setdefault(why, []).append(check_name(check))
-    return [f"{_safe('; '.join(of))}: {_safe(why)}" for why, of in names.items()]
+    return told_once(
+        (
+            check_name(check),
+            f"{'void: ' if check.void else ''}{check.n_failed} of {check.n + check.n_failed} items failed, {commonest(check.missing)}.",
+        )
+        for check in checks
+        if check.n_failed
+    )
 
 
-def _differences(results: "AuditResults") -> list[str]:
+def _differences(results: AuditResults) -> list[str]:
     """Comprehensiveness of the model's own explanations minus that of random rankings and of occlusion."""
     return [
         f"{SHORT[each.metric]} self minus {each.b}, paired over {each.n} items: "
@@ -286,11 +244,11 @@ def _differences(results: "AuditResults") -> list[str]:
     ]
 
 
-def _minded(results: "AuditResults") -> list[str]:
+def _minded(results: AuditResults) -> list[str]:
     """Explanations that are missing, say nothing, or are too few to be used; of a live audit, replies say why they are missing."""
     lines = []
     for row in results.rows:
-        name = f"{_safe(row.source)}, {_safe(way(row))} under {_safe(row.operator)}"
+        name = f"{plain(row.source)}, {plain(way(row))} under {plain(row.operator)}"
         if row.n_failed and not results.replies and row.source != "random":
             lines.append(f"{name}: {row.n_failed} of {row.n + row.n_failed} items have no explanation.")
         if row.n_constant and row.source == "self":
@@ -304,48 +262,45 @@ def _minded(results: "AuditResults") -> list[str]:
         void = sum(map(len, under.values()))
         named = "; ".join(f"{asked} under {', '.join(by)}" for asked, by in under.items())
         named = named if source == "self" else f"{void} of {len(of)} ways of asking and perturbing"
-        lines.append(f"[red]Void, not to be used:[/] {_safe(source)}, {_safe(named)}: more than a fifth of the items have no explanation.")
+        lines.append(f"[red]Void, not to be used:[/] {plain(source)}, {plain(named)}: more than a fifth of the items have no explanation.")
     return lines
 
 
-def _verdicts(results: "AuditResults") -> list[str]:
+def _lacking(results: AuditResults, items: Sequence[AuditItem]) -> list[str]:
+    """The items of a replay that have no figures, or not all, for want of recorded answers."""
+    texts = [item.text for item in items if any(isinstance(value, Failure) and value.stage == "replay" for value in _values(item))]
+    named = "; ".join(repr(text[:START]) for text in texts[:NAMED]) + (f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else "")
+    why = f"{len(texts)} of {results.n_items} items lack figures because the recording lacks a text with words left out"
+    return [plain(f"{why}: {named}.")] if texts else []
+
+
+def _values(item: AuditItem) -> list[object]:
+    """All that is known of an item, and what is not."""
+    return [item.effects, *item.attributions.values(), *(value for of in item.metrics.values() for value in of.values())]
+
+
+def _verdicts(results: AuditResults) -> list[str]:
     if len(results.verdicts) < 2:
-        return [f"Verdict: {results.verdict} ({_safe(results.verdict_reason)})."]
-    lines = [f"{_safe(way(each))}: [b]{each.verdict}[/], {_safe(each.reason)}." for each in results.verdicts]
+        return [f"Verdict: {results.verdict} ({plain(results.verdict_reason)})."]
+    lines = [f"{plain(way(each))}: [b]{each.verdict}[/], {plain(each.reason)}." for each in results.verdicts]
     return [*lines, f"Verdict of all ways of asking: {results.verdict}."]
 
 
-def _no_formulas(results: "AuditResults", *, asked: bool) -> bool:
-    return asked and not any(row.paper_compat for row in results.rows)
-
-
-def _floor(found: "Sequence[Drift]") -> list[str]:
-    return [_safe(sentence)] if (sentence := floor_sentence(found)) else []
-
-
-def _cost(results: "AuditResults") -> list[str]:
-    return [_safe(sentence) for sentence in (plan_sentence(results.plan), cost_sentence(results)) if sentence]
-
-
-def _interval(value: "Value", gap: str = " ") -> str:
+def _interval(value: Value, gap: str = " ") -> str:
     return f"{_figure(value.value)}{gap}[dim]{_figure(value.low)} to {_figure(value.high)}[/]"
 
 
-def _of(value: "Value | Failure", gap: str) -> str:
-    from evals.results import Failure
-
+def _of(value: Value | Failure, gap: str) -> str:
     return "[dim]none[/]" if isinstance(value, Failure) else _interval(value, gap)
 
 
-def _share(value: "Value | Failure") -> str:
-    from evals.results import Failure
-
+def _share(value: Value | Failure) -> str:
     return "[dim]none[/]" if isinstance(value, Failure) else f"{value.value:.0%}"
 
 
 def _q(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".replace("0.", ".", 1)
+    return "" if value is None else short(value, digits=3)
 
 
-def _figure(value: "float | Failure") -> str:
-    return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1) if isinstance(value, float) else "[dim]none[/]"
+def _figure(value: float | Failure) -> str:
+    return short(value) if isinstance(value, float) else "[dim]none[/]"

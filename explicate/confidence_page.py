@@ -1,20 +1,17 @@
 """The report of a confidence measurement: a reliability diagram for every way of asking, its measures, and what deleting words did."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analyzers.errors import RunFolderError
-from analyzers.whole_files import replaced
 from evals.confidence.measures import MEASURES
 from evals.confidence.results import ConfidenceItem, ConfidenceResults, ConfidenceRow, Deletion
 from evals.results import Failure, Value
-from evals.run_folder import read_results
-from explicate.confidence_table import deletion_sentence, failures_of, name_of, title
+from explicate.confidence_table import deletion_sentence, name_of, title
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
 from explicate.reliability_diagram import diagram
+from explicate.task_output import commonest, visible_json, write_page
 
 SHOWN = 20
 """Wrong answers that are listed; all are in items.jsonl."""
@@ -48,17 +45,7 @@ DELETED = {
 
 def write_confidence_page(run: Path) -> Path:
     """Draw report.html from results.json and items.jsonl of a run folder, and return its path."""
-    results, lines = read_results(run, ConfidenceResults), run / "items.jsonl"
-    try:
-        # Not splitlines: a text may hold other line ends than the file's.
-        items = [ConfidenceItem.model_validate_json(line) for line in lines.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"{str(lines)!r} cannot be read ({reason}); run the command that made the run again") from None
-    path = run / "report.html"
-    with replaced(path) as temporary:
-        temporary.write_text(render(results, items), encoding="utf-8")
-    return path
+    return write_page(run, ConfidenceResults, ConfidenceItem, render)
 
 
 def render(results: ConfidenceResults, items: Sequence[ConfidenceItem]) -> str:
@@ -82,7 +69,7 @@ def render(results: ConfidenceResults, items: Sequence[ConfidenceItem]) -> str:
                 {"name": f"{each.prompting}, {each.sampling}", "n": each.n, "parsed": each.parsed, "failed": each.failed}
                 for each in results.replies
             ],
-            manifest=json.dumps(results.manifest, indent=1, ensure_ascii=False),
+            manifest=visible_json(results.manifest),
         )
     )
 
@@ -92,12 +79,18 @@ def _row(row: ConfidenceRow) -> dict[str, Any]:
         "name": name_of(row),
         "n": row.n,
         "void": row.void,
-        "failures": failures_of(row) if row.n_failed or row.n_replies_failed else "",
+        "failures": _failures(row) if row.n_failed or row.n_replies_failed else "",
         "diagram": diagram(row.reliability),
         "figures": [
             {"name": WHAT[name], **_value(row.measures[name])} for name in ("accuracy", "mean_confidence", "ece", "ece_floor", "auroc")
         ],
     }
+
+
+def _failures(row: ConfidenceRow) -> str:
+    """How much of a row failed, and the commonest reason."""
+    why = f", {commonest(row.missing)}" if row.missing else ""
+    return f"{row.n_failed} of {row.n + row.n_failed} items and {row.n_replies_failed} of {row.n_replies} replies failed{why}."
 
 
 def _measure(name: str, rows: Sequence[ConfidenceRow]) -> dict[str, Any]:

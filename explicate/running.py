@@ -1,10 +1,12 @@
-"""What `explicate label`, `explicate demo` and the notebook share: run, draw the report, show the table."""
+"""What commands and the notebook share: run, draw the report, show the table."""
 
 import asyncio
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,15 +17,12 @@ from explicate.progress import bars
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from evals.audit.config import AuditConfig
-    from evals.audit.results import AuditResults
     from evals.label_config import LabelConfig, Limits
     from evals.results import RunResults, SiteResult
     from evals.selftest import SelftestResult
-    from evals.tasks.items import Items
-    from evals.tasks.task import Task
 
 T = TypeVar("T")
+R = TypeVar("R", bound="BaseModel")
 
 FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexical": "its own words"}
 """The controls without a language model, as short as a table wants them."""
@@ -31,7 +30,7 @@ FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexica
 
 def say(line: str) -> None:
     """A line for the person at the terminal; stdout is kept for results."""
-    print(line, file=sys.stderr)
+    print(line, file=sys.stderr, flush=True)
 
 
 def plain(text: str) -> str:
@@ -56,64 +55,55 @@ def await_(work: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, work).result()
 
 
-def default_out(name: str, config: "BaseModel") -> Path:
-    """runs/<name>-<hash of the configuration>: the same command goes on in the same folder."""
+def default_out(name: str, config: "BaseModel", prefix: str = "") -> Path:
+    """runs/<prefix><name>-<hash of the configuration>: the same command goes on in the same folder."""
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return Path("runs") / f"{Path(name).name[:50]}-{digest}"
+    return Path("runs") / f"{prefix}{Path(name).name[:50]}-{digest}"
 
 
-def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
-    """Label, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
+def run_shown(
+    work: Callable[..., Coroutine[Any, Any, R]], folder: Path, write: Callable[[Path], Path], show: Callable[[R, Path], None], *, json: bool
+) -> R:
+    """Run and present what came of it; where a limit stopped the run that is said first, and the program ends with exit code 4.
+
+    work: takes the run folder, `report` for its progress and `tell` for lines to the user.
+    """
+    from agents.untrusted import one_line
     from evals.each import Stopped
-    from evals.label import label
-    from explicate.report import write_report
 
-    folder = out or default_out(config.subject, config)
-    stopped: Stopped[RunResults] | None = None
+    stopped: Stopped[R] | None = None
     with bars() as report:
         try:
-            results = await_(label(config, folder, limits=limits, report=report, tell=say))
+            results = await_(work(folder, report=report, tell=say))
         except Stopped as limit:
             stopped, results = limit, limit.results
-    page = write_report(folder)
+    if stopped is not None:
+        say(f"stopped: {one_line(str(stopped))}")
+    present(results, folder, write, show, json=json)
+    if stopped is not None:
+        raise typer.Exit(4)
+    return results
+
+
+def present(results: R, folder: Path, write: Callable[[Path], Path], show: Callable[[R, Path], None], *, json: bool) -> None:
+    """Write the page of a run folder, and show its table or one JSON object."""
+    page = write(folder)
     if json:
         show_json(results.model_dump(mode="json"))
     else:
         show(results, page)
-    if stopped is not None:
-        raise stopped
+
+
+def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":
+    """Label, write the report, and print the table (or one JSON object)."""
+    from evals.label import label
+    from explicate.report import write_report
+
+    folder = out or default_out(config.subject, config)
+    results = run_shown(partial(label, config, limits=limits), folder, write_report, show, json=json)
     if not results.leak_audit.passed:
         raise typer.Exit(2)
     return results
-
-
-def run_audit(config: "AuditConfig", task: "Task", items: "Items", limits: "Limits", out: Path | None, *, json: bool) -> None:
-    """Audit, write the report, and print the table (or one JSON object); what is there is shown also when a limit stopped the run."""
-    from evals.audit.live import audit
-    from evals.each import Stopped
-
-    folder = out or default_out(f"audit-{config.model.partition(':')[2] or config.model}", config)
-    stopped: Stopped[AuditResults] | None = None
-    with bars() as report:
-        try:
-            results = await_(audit(config, folder, task, items, limits=limits, report=report, tell=say))
-        except Stopped as limit:
-            stopped, results = limit, limit.results
-    show_audit_of(results, folder, json=json)
-    if stopped is not None:
-        raise stopped
-
-
-def show_audit_of(results: "AuditResults", folder: Path, *, json: bool, paper_compat: bool = False) -> None:
-    """The page of an audit, and its table or one JSON object."""
-    from explicate.audit_page import write_audit_page
-    from explicate.audit_table import show_audit
-
-    page = write_audit_page(folder)
-    if json:
-        show_json(results.model_dump(mode="json"))
-    else:
-        show_audit(results, page, paper_compat=paper_compat)
 
 
 def show_json(value: Any) -> None:
@@ -194,10 +184,13 @@ def cell(value: Any, *, sign: bool = False, mark: str = "") -> str:
     if not isinstance(value, Value):
         return "[red]failed"
 
-    def short(part: float) -> str:
-        return f"{part:{'+' if sign else ''}.2f}".replace("0.", ".", 1)
+    low, high = short(value.low, sign=sign), short(value.high, sign=sign)
+    return f"{value.value:{'+' if sign else ''}.2f}{mark}\n[dim]{low} to {high}"
 
-    return f"{value.value:{'+' if sign else ''}.2f}{mark}\n[dim]{short(value.low)} to {short(value.high)}"
+
+def short(value: float, *, digits: int = 2, sign: bool = False) -> str:
+    """A number without the 0 before its point, and without the sign of a 0."""
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}")
 
 
 def show_selftest(result: "SelftestResult") -> None:

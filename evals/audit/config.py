@@ -1,9 +1,8 @@
 """What a live audit is asked to do."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from agents.beliefs import READERS, Reader
 from agents.llm import LLM
@@ -14,25 +13,15 @@ from analyzers.errors import ExplicateError
 from analyzers.perturbations import OPERATORS
 from evals.audit.checks import CHECKS
 from evals.audit.rows import CHAINS
-from evals.label_config import LARGEST_SEED
+from evals.task_config import TaskConfig, check_names
 
-BELIEFS = ("auto", "logprobs", "samples", "stated")
 ORACLE = "occlusion"
 """The method that every explanation is held against."""
 
 
-class AuditConfig(BaseModel):
-    """Everything that decides the result of an audit; two audits with equal configurations give equal results."""
+class AuditConfig(TaskConfig):
+    """Everything that decides the result of an audit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    task: str
-    items: str | None = None
-    task_digest: str = ""
-    """Of what is asked and of the items, so that a task file that has changed is another audit."""
-    n: int = Field(0, ge=0)
-    """Items drawn by the seed; 0 for all."""
     elicit: tuple[str, ...] = ("attribution",)
     order: tuple[str, ...] = ("predict-first",)
     operators: tuple[str, ...] = ("delete", "mask")
@@ -44,51 +33,26 @@ class AuditConfig(BaseModel):
     random: int = Field(CHAINS, ge=2)
     """Random orders followed to their end, an item."""
     belief: Literal["auto", "logprobs", "samples", "stated"] = "auto"
-    example: bool = False
-    """Whether the form of a reply is shown by an example about something else."""
     same_prompt: bool = False
     """Whether perturbed texts are asked for the explanation, too, where it comes first."""
     checks: tuple[str, ...] = ()
-    base_url: str | None = None
-    seed: int = Field(0, ge=0, le=LARGEST_SEED)
-    dtype: str = "auto"
-    device: str = "auto"
 
-    @classmethod
-    def checked(cls, **values: Any) -> "AuditConfig":
-        """Build from what a user wrote; raises ExplicateError naming the first option that is wrong."""
-        try:
-            config = cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            allowed = f"; choose one of {', '.join(BELIEFS)}" if first["loc"][0] == "belief" else ""
-            raise ExplicateError(f"--{str(first['loc'][0]).replace('_', '-')} {first['input']!r}: {first['msg']}{allowed}") from None
+    def check(self) -> None:
+        """Raise ExplicateError naming the first option that is wrong."""
         for option, named, known in (
-            ("elicit", config.elicit, list(ELICITATIONS.all())),
-            ("order", config.order, list(ORDERS)),
-            ("operators", config.operators, list(OPERATORS.all())),
-            ("persona", [name for name in config.personas if name], persona_names()),
-            ("beside", config.methods, list(METHODS.all())),
-            ("checks", config.checks, list(CHECKS.all())),
+            ("elicit", self.elicit, ELICITATIONS.all()),
+            ("order", self.order, ORDERS),
+            ("operators", self.operators, OPERATORS.all()),
         ):
-            _known(option, named, known)
-        for option, names in (
-            ("elicit", config.elicit),
-            ("order", config.order),
-            ("operators", config.operators),
-            ("checks", config.checks),
-        ):
-            if len(set(names)) < len(names):
-                raise ExplicateError(f"--{option} {','.join(names)!r} names one of them twice; name each once")
-        for option, given in (("elicit", config.elicit), ("order", config.order), ("operators", config.operators)):
-            if not given:
-                raise ExplicateError(f"--{option} names nothing; leave it out for {', '.join(cls.model_fields[option].default)}")
-        if config.same_prompt and config.belief == "logprobs" and "explain-first" in config.order:
+            check_names(option, named, known, usual=AuditConfig.model_fields[option].default)
+        check_names("persona", [name for name in self.personas if name], persona_names())
+        check_names("beside", self.methods, METHODS.all())
+        check_names("checks", self.checks, CHECKS.all())
+        if self.same_prompt and self.belief == "logprobs" and "explain-first" in self.order:
             raise ExplicateError(
                 "--same-prompt with explain-first needs the whole reply to every perturbed text, and label log-probabilities are read "
                 "without one: give --belief stated or samples, or leave out --same-prompt"
             )
-        return config
 
     def reader(self, llm: LLM) -> Reader:
         """How this model's belief is read; raises ProviderError where it cannot be read so."""
@@ -99,14 +63,3 @@ class AuditConfig(BaseModel):
         if self.belief == "logprobs":
             return entries.create("logprobs" if "choice" in llm.capabilities else "top-logprobs", llm)
         return entries.create("samples" if self.belief == "samples" else "stated", llm)
-
-
-def spec_of(model: str) -> str:
-    """The model as `connect` takes it: a name alone is a local model."""
-    return model if ":" in model else f"local:{model}"
-
-
-def _known(option: str, named: Sequence[str], known: Sequence[str]) -> None:
-    for name in named:
-        if name not in known:
-            raise ExplicateError(f"--{option} {name!r}: choose among {', '.join(known)}")

@@ -47,7 +47,8 @@ def main() -> dict[str, Any]:
     """Seconds and their ratios, tokens computed, and differences from the naive loop; in bfloat16 the differences alone."""
     bench = _Bench("float32")
     figures: dict[str, Any] = {"model": MODEL, "words": [len(INSTRUCTION.split()), len(REVIEW.split())]}
-    figures |= {"occlusion": bench.occlusion()} | {method: bench.sampled(method) for method in SAMPLED}
+    figures |= {"occlusion": bench.occlusion(), "occlusion_plain_prompt": _Bench("float32", chat=False).occlusion()}
+    figures |= {method: bench.sampled(method) for method in SAMPLED}
     texts = bench.texts(_plan("occlusion").sets)
     return figures | {"occlusion_bfloat16": _Bench("bfloat16").differences(texts, bench.naive(texts, LABELS))}
 
@@ -57,9 +58,10 @@ def _plan(method: str) -> Plan:
 
 
 class _Bench:
-    """The model in one number format, and the review."""
+    """The model in one number format, and the review, in the turns of a chat or as a plain prompt."""
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, *, chat: bool = True) -> None:
+        self._chat = chat
         self._engine = Engine.load(MODEL, dtype=dtype)
         self._units = spaced(REVIEW)
         self._answers = Answers(self._engine)
@@ -147,6 +149,8 @@ class _Bench:
 
     def _asked(self, review: str) -> str:
         # The instruction and the review alone: what a task adds to them would only make the beginning longer that the tree computes once.
+        if not self._chat:
+            return f"{INSTRUCTION}\n\nText: {review}\nAnswer:"
         shown, lead, _ = self._prompt.render("demonstration", text=review, answer="").partition("Answer:")
         turns = [{"role": "user", "content": f"{INSTRUCTION}\n\n{shown.strip()}"}, {"role": "assistant", "content": lead}]
         return self._engine.written(turns)

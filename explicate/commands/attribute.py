@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from explicate.commands.options import BaseUrl, Concurrency, Device, Dtype, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, listed
+from explicate.commands import options
 
 
 def attribute(
-    model: Annotated[str, typer.Argument(help="A local model by name, folder or Hub id, or openai:MODEL (or another provider).")],
+    model: options.AskedModel,
     text: Annotated[str, typer.Argument(help="The text whose words are taken away.")],
     labels: Annotated[str, typer.Option(help="What the model chooses among, comma-separated; or give --task.")] = "",
     task: Annotated[
@@ -30,16 +30,16 @@ def attribute(
     interactions: Annotated[bool, typer.Option("--interactions", help="Of every two words, too: what they do only together.")] = False,
     instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question or the task's.")] = "",
     out: Annotated[Path | None, typer.Option(help="A page to write, such as attribution.html: the text shaded, and charts.")] = None,
-    base_url: BaseUrl = None,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
-    price: Price = None,
-    concurrency: Concurrency = 8,
-    seed: Seed = 0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    json: Json = False,
+    base_url: options.BaseUrl = None,
+    max_calls: options.MaxCalls = None,
+    max_tokens: options.MaxTokens = None,
+    max_usd: options.MaxUsd = None,
+    price: options.Price = None,
+    concurrency: options.Concurrency = 8,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Attribute a model's choice among labels to the words of a text, by taking words away.
 
@@ -56,7 +56,7 @@ def attribute(
     from explicate.progress import bars
     from explicate.running import await_, plain, show_json
 
-    methods = listed(method)
+    methods = options.listed(method)
     # What is misspelt is told before a model is fetched and loaded.
     if not methods:
         raise ExplicateError(f"--method {method!r} names no method; choose some of {', '.join(METHODS.all())}")
@@ -69,7 +69,7 @@ def attribute(
         from explicate.attribution_page import check_page
 
         check_page(out)
-    asking = asking_of(task, listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
+    asking = asking_of(task, options.listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
     with bars() as report:
         found = await_(
@@ -96,7 +96,7 @@ def attribute(
 
         write_attribution_page(found, out)
     if json:
-        show_json(found.model_dump(mode="json"))
+        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
         return
     show_attribution(found)
     if out is not None:

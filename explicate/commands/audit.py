@@ -1,11 +1,12 @@
 """`explicate audit`: whether a model's explanations of itself hold when its input is perturbed."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from explicate.commands.options import BaseUrl, Concurrency, Device, Dtype, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, listed
+from explicate.commands import options
 
 
 def audit(
@@ -13,9 +14,9 @@ def audit(
         str | None,
         typer.Argument(help="A local model by name, folder or Hub id, or openai:MODEL (or another provider); not with --replay."),
     ] = None,
-    task: Annotated[str, typer.Option(help="What is asked: sentiment, topic, or a TOML file of your own.")] = "sentiment",
+    task: options.TaskName = "sentiment",
     items: Annotated[str | None, typer.Option(help="The texts, in place of the task's: .txt, .jsonl, .csv, or hf:DATASET.")] = None,
-    n: Annotated[int, typer.Option("--n", help="How many items to draw; 0: all.", min=0)] = 0,
+    n: options.Draw = 0,
     elicit: Annotated[
         str, typer.Option(help="Comma-separated forms of explanation: attribution, top-k, redaction, counterfactual, free-text.")
     ] = "attribution",
@@ -36,10 +37,7 @@ def audit(
     same_prompt: Annotated[
         bool, typer.Option("--same-prompt", help="Ask perturbed texts for the explanation, too, where it comes first: a whole reply each.")
     ] = False,
-    example: Annotated[
-        bool | None,
-        typer.Option("--example/--no-example", help="Show the form of a reply by an example first; by default to local models only."),
-    ] = None,
+    example: options.Example = None,
     checks: Annotated[
         str,
         typer.Option(
@@ -53,17 +51,17 @@ def audit(
     paper_compat: Annotated[
         bool, typer.Option("--paper-compat", help="With --replay, show beside each figure what published code makes of the same answers.")
     ] = False,
-    base_url: BaseUrl = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; the same command with the same folder goes on where it stopped.")] = None,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
-    price: Price = None,
-    concurrency: Concurrency = 8,
-    seed: Seed = 0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    json: Json = False,
+    base_url: options.BaseUrl = None,
+    out: options.Out = None,
+    max_calls: options.MaxCalls = None,
+    max_tokens: options.MaxTokens = None,
+    max_usd: options.MaxUsd = None,
+    price: options.Price = None,
+    concurrency: options.Concurrency = 8,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Ask a model for its answers and explanations, and check these by what taking words away does to the answers.
 
@@ -71,7 +69,9 @@ def audit(
     """
     from analyzers.errors import ExplicateError
     from evals.audit.replay import replay as replayed
-    from explicate.running import run_audit, show_audit_of
+    from explicate.audit_page import write_audit_page
+    from explicate.audit_table import show_audit
+    from explicate.running import default_out, present, run_shown
 
     if model is not None and replay is not None:
         raise ExplicateError(f"{model!r} would be asked, and --replay asks no model: give one or the other")
@@ -83,35 +83,40 @@ def audit(
         )
     if replay is not None:
         folder = out or Path("runs") / f"audit-{replay.name.split('.')[0][:50] or 'recording'}"
-        show_audit_of(replayed(replay, folder, seed=seed), folder, json=json, paper_compat=paper_compat)
+        shown = partial(show_audit, paper_compat=paper_compat)
+        present(replayed(replay, folder, seed=seed), folder, write_audit_page, shown, json=json)
         return
-    from evals.audit.config import AuditConfig, spec_of
+    from evals.audit.config import AuditConfig
+    from evals.audit.live import audit as live
     from evals.label_config import Limits
     from evals.tasks.task import load_task
 
     assert model is not None
     asked, texts = load_task(task, items=items)
-    config = AuditConfig.checked(
-        model=spec_of(model),
+    config = AuditConfig.asking(
+        asked,
+        texts,
+        model=model,
+        example=example,
         task=task,
         items=items,
-        task_digest=f"{asked.digest[:16]} {texts.digest[:16]}",
         n=n,
-        elicit=tuple(listed(elicit)),
-        order=tuple(listed(order)),
-        operators=tuple(listed(operators)),
-        personas=tuple(listed(persona)) or ("",),
-        methods=tuple(listed(beside)),
+        elicit=tuple(options.listed(elicit)),
+        order=tuple(options.listed(order)),
+        operators=tuple(options.listed(operators)),
+        personas=tuple(options.listed(persona)) or ("",),
+        methods=tuple(options.listed(beside)),
         budget=budget,
         random=random,
         belief=belief,
         same_prompt=same_prompt,
-        example=spec_of(model).startswith("local:") if example is None else example,
-        checks=tuple(listed(checks)),
+        checks=tuple(options.listed(checks)),
         base_url=base_url,
         seed=seed,
         dtype=dtype,
         device=device,
     )
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
-    run_audit(config, asked, texts, limits, out, json=json)
+    folder = out or default_out(config.model_name, config, "audit-")
+    work = partial(live, config, task=asked, items=texts, limits=limits)
+    run_shown(work, folder, write_audit_page, partial(show_audit, paper_compat=False), json=json)

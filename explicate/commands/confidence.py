@@ -1,20 +1,20 @@
 """`explicate confidence`: whether the confidence that a model states in its answers holds."""
 
-from pathlib import Path
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from explicate.commands.options import BaseUrl, Concurrency, Device, Dtype, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, listed
+from explicate.commands import options
 
 
 def confidence(
-    model: Annotated[str, typer.Argument(help="A local model by name, folder or Hub id, or openai:MODEL (or another provider).")],
-    task: Annotated[str, typer.Option(help="What is asked: sentiment, topic, or a TOML file of your own.")] = "sentiment",
+    model: options.AskedModel,
+    task: options.TaskName = "sentiment",
     items: Annotated[
         str | None, typer.Option(help="The texts with their true answers, in place of the task's: .jsonl, .csv, or hf:DATASET.")
     ] = None,
-    n: Annotated[int, typer.Option("--n", help="How many items to draw; 0: all.", min=0)] = 0,
+    n: options.Draw = 0,
     prompting: Annotated[
         str, typer.Option(help="How confidence is asked for: vanilla, cot, self-probing, multi-step, top-k.")
     ] = "vanilla,top-k",
@@ -31,49 +31,51 @@ def confidence(
             "--deletion/--no-deletion", help="Ask again without the words that the model calls decisive, and without random ones."
         ),
     ] = True,
-    example: Annotated[
-        bool | None,
-        typer.Option("--example/--no-example", help="Show the form of a reply by an example first; by default to local models only."),
-    ] = None,
-    base_url: BaseUrl = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; the same command with the same folder goes on where it stopped.")] = None,
-    max_calls: MaxCalls = None,
-    max_tokens: MaxTokens = None,
-    max_usd: MaxUsd = None,
-    price: Price = None,
-    concurrency: Concurrency = 8,
-    seed: Seed = 0,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    json: Json = False,
+    example: options.Example = None,
+    base_url: options.BaseUrl = None,
+    out: options.Out = None,
+    max_calls: options.MaxCalls = None,
+    max_tokens: options.MaxTokens = None,
+    max_usd: options.MaxUsd = None,
+    price: options.Price = None,
+    concurrency: options.Concurrency = 8,
+    seed: options.Seed = 0,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    json: options.Json = False,
 ) -> None:
     """Ask a model for its answers and its confidence in them, and hold the confidence against which answers are right.
 
     Example: explicate confidence qwen2.5-coder-0.5b --task sentiment --n 20 --prompting vanilla,top-k --sampling none,self-random
     """
-    from evals.audit.config import spec_of
     from evals.confidence.config import ConfidenceConfig
+    from evals.confidence.run import measure_confidence
     from evals.label_config import Limits
     from evals.tasks.task import load_task
-    from explicate.confidence_table import run_confidence
+    from explicate.confidence_page import write_confidence_page
+    from explicate.confidence_table import show_confidence
+    from explicate.running import default_out, run_shown
 
     asked, texts = load_task(task, items=items)
-    config = ConfidenceConfig.checked(
-        model=spec_of(model),
+    config = ConfidenceConfig.asking(
+        asked,
+        texts,
+        model=model,
+        example=example,
         task=task,
         items=items,
-        task_digest=f"{asked.digest[:16]} {texts.digest[:16]}",
         n=n,
-        prompting=tuple(listed(prompting)),
-        sampling=tuple(listed(sampling)),
-        aggregate=tuple(listed(aggregate)),
+        prompting=tuple(options.listed(prompting)),
+        sampling=tuple(options.listed(sampling)),
+        aggregate=tuple(options.listed(aggregate)),
         samples=samples,
         deletion=deletion,
-        example=spec_of(model).startswith("local:") if example is None else example,
         base_url=base_url,
         seed=seed,
         dtype=dtype,
         device=device,
     )
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
-    run_confidence(config, asked, texts, limits, out, json=json)
+    folder = out or default_out(config.model_name, config, "confidence-")
+    work = partial(measure_confidence, config, task=asked, items=texts, limits=limits)
+    run_shown(work, folder, write_confidence_page, show_confidence, json=json)

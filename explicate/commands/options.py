@@ -1,10 +1,19 @@
 """Options that several commands have, so that they read the same everywhere."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 SubjectName = Annotated[str, typer.Argument(help="The model under study: an asset (see `explicate models`), a folder, or a Hub id.")]
+AskedModel = Annotated[str, typer.Argument(help="A local model by name, folder or Hub id, or openai:MODEL (or another provider).")]
+TaskName = Annotated[str, typer.Option(help="What is asked: sentiment, topic, or a TOML file of your own.")]
+Draw = Annotated[int, typer.Option("--n", help="How many items to draw; 0: all.", min=0)]
+Example = Annotated[
+    bool | None,
+    typer.Option("--example/--no-example", help="Show the form of a reply by an example first; by default to local models only."),
+]
+Out = Annotated[Path | None, typer.Option(help="Run folder; the same command with the same folder goes on where it stopped.")]
 Corpus = Annotated[str, typer.Option(help="Text to sample: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")]
 Tokens = Annotated[int, typer.Option(help="How much text to sample, in tokens.", min=1)]
 ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=17, max=128)]

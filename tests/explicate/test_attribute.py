@@ -30,12 +30,16 @@ def test_the_table_has_every_unit_and_method_and_no_control_signs(arguments: lis
     shown = call(arguments, "--method", "occlusion,lime").stdout
     for expected in ("chooses among: good", "occlusion", "lime", "[red]food", ":cold:", "[b]bad", "different texts", "log-probabilities"):
         assert expected in shown
+    assert "± is the standard error" in " ".join(shown.split())
+    assert "tokens computed" in " ".join(shown.split())
     assert "shapley" not in shown
     assert "\x1b[2J" not in shown
 
 
 def test_json_is_one_object(arguments: list[str]) -> None:
-    found = Attributed.model_validate(json.loads(call(arguments, "--json").stdout))
+    told = json.loads(call(arguments, "--json").stdout)
+    assert "report" not in told
+    found = Attributed.model_validate(told)
     assert set(found.methods) == {"occlusion", "shapley"}
     assert all(len(by.values) == len(found.units) for by in found.methods.values())
     assert found.methods["occlusion"].errors is None
@@ -67,8 +71,10 @@ def test_a_model_that_only_states_its_confidence(arguments: list[str], workplace
     shown = call(asked).stdout
     assert "(by stated confidence)" in shown
     assert "probability of good" in " ".join(shown.split())
-    # What was asked once is in the reply cache.
-    assert "; 0 tokens computed" in " ".join(shown.split())
+    # What was asked once is in the reply cache, and occlusion samples nothing.
+    assert " ".join(shown.split()).endswith("; all answers are from the cache.")
+    assert "tokens computed" not in shown
+    assert "±" not in shown
 
 
 def test_demonstrations_of_a_task(arguments: list[str]) -> None:
@@ -142,7 +148,9 @@ def test_the_page_has_the_text_the_bars_and_the_pairs(arguments: list[str], work
     occlusion, shapley = page.split("<h3>occlusion")[1].split("<h3>shapley")
     assert "±" not in occlusion
     assert "±" in shapley.split("The choice")[0]
-    assert json.loads(call(arguments, "--method", "occlusion", "--json", "--out", "page.html").stdout)["units"]
+    told = json.loads(call(arguments, "--method", "occlusion", "--json", "--out", "page.html").stdout)
+    assert told["report"] == "page.html"
+    assert told["units"]
     assert "only together" not in Path("page.html").read_text(encoding="utf-8")
 
 

@@ -164,6 +164,21 @@ def test_the_table_names_the_metrics_and_what_they_stand_beside(call: Callable[.
     assert "paper" in call("audit", "--replay", answers, "--paper-compat").stdout
 
 
+def test_a_replay_names_the_items_whose_texts_the_recording_lacks(call: Callable[..., Result], answers: Path) -> None:
+    assert "lacks" not in call("audit", "--replay", answers, "--out", "whole").stdout
+    rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    # Without the answers to what is left of two items of three words each.
+    lost = {"bad film", "so good", f"so {HOSTILE}", f"{HOSTILE} good"}
+    kept = [row for row in rows if row["text"] not in lost or "explanation" in row]
+    assert len(kept) == len(rows) - len(lost)
+    answers.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    lacking = [SENTENCES[0], SENTENCES[3]]
+    shown = call("audit", "--replay", answers, "--out", "lacking")
+    expected = f"2 of 4 items lack figures because the recording lacks a text with words left out: '{lacking[0]}'; '{lacking[1]}'."
+    assert expected in squeezed(shown)
+    assert expected in squeezed(call("report", "lacking"))
+
+
 def test_json_is_what_results_json_holds_and_report_shows_it_again(call: Callable[..., Result], answers: Path) -> None:
     shown = json.loads(call("audit", "--replay", answers, "--out", "out", "--json").stdout)
     assert shown == json.loads(Path("out/results.json").read_text(encoding="utf-8"))
@@ -335,9 +350,15 @@ def test_json_of_a_live_audit_is_one_object_and_a_second_run_asks_nothing(call: 
     assert {**again, "calls": None, "tokens": None} == {**first, "calls": None, "tokens": None}
 
 
-def test_a_limit_shows_what_there_is(call: Callable[..., Result], asking: list[str]) -> None:
+def test_a_limit_is_said_before_what_there_is_and_the_same_command_goes_on(call: Callable[..., Result], asking: list[str]) -> None:
     stopped = CliRunner().invoke(app, [*asking, "--max-calls", "12"])
-    assert "not audited" in str(stopped.exception)
+    assert stopped.exit_code == 4
+    said = stopped.stderr[stopped.stderr.index("stopped: ") :]
+    for expected in ("--max-calls 12 is reached", "run the same command again", "items are not audited"):
+        assert expected in said
+    # The terminal has both streams in the order in which they were written.
+    assert stopped.output.index("stopped: ") < stopped.output.index("explain itself faithfully?")
+    assert stopped.output.count("stopped: ") == 1
     assert squeezed(stopped).endswith("Report: out/report.html")
     assert page_of().text
 

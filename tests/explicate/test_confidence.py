@@ -93,8 +93,10 @@ def test_a_limit_stops_with_exit_code_4_and_the_same_command_goes_on(
     assert stop.value.code == 4
     said = capsys.readouterr()
     assert "stopped: --max-calls 12 is reached" in said.err
+    assert "run the same command again" in said.err
     assert "items are not done" in said.err
-    assert "Void: not to be used" in " ".join(said.out.split())
+    assert said.err.count("stopped: ") == 1
+    assert "Void, not to be used: " in " ".join(said.out.split())
     shown = json.loads(call(*asking, "--json").stdout)
     assert shown["calls"]["made"] > 12
     assert {row["n"] for row in shown["rows"]} == {10}
@@ -133,13 +135,37 @@ def test_the_page_loads_nothing_and_text_cannot_break_out_of_it(call: Callable[.
 def test_a_row_without_figures_is_drawn_as_such(call: Callable[..., Result], asking: list[str]) -> None:
     Path("script.json").write_text(json.dumps({"rules": [], "default": f"{HOSTILE} no", "capabilities": ["chat"]}), encoding="utf-8")
     result = call(*asking, "--prompting", "vanilla,cot")
-    assert "Void: not to be used" in " ".join(result.stdout.split())
+    assert "Void, not to be used: " in " ".join(result.stdout.split())
     assert "\x1b" not in result.stdout
     assert "[red]thing" in result.stdout
     page = Path("out/report.html").read_text(encoding="utf-8")
     assert "<svg" not in page
     assert page.count("No item has an answer with a confidence.") == 6
     assert "<script" not in page
+
+
+def test_every_reason_is_said_once_with_its_number(call: Callable[..., Result], asking: list[str]) -> None:
+    script = json.loads(Path("script.json").read_text(encoding="utf-8"))
+    # Two of ten items: one without any answer, one without a confidence.
+    script["rules"][5]["reply"] = "Rather not."
+    script["rules"][7]["reply"] = "Answer: bad\nConfidence: high"
+    Path("script.json").write_text(json.dumps(script), encoding="utf-8")
+    result = call(*asking, "--prompting", "vanilla,cot", "--no-deletion")
+    results = ConfidenceResults.model_validate_json(Path("out/results.json").read_text(encoding="utf-8"))
+    reasons: dict[str, int] = {}
+    for why in (why for each in results.replies for why in each.failed):
+        reasons[f"{why.stage}, {why.reason}"] = reasons.get(f"{why.stage}, {why.reason}", 0) + why.n
+    # Of two items one reply and three sampled ones, of two ways of asking; one of the reasons is the same in all of these.
+    assert (sum(reasons.values()), max(reasons.values())) == (16, 8)
+    shown = " ".join(result.stdout.split())
+    assert shown.count("Why replies failed:") == 1
+    # That a strategy's replies all failed is in their own reasons; that none states a confidence, by two ways of asking, is not.
+    assert "none of 3 replies gives an answer" not in shown
+    assert "2: aggregate, none of the 3 replies with an answer states a confidence" in shown.split("Why items failed besides")[1]
+    for why, n in reasons.items():
+        assert shown.count(why) == 1
+        assert f"{n}: {why}" in shown
+    assert "vanilla; cot: 2 of 10 items and 2 of 10 replies failed." in shown
 
 
 def test_a_damaged_folder_is_told_in_one_line(call: Callable[..., Result], asking: list[str]) -> None:
