@@ -127,7 +127,15 @@ class Budget:
     not fit only because of calls still under way, it waits for them. Once a limit is reached it stays reached.
     """
 
-    def __init__(self, *, max_calls: int | None = None, max_tokens: int | None = None, max_usd: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_calls: int | None = None,
+        max_tokens: int | None = None,
+        max_usd: float | None = None,
+        within: "Budget | None" = None,
+    ) -> None:
+        """within: a budget of several runs, whose limits hold, too, and which is charged with all that this one is."""
         for name, limit in (("max_calls", max_calls), ("max_tokens", max_tokens), ("max_usd", max_usd)):
             if limit is not None and not (math.isfinite(limit) and limit >= 0):
                 raise ExplicateError(f"{name} is {limit!r}; give a number of 0 or more, or leave it out for no limit")
@@ -135,6 +143,7 @@ class Budget:
         self.max_tokens = max_tokens
         self.max_usd = max_usd
         self.spent = Spent()
+        self._within = within
         self._models: dict[str, _Model] = {}
         self._held: list[Estimate] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -146,7 +155,7 @@ class Budget:
         lanes: calls that go on at the same time; hidden_tokens: as in `estimate`; shares: computes once what several
         readouts or choices begin with.
         """
-        if price is None and self.max_usd is not None:
+        if price is None and (self.max_usd is not None or (self._within is not None and self._within.max_usd is not None)):
             raise ProviderError(
                 f"the price of {name!r} is not known, so a limit in USD cannot hold: "
                 "give --price IN,OUT (USD per million tokens; 0,0 for a server of your own), or limit --max-calls or --max-tokens"
@@ -197,9 +206,21 @@ class Budget:
             self._waiting.append(turn)
             await turn
         self._held.extend(expected)
+        if self._within is not None:
+            try:
+                await self._within.reserve(*expected)
+            except BaseException:
+                for each in expected:
+                    self._let_go(each)
+                raise
 
     def release(self, expected: Estimate) -> None:
         """End the hold of a call that took nothing."""
+        self._let_go(expected)
+        if self._within is not None:
+            self._within.release(expected)
+
+    def _let_go(self, expected: Estimate) -> None:
         self._held.remove(expected)
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
@@ -208,7 +229,7 @@ class Budget:
 
     def book(self, name: str, expected: Estimate, usage: Usage, seconds: float) -> None:
         """End the hold of a call at what it took."""
-        for spent in (self.spent, self._models[name].spent):
+        for spent in self._accounts(name):
             spent.made += 1
             spent.prompt_tokens += usage.prompt_tokens
             spent.completion_tokens += usage.completion_tokens
@@ -218,14 +239,19 @@ class Budget:
 
     def book_cached(self, name: str) -> None:
         """Count a reply from the cache, which takes nothing."""
-        self.spent.cached += 1
-        self._models[name].spent.cached += 1
+        for spent in self._accounts(name):
+            spent.cached += 1
+
+    def _accounts(self, name: str) -> list[Spent]:
+        return [self.spent, self._models[name].spent, *([] if self._within is None else [self._within.spent])]
 
     def check(self) -> None:
         """Raise LimitReached where calls took more than a limit, although their estimates had fitted."""
         self._reached = self._reached or self._beyond(self._total())
         if self._reached is not None:
             raise LimitReached(self._reached)
+        if self._within is not None:
+            self._within.check()
 
     def forecast(self, name: str, requests: Iterable[Request]) -> Forecast:
         """What requests to come will take of a model at most, by the estimates that limits are held against, and how long that takes.

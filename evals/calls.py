@@ -25,6 +25,22 @@ WITHOUT: Mapping[Role, str] = {"explainer": "template", "simulator": "lexical"}
 """What takes a language model's part and needs none."""
 
 _doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
+_shared: ContextVar[Budget | None] = ContextVar("shared", default=None)
+
+
+def budget_of(limits: Limits) -> Budget:
+    """An empty budget with these limits."""
+    return Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
+
+
+@contextmanager
+def sharing(budget: Budget) -> Iterator[None]:
+    """Charge the runs within to this budget, too, and hold its limits."""
+    token = _shared.set(budget)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 @contextmanager
@@ -42,7 +58,7 @@ class Calls:
     """Connects the models of a run; an async context manager that closes them and the reply cache."""
 
     def __init__(self, limits: Limits, *, base_url: str | None, transcript: Transcript | None = None, report: Report = quiet) -> None:
-        self.budget = Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
+        self.budget = Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd, within=_shared.get())
         self._cache = ReplyCache(settings().replies)
         self._transcript = transcript
         self._limits = limits

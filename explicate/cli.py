@@ -9,7 +9,25 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from explicate.commands import attribute, audit, confidence, demo, doctor, label, models, report, sample, selftest
+from explicate.commands import (
+    attribute,
+    audit,
+    baseline,
+    compare,
+    confidence,
+    demo,
+    doctor,
+    export,
+    label,
+    models,
+    reindex,
+    report,
+    run_due,
+    sample,
+    schedule,
+    selftest,
+    suite,
+)
 
 app = typer.Typer(
     name="explicate",
@@ -31,8 +49,15 @@ for command in (
     report.report,
     models.models,
     doctor.doctor,
+    compare.compare,
+    export.export,
+    run_due.run_due,
+    reindex.reindex,
 ):
-    app.command(no_args_is_help=command not in (demo.demo, models.models, doctor.doctor, selftest.selftest))(command)
+    needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex)
+    app.command(no_args_is_help=command not in needs_none)(command)
+for name, group in (("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
+    app.add_typer(group, name=name)
 
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file size limit is reached"}
 

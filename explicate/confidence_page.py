@@ -58,9 +58,9 @@ def render(results: ConfidenceResults, items: Sequence[ConfidenceItem]) -> str:
             css=trusted("style.css"),
             title=title(results),
             subtitle=f"{results.manifest['task']['name']}; {results.n_items} items with a known answer",
-            rows=[_row(row) for row in results.rows],
+            rows=[row_of(row) for row in results.rows],
             names=[name_of(row) for row in results.rows],
-            measures=[_measure(name, results.rows) for name in MEASURES],
+            measures=[measure_of(name, results.rows) for name in MEASURES],
             deletion=None if results.deletion is None else _deletion(results.deletion),
             wrong=wrong[:SHOWN],
             n_wrong=len(wrong),
@@ -74,7 +74,8 @@ def render(results: ConfidenceResults, items: Sequence[ConfidenceItem]) -> str:
     )
 
 
-def _row(row: ConfidenceRow) -> dict[str, Any]:
+def row_of(row: ConfidenceRow) -> dict[str, Any]:
+    """What the page says of one row."""
     return {
         "name": name_of(row),
         "n": row.n,
@@ -93,7 +94,7 @@ def _failures(row: ConfidenceRow) -> str:
     return f"{row.n_failed} of {row.n + row.n_failed} items and {row.n_replies_failed} of {row.n_replies} replies failed{why}."
 
 
-def _measure(name: str, rows: Sequence[ConfidenceRow]) -> dict[str, Any]:
+def measure_of(name: str, rows: Sequence[ConfidenceRow]) -> dict[str, Any]:
     """A line of the table: the measure of every row, with what ignorance has."""
     cells = [{**_value(row.measures[name]), "chance": f"{row.chance[name]:.2f}" if name in row.chance else ""} for row in rows]
     return {"name": WHAT[name], "part": name.startswith("brier_") or name.endswith("_floor"), "cells": cells}

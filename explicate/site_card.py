@@ -40,7 +40,8 @@ def number(value: Value | Failure | None, *, sign: bool = False) -> str:
     if not isinstance(value, Value):
         return "none"
     form = "{:+.2f} [{:+.2f}, {:+.2f}]" if sign else "{:.2f} [{:.2f}, {:.2f}]"
-    return form.format(value.value, value.low, value.high)
+    # Adding 0 takes the sign off a 0.
+    return form.format(*(round(number, 2) + 0.0 for number in (value.value, value.low, value.high)))
 
 
 def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument: Instrument | None) -> dict[str, Any]:

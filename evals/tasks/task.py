@@ -16,6 +16,7 @@ from analyzers.corpus import text_lines
 from analyzers.errors import ExplicateError
 from analyzers.units import Units, cut
 from evals.tasks.items import SOURCES, Item, Items, Reading, read_items
+from evals.toml_places import at_line, dotted
 
 Unit = Literal["word", "spaced", "sentence", "span", "demonstration"]
 
@@ -206,7 +207,7 @@ def _read(path: Path) -> _TaskFile:
         if first["type"] == "extra_forbidden":
             raise _unknown(path, lines, place, tuple(Demonstration.model_fields)) from None
         wrong = _message(first)
-        raise ExplicateError(f"{str(path)!r}{_at(lines, place)}: {_dotted(place)}: {wrong}; {_form(str(place[0]))}") from None
+        raise ExplicateError(f"{str(path)!r}{at_line(lines, place)}: {dotted(place)}: {wrong}; {_form(str(place[0]))}") from None
 
 
 def _message(error: Mapping[str, Any]) -> str:
@@ -221,40 +222,9 @@ def _form(key: str) -> str:
     return f"write {_FORMS[key]}"
 
 
-def _dotted(place: Sequence[str | int]) -> str:
-    return ".".join(map(str, place))
-
-
 def _unknown(path: Path, lines: Sequence[str], place: Sequence[str | int], known: Sequence[str]) -> ExplicateError:
     near = difflib.get_close_matches(str(place[-1]), known, n=1)
     return ExplicateError(
-        f"{str(path)!r}{_at(lines, place)}: unknown key {_dotted(place)!r}{f'; did you mean {near[0]!r}?' if near else ''}; "
+        f"{str(path)!r}{at_line(lines, place)}: unknown key {dotted(place)!r}{f'; did you mean {near[0]!r}?' if near else ''}; "
         f"the keys are {', '.join(known)}"
     )
-
-
-def _at(lines: Sequence[str], place: Sequence[str | int]) -> str:
-    """The line on which the value begins that the place leads to, or the last thing on the way to it that is there."""
-    begins, number = 0, None
-    # What is read so far is TOML at every end of a statement: the value that has come with the last one began after the one before.
-    deepest = 0
-    for end in range(1, len(lines) + 1):
-        try:
-            found = tomllib.loads("".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue
-        depth = _depth(found, place)
-        if depth > deepest:
-            deepest, number = depth, begins + 1
-        begins = end
-    return "" if number is None else f" line {number}"
-
-
-def _depth(found: Any, place: Sequence[str | int]) -> int:
-    """How many steps of the place lead to something."""
-    for step, key in enumerate(place):
-        there = key in found if isinstance(found, dict) else isinstance(found, list) and isinstance(key, int) and key < len(found)
-        if not there:
-            return step
-        found = found[key]
-    return len(place)

@@ -325,3 +325,34 @@ def test_an_estimate_counts_everything_that_is_sent_and_allowed() -> None:
     pieces = ("word", "\t", "?", "\n") * 25
     readout = estimate(Readout(prefix=text, head=text, pieces=pieces, after=(1,), options=("0",)), PRICE)
     assert readout.prompt_tokens >= 2 * len(text.split()) + len(pieces)
+
+
+async def test_a_budget_within_another_is_held_to_both_and_charges_both() -> None:
+    whole = Budget(max_calls=3)
+    first, second = Budget(max_calls=2, within=whole), Budget(within=whole)
+    for budget in (first, second):
+        budget.admit("m", PRICE)
+    for budget in (first, first, second):
+        await budget.reserve(Estimate(1))
+        budget.book("m", Estimate(1), Usage(prompt_tokens=5, usd=0.5), 1.0)
+    with pytest.raises(LimitReached, match="--max-calls 2 is reached"):
+        await first.reserve(Estimate(1))
+    with pytest.raises(LimitReached, match="--max-calls 3 is reached"):
+        await second.reserve(Estimate(1))
+    second.book_cached("m")
+    assert (first.spent.made, second.spent.made, whole.spent.made, whole.spent.cached) == (2, 1, 3, 1)
+    assert whole.spent.usd == first.spent.usd + second.spent.usd == 1.5
+
+
+async def test_what_the_outer_budget_refuses_the_inner_one_does_not_hold() -> None:
+    whole = Budget(max_calls=1)
+    inner = Budget(max_calls=5, within=whole)
+    inner.admit("m", PRICE)
+    with pytest.raises(LimitReached):
+        await inner.reserve(Estimate(1), Estimate(1))
+    assert inner.fits(Estimate(5))
+
+
+def test_a_limit_in_money_of_the_outer_budget_needs_a_price() -> None:
+    with pytest.raises(ProviderError, match="is not known"):
+        Budget(within=Budget(max_usd=1.0)).admit("m", None)

@@ -1,0 +1,130 @@
+"""A suite runs its tasks under one budget; what one dies of does not touch the others; and killed anywhere it goes on."""
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analyzers.errors import RunFolderError
+from evals.run_folder import read_results
+from evals.suites import SuiteResults, load_suite, run_suite
+
+ROWS = (("the plot was superb", "positive"), ("a dull film, not bad", "negative"), ("its lovely slow start", "positive"))
+
+
+def planted(body: dict[str, Any]) -> str:
+    asked = body["messages"][-1]["content"]
+    drawn = zlib.crc32(json.dumps([asked, body.get("seed")]).encode())
+    return f"Answer: {('positive', 'negative')[drawn % 2]}\nConfidence: {50 + drawn % 50}%"
+
+
+def task(name: str, url: str, **changes: str) -> str:
+    options = {"kind": '"confidence"', "model": '"openai:m"', "base_url": json.dumps(url), "items": '"items.jsonl"'}
+    options |= {"prompting": '["vanilla"]', "sampling": '["none"]', "deletion": "false"} | changes
+    return "\n".join([f'[[task]]\nname = "{name}"', *(f"{key} = {value}" for key, value in options.items()), ""])
+
+
+def written(folder: Path, tasks: Sequence[str], *, head: str = "") -> Path:
+    rows = (json.dumps({"text": text, "gold": gold}) + "\n" for text, gold in ROWS)
+    (folder / "items.jsonl").write_text("".join(rows), encoding="utf-8")
+    path = folder / "suite.toml"
+    path.write_text('name = "mine"\n' + head + "".join(tasks), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(workplace: Path, server: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """await run(tasks, head) runs a suite in the folder `out`."""
+    server.answer = lambda body: server.chat(planted(body))
+    monkeypatch.setenv("OPENAI_API_KEY", "none-of-this")
+
+    async def work(tasks: Sequence[str], *, head: str = "", told: list[str] | None = None) -> SuiteResults:
+        suite = load_suite(written(workplace, tasks, head=head))
+        return await run_suite(suite, workplace / "out", tell=[].append if told is None else told.append)
+
+    return work
+
+
+async def test_tasks_are_runs_of_their_own_and_a_failing_one_stops_none(run: Callable[..., Any], server: Any, workplace: Path) -> None:
+    broken = task("broken", "http://127.0.0.1:9/v1")
+    results = await run([task("one", server.url), broken, task("two", server.url, seed="1")])
+    assert [(each.name, each.status) for each in results.tasks] == [("one", "done"), ("broken", "failed"), ("two", "done")]
+    assert results.tasks[1].failure.stage == "confidence"
+    assert "127.0.0.1:9" in results.tasks[1].failure.reason
+    assert read_results(workplace / "out", SuiteResults) == results
+    for name in ("one", "two"):
+        assert json.loads((workplace / "out" / "tasks" / name / "results.json").read_text())["n_items"] == len(ROWS)
+
+
+async def test_run_again_what_failed_is_done_and_what_is_done_is_not_asked(run: Callable[..., Any], server: Any) -> None:
+    answer, server.answer = server.answer, lambda body: server.chat("I am not sure.")
+    tasks = [task("one", server.url)]
+    await run(tasks)
+    asked = len(server.requests) if hasattr(server, "requests") else None
+    server.answer = answer
+    told: list[str] = []
+    again = await run(tasks, told=told)
+    assert any("done before" in line for line in told)
+    assert again.calls.made == 0
+    if asked is not None:
+        assert len(server.requests) == asked
+
+
+async def test_one_budget_holds_for_all_tasks(run: Callable[..., Any], server: Any) -> None:
+    tasks = [task("one", server.url), task("two", server.url, seed="1")]
+    # One call a model finds out what it can do; the second task is stopped within its own.
+    whole = await run(tasks)
+    assert [each.status for each in whole.tasks] == ["done", "done"]
+    assert whole.calls.made > len(ROWS)
+
+
+async def test_a_limit_that_the_first_task_takes_stops_the_second(run: Callable[..., Any], server: Any) -> None:
+    tasks = [task("one", server.url), task("two", server.url, prompting='["cot"]')]
+    results = await run(tasks, head=f"[limits]\ncalls = {len(ROWS) + 2}\n")
+    assert [each.status for each in results.tasks] == ["done", "stopped"]
+    assert results.tasks[1].failure.stage == "budget"
+    assert results.calls.made <= len(ROWS) + 2
+    raised = await run(tasks, head="[limits]\ncalls = 100\n")
+    assert [each.status for each in raised.tasks] == ["done", "done"]
+
+
+async def test_another_suite_has_another_folder(run: Callable[..., Any], server: Any) -> None:
+    await run([task("one", server.url)])
+    with pytest.raises(RunFolderError, match="was begun with tasks"):
+        await run([task("one", server.url, seed="3")])
+
+
+def test_killed_anywhere_a_suite_goes_on(killable: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    file = written(
+        tmp_path, [task("one", server.url), task("two", server.url, seed="1", prompting='["cot"]')], head="[limits]\nconcurrency = 1\n"
+    )
+    argv = ["suite", "run", str(file), "--no-record"]
+
+    def command(name: str) -> Any:
+        return killable(name, argv, answer=lambda body: server.chat(planted(body)), same=())
+
+    def found(shaken: Any) -> list[Any]:
+        return [(shaken.out / "tasks" / name / "items.jsonl").read_bytes() for name in ("one", "two")]
+
+    calm = command("calm")
+    assert calm.attempt() == 0
+    shaken = command("shaken")
+    plan: list[dict[str, Any]] = [
+        {"before": r"put .*/out/manifest\.json$", "nth": 2},
+        {"request": calm.requests[0][1], "late": True},
+        {"before": r"put .*/one/results\.json$"},
+        {"before": r"put .*/out/outcomes\.json$"},
+        {"request": calm.requests[0][-1]},
+        {"before": r"put .*/two/report\.html$"},
+        {"before": r"put .*/out/results\.json$"},
+    ]
+    for moment in plan:
+        assert shaken.attempt(**moment) != 0, moment
+    assert shaken.attempt() == 0
+    assert found(shaken) == found(calm)
+    assert shaken.asked_again() == []
+    mine, theirs = (json.loads((each.out / "results.json").read_text())["tasks"] for each in (shaken, calm))
+    assert mine == theirs
