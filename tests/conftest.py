@@ -167,8 +167,9 @@ def quick_selftest(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder in which everything is kept, with neither a key nor a server nor the Hub in reach."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "EXPLICATE_DATABASE_URL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EXPLICATE_DATABASE_URL", f"sqlite:///{(tmp_path / 'store' / 'kept' / 'results.sqlite').as_posix()}")
     for name, where in {"ASSETS": "assets", "PASSES": "passes", "REPLIES": "kept/replies.sqlite"}.items():
         monkeypatch.setenv(f"EXPLICATE_{name}", str(tmp_path / "store" / where))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "store" / "config"))

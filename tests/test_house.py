@@ -159,7 +159,11 @@ def test_commands_in_the_documentation_exist(document: Path) -> None:
         assert names, line
         for name in names:
             assert name in group.commands, line
-            options = {option for parameter in group.commands[name].params for option in (*parameter.opts, "--help")}
+            command = group.commands[name]
+            if hasattr(command, "commands"):  # a group: `explicate suite run`
+                assert called[1] in command.commands, line
+                command = command.commands[called[1]]
+            options = {option for parameter in command.params for option in (*parameter.opts, "--help")}
             assert {word.partition("=")[0] for word in called if word.startswith("--")} <= options, line
 
 

@@ -77,7 +77,7 @@ def changes_of_state(
     moment = now or datetime.now(UTC)
     shown = _shown(comparison)
     events: list[Event] = []
-    with database.engine.begin() as connection:
+    with database.write() as connection:
         known = {row.key: row for row in connection.execute(select(alert).where(alert.c.suite == suite))}
         for key, found in shown.items():
             before = known.get(key)
@@ -111,7 +111,7 @@ def mark_fired(database: "Database", events: Sequence[Event], *, now: datetime |
     from evals.database.tables import alert
 
     moment = now or datetime.now(UTC)
-    with database.engine.begin() as connection:
+    with database.write() as connection:
         for event in events:
             where = (alert.c.suite == event.suite) & (alert.c.key == event.key)
             connection.execute(update(alert).where(where).values(fired_at=max(moment, event.since)))

@@ -50,6 +50,12 @@ def _startup() -> dict[str, Any]:
     return main()
 
 
+def _database() -> dict[str, Any]:
+    from evals.bench.database import main
+
+    return main()
+
+
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": _startup,
     "lookups": _lookups,
@@ -57,6 +63,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "occlusion": _occlusion,
     "labels": _labels,
     "pipelines": _pipelines,
+    "database": _database,
     "sampling": _sampling,
 }
 

@@ -68,13 +68,13 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, undone by an error. On SQLite it waits here for other writers,
         and not in the middle, where what was read could be out of date."""
-        with told(self.where, self.engine.url), self.engine.connect() as connection:
-            with connection.execution_options(explicate_write=True).begin():
-                yield connection
+        connect = self.engine.execution_options(explicate_write=True).connect
+        with told(self.where, self.engine.url), connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, all of it from one moment."""
+        """A transaction that only reads; on SQLite all of it as it was at its first statement."""
         with told(self.where, self.engine.url), self.engine.connect() as connection, connection.begin():
             yield connection
 

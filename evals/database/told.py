@@ -1,11 +1,10 @@
 """What a driver says of a database that cannot be used, as an error that the user can mend, and without the password."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from analyzers.errors import ExplicateError
 
@@ -20,7 +19,10 @@ def told(where: str, url: URL) -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, sqlite3.Error) as error:
+    except DBAPIError as error:
+        # A plain DatabaseError is a damaged file; others of its kinds are wrong statements, which are not the user's.
+        if not isinstance(error, OperationalError | InterfaceError) and type(error) is not DatabaseError:
+            raise
         raise ExplicateError(f"the results database {where} cannot be used: {reason(error, url)}; mend it, or {REMEDY}") from None
 
 

@@ -125,6 +125,10 @@ class _Reader:
     def _task(self, written: dict[str, Any], number: int) -> SuiteTask:
         place: list[str | int] = ["task", number]
         name, kind = written.get("name"), written.get("kind")
+        for key, given in (("name", name), ("kind", kind)):
+            near = difflib.get_close_matches(key, [other for other in written if other not in ("name", "kind")], n=1)
+            if given is None and near:
+                raise self._wrong([*place, near[0]], f"unknown key; did you mean {key!r}?")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise self._wrong([*place, "name"], f"{name!r} is no name; give one of letters, digits, _, . and -, 64 at most")
         if kind not in KINDS:

@@ -32,6 +32,7 @@ def view(
     Example: explicate view --port 8000
     """
     import os
+    import sys
 
     import uvicorn
 
@@ -51,6 +52,7 @@ def view(
         app = create_app(database, token=token, hosts=(*LOCAL, f"[{host}]" if ":" in host else host))
         if json:
             show_json({"address": address, "database": database.where, "token": token is not None})
+            sys.stdout.flush()  # whoever reads it waits for the address, not for the end
         say(f"pages of {one_line(database.where)} at {address} (Ctrl-C ends this)")
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False))
         try:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import MetaData, create_engine, insert, inspect, select
+from sqlalchemy.exc import IntegrityError
 
 from analyzers.errors import ExplicateError
 from evals.database import open_database, tables
@@ -301,9 +302,8 @@ def test_readers_do_not_wait_for_a_writer_and_writers_do(tmp_path: Path, monkeyp
 
 def test_a_write_that_fails_is_undone(url: str) -> None:
     with open_database(url) as database:
-        with pytest.raises(KeyError), database.write() as connection:
-            connection.execute(insert(tables.run).values(RUN))
-            raise KeyError
+        with pytest.raises(IntegrityError), database.write() as connection:
+            connection.execute(insert(tables.run), [RUN, RUN])
         assert database.runs().total == 0
 
 
@@ -312,7 +312,7 @@ def test_a_database_that_is_damaged_later_is_told(tmp_path: Path) -> None:
     with open_database(f"sqlite:///{path}") as database:
         database.close()
         path.write_bytes(b"no database " * 1000)
-        with pytest.raises(ExplicateError, match="results.sqlite' cannot be used: file is not a database"):
+        with pytest.raises(ExplicateError, match=r"results.sqlite' cannot be used: file is not a database"):
             database.runs()
 
 

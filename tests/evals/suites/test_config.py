@@ -84,6 +84,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ("n = 3", 'n = "many"', 10, "task.0.n: 'many'"),
         ('persona = ["you"]', 'persona = ["someone"]', 6, "someone"),
         ('persona = ["you"]', 'personas = ["you"]', 11, "did you mean 'persona'"),
+        ('kind = "audit"', 'kid = "audit"', 8, "did you mean 'kind'"),
         ('kind = "audit"', 'kind = "audits"', 8, "did you mean 'audit'"),
         ('kind = "audit"\nmodel = "m"', 'kind = "audit"', 6, "needs the option 'model'"),
         ('name = "b"', 'name = "A"', 14, "another task's name"),
