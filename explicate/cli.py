@@ -27,6 +27,7 @@ from explicate.commands import (
     schedule,
     selftest,
     suite,
+    view,
 )
 
 app = typer.Typer(
@@ -53,8 +54,9 @@ for command in (
     export.export,
     run_due.run_due,
     reindex.reindex,
+    view.view,
 ):
-    needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex)
+    needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex, view.view)
     app.command(no_args_is_help=command not in needs_none)(command)
 for name, group in (("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
     app.add_typer(group, name=name)

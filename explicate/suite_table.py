@@ -1,18 +1,21 @@
 """What the terminal shows of a suite's run."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzers.errors import Failed
 from evals.alerts.wording import sentence
-from evals.results import Value
-from evals.suites import SuiteResults
+from evals.metrics import Metric
+from evals.results import Failure, Value
+from evals.suites import SuiteResults, TaskOutcome
 from explicate.running import plain, short
 from explicate.suite_page import by_task
-from explicate.task_output import new_table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from evals.suites.record import Recorded
 
@@ -25,30 +28,47 @@ def show_suite(results: SuiteResults, folder: Path, page: Path, recorded: "Recor
     from rich.console import Console
 
     console = Console()
-    table = new_table(f"Suite {results.name}", ("task", "ended", "metric", "of", "value", "95 % interval"))
+    console.print(f"Suite {plain(results.name)}", style="italic")
     for task, metrics in by_task(results, folder):
-        first = True
-        for metric in metrics[:SHOWN]:
-            head = (plain(task.name), task.status) if first else ("", "")
-            if isinstance(metric.value, Value):
-                cells = short(metric.value.value, digits=3), f"{short(metric.value.low, digits=3)} to {short(metric.value.high, digits=3)}"
-            else:
-                cells = "[red]failed", plain(metric.value.reason[:60])
-            table.add_row(*head, plain(metric.name.replace("_", " ")), plain(metric.of), *cells)
-            first = False
-        if first:
-            table.add_row(plain(task.name), f"[red]{task.status}" if task.status != "done" else task.status, "", "", "", "")
-    console.print(table)
-    for task in results.tasks:
-        if task.failure is not None:
-            console.print(f"[red]{plain(task.name)} {task.status}[/]: {plain(task.failure.reason)}")
+        console.print(f"\n[bold]{plain(task.name)}[/] ({task.kind}): {_ended(task)}")
+        found = [metric for metric in metrics if isinstance(metric.value, Value)]
+        if found:
+            console.print(_table(found[:SHOWN]))
+        if len(found) < len(metrics):
+            console.print(f"{len(metrics) - len(found)} of {len(metrics)} metrics failed; {_commonest_reason(metrics)}", style="dim")
     console.print(
-        f"{results.n_done} of {len(results.tasks)} tasks done; {results.calls.made:,} calls made, {results.calls.cached:,} from the cache, "
-        f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+        f"\n{results.n_done} of {len(results.tasks)} tasks done; {results.calls.made:,} calls made, "
+        f"{results.calls.cached:,} from the cache, {results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
     )
     if recorded is not None:
         _show_recorded(console, recorded)
     console.print(f"Report: {plain(str(page))}", soft_wrap=True)
+
+
+def _ended(task: TaskOutcome) -> str:
+    if task.failure is not None:
+        return f"[red]{task.status}[/], {plain(task.failure.reason)}"
+    return "[red]void[/], too much failed: its figures are not to be used" if task.void else task.status
+
+
+def _table(metrics: Sequence[Metric]) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("value", "interval"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("metric", overflow="fold")
+    for metric in metrics:
+        assert isinstance(metric.value, Value)
+        interval = f"[dim]{short(metric.value.low, digits=3)} to {short(metric.value.high, digits=3)}"
+        table.add_row(short(metric.value.value, digits=3), interval, f"{plain(metric.name.replace('_', ' '))} [dim]{plain(metric.of)}")
+    return table
+
+
+def _commonest_reason(metrics: Sequence[Metric]) -> str:
+    reasons = Counter(metric.value.reason for metric in metrics if isinstance(metric.value, Failure))
+    return plain(reasons.most_common(1)[0][0])
 
 
 def _show_recorded(console: "Console", recorded: "Recorded") -> None:

@@ -11,7 +11,7 @@ from evals.alerts.wording import metric_name, provenance, sentence, shown
 from evals.comparison.results import Change, Comparison
 
 _ORDER = ("regressed", "failed", "improved", "recovered", "not comparable")
-"""Verdicts that have a row, in this order; metrics that did not change are counted."""
+"""Verdicts that have a row, in this order; the others are counted."""
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$^=:]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "@": "@\u2060"}
 """The last keeps a name from being taken for that of a person to call."""
@@ -38,7 +38,7 @@ def render(comparison: Comparison, events: Sequence[Event]) -> str:
         lines += ["## Changes", "", "| verdict | metric | before | after | difference | q |", "|---|---|---|---|---|---|"]
         lines += [_row(change) for change in shown_rows]
         lines += [""]
-    lines += [f"{len(comparison.changes) - len(shown_rows)} metrics unchanged.", ""]
+    lines += [f"{len(comparison.changes) - len(shown_rows)} metrics unchanged or not watched.", ""]
     for title, keys in (("Missing", comparison.missing), ("New", comparison.new)):
         if keys:
             lines += [f"## {title}", "", *(f"- {text(metric_name(key.task, key.name, key.of))}" for key in keys), ""]

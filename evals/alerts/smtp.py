@@ -38,6 +38,9 @@ def send(smtp: Smtp, suite: str, events: Sequence[Event], comparison: Comparison
         return Failed("smtp", f"{where} answered {error.smtp_code} ({type(error).__name__})")
     except smtplib.SMTPNotSupportedError:
         return Failed("smtp", f"{where} offers no STARTTLS, or no way to log in; nothing was sent")
+    except UnicodeError:
+        # Nor in Python's: they repeat what could not be sent.
+        return Failed("smtp", f"{where} could not be used: host, name and password can hold ASCII only")
     except (OSError, smtplib.SMTPException) as error:
         return Failed("smtp", f"{where} could not be used ({type(error).__name__})")
     if refused:

@@ -19,6 +19,8 @@ from evals.comparison.results import Comparison
 if TYPE_CHECKING:
     from evals.database import Database
 
+SUMMARIES = ("markdown", "junit")
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -53,12 +55,13 @@ def alert(
 ) -> Alerted:
     """Find what is new in a comparison, tell everybody, and take note of it.
 
-    Events that reach nobody, though somebody was to hear of them, come again with the next run.
+    Events that reach nobody, though somebody was to hear of them, come again with the next run. A summary, which the next run replaces,
+    reaches somebody only where nothing else is named.
     """
     events = changes_of_state(database, suite, comparison, run=run)
     deliveries = notify(config, events, comparison, suite=suite, base=base)
-    told = [each for each in deliveries if isinstance(each, Delivery) and each.n_events]
-    if events and (told or not deliveries):
+    lasting = [each for each in deliveries if (each.stage if isinstance(each, Failed) else each.sink) not in SUMMARIES] or deliveries
+    if events and (not lasting or any(isinstance(each, Delivery) for each in lasting)):
         mark_fired(database, events)
     return Alerted(events, deliveries)
 

@@ -133,7 +133,7 @@ def _post(webhook: Webhook, target: SplitResult, body: bytes, headers: Mapping[s
         return where
     if 300 <= status < 400:
         return Failed("webhook", f"{where} answered {status}, a redirect, which is not followed; give the address that it leads to")
-    if status in _AGAIN and not (asked.isdigit() and float(asked) > LONGEST_WAIT):
+    if status in _AGAIN and not (asked.isdecimal() and float(asked) > LONGEST_WAIT):
         return _Transient("webhook", f"{where} answered {status}")
     return Failed("webhook", f"{where} answered {status}")
 

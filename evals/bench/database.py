@@ -1,8 +1,14 @@
 """The results database of a team that has measured for years: queries over 10,000 runs of 50 metrics, and over 50,000 sites of a run."""
 
+import json
+import os
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,7 +92,8 @@ def main() -> dict[str, Any]:
         fill_runs(database, RUNS, METRICS)
         labelled = fill_sites(database, SITES)
         filled = time.perf_counter() - began
-        return {"runs": RUNS, "metrics": RUNS * METRICS, "sites": SITES, "fill_s": round(filled, 1)} | queries(database, labelled)
+        found = {"runs": RUNS, "metrics": RUNS * METRICS, "sites": SITES, "fill_s": round(filled, 1)} | queries(database, labelled)
+        return found | pages(folder, labelled)
 
 
 def queries(database: Database, labelled: str) -> dict[str, float]:
@@ -110,6 +117,41 @@ def queries(database: Database, labelled: str) -> dict[str, float]:
         "sites_by_q_value": lambda at: database.sites(labelled, order="q_value", offset=50 * at),
     }
     return {f"{name}_p95_ms": percentile_ms(ask) for name, ask in asked.items()}
+
+
+def pages(folder: str, labelled: str) -> dict[str, float]:
+    """Milliseconds in which `explicate view` answers, from the request to the last byte, at the 95th percentile of ROUNDS.
+
+    folder: that of the database that fill_runs and fill_sites have filled; labelled: id of the run with the sites.
+    """
+    last = run_id(Path(f"/nowhere/run-{RUNS - 1:06d}"))
+    asked: dict[str, Callable[[int], str]] = {
+        "runs": lambda _: "/",
+        "runs_any_page": lambda at: f"/?page={1 + at * 7 % 190}",
+        "runs_search": lambda at: f"/?q=suite-{at % SERIES:02d}",
+        "runs_of_suite": lambda at: f"/?suite=suite-{at % SERIES:02d}",
+        "run": lambda _: f"/runs/{last}",
+        "trend": lambda at: f"/trends?group=suite-{at % SERIES:02d}&task=task-0&name=metric-1&of=of-1",
+        "api_runs": lambda at: f"/api/runs?offset={at}",
+        "sites": lambda _: f"/runs/{labelled}/sites",
+        "sites_last_page": lambda _: f"/runs/{labelled}/sites?offset={SITES - 50}",
+        "sites_search": lambda at: f"/runs/{labelled}/sites?q={_WORDS[at]}+{_WORDS[at + 1]}".replace(" ", "+"),
+        "sites_filtered": lambda at: f"/runs/{labelled}/sites?layer={at % 24}&min_score=0.2&order=lift",
+    }
+    program = [str(Path(sys.executable).with_name("explicate")), "view", "--port", "0", "--json"]
+    environment = os.environ | {"EXPLICATE_DATABASE_URL": f"sqlite:///{Path(folder) / 'results.sqlite'}"}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, cwd=folder, env=environment) as server:  # noqa: S603 -- our own program
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())["address"].rstrip("/")
+        try:
+            return {f"page_{name}_p95_ms": percentile_ms(partial(_fetch, address, path)) for name, path in asked.items()}
+        finally:
+            server.terminate()
+
+
+def _fetch(address: str, path: Callable[[int], str], at: int) -> None:
+    with urllib.request.urlopen(address + path(at)) as answer:  # noqa: S310 -- the server that was started here
+        answer.read()
 
 
 def percentile_ms(ask: Callable[[int], object], rounds: int = ROUNDS) -> float:

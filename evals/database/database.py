@@ -109,8 +109,8 @@ class Database:
         search: words that all occur, in any case, in name, suite, kind, model or folder. suite: the series, that is the name of a suite or
         of a run of its own.
         """
-        where = [run.c.parent.is_(None) if parent is None else run.c.parent == parent, *_having(run, search)]
-        where += [column == wanted for column, wanted in ((run.c.kind, kind), (run.c.series, suite)) if wanted]
+        where = [run.c.parent.is_(None) if parent is None else run.c.parent == kept(parent), *_having(run, search)]
+        where += [column == kept(wanted) for column, wanted in ((run.c.kind, kind), (run.c.series, suite)) if wanted]
         wanted = _part(select(run).where(*where).order_by(run.c.finished.desc(), run.c.id.desc()), limit, offset)
         return self._page(wanted, select(func.count()).select_from(run).where(*where), _run_row, limit, offset)
 

@@ -11,9 +11,13 @@ from analyzers.errors import ExplicateError
 REMEDY = "name another one in EXPLICATE_DATABASE_URL"
 
 
+class OutOfReach(ExplicateError):
+    """A database that cannot be used now, and perhaps can later."""
+
+
 @contextmanager
 def told(where: str, url: URL) -> Iterator[None]:
-    """Raise ExplicateError for a database that is out of reach, locked for too long, full or damaged; other errors go through.
+    """Raise OutOfReach for a database that is out of reach, locked for too long, full or damaged; other errors go through.
 
     where: its name in messages.
     """
@@ -23,7 +27,7 @@ def told(where: str, url: URL) -> Iterator[None]:
         # A plain DatabaseError is a damaged file; others of its kinds are wrong statements, which are not the user's.
         if not isinstance(error, OperationalError | InterfaceError) and type(error) is not DatabaseError:
             raise
-        raise ExplicateError(f"the results database {where} cannot be used: {reason(error, url)}; mend it, or {REMEDY}") from None
+        raise OutOfReach(f"the results database {where} cannot be used: {reason(error, url)}; mend it, or {REMEDY}") from None
 
 
 def reason(error: Exception, url: URL) -> str:

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 
 from evals.metrics.metric import VOID, Items, Key, Metric, averaged
-from evals.results import RunResults, SiteResult, Value, headline, stored
+from evals.results import Failure, RunResults, SiteResult, Value, headline, stored
 from evals.statistics import mean
 
 SHARE = "share_scored"
+LEAKED = Failure(stage="leak audit", reason="scored text was shown to the explainer: not to be used")
 
 
 def metrics(results: RunResults, task: str = "") -> Iterator[Metric]:
-    """A void run has its means failed, and still a share of scored sites."""
+    """A void run, and one whose leak audit failed, has its means failed, and still a share of scored sites."""
+    unused = LEAKED if not results.leak_audit.passed else VOID if results.void else None
     for name, value in results.means.items():
         lost = len(results.sites) - value.n if isinstance(value, Value) else len(results.sites)
-        yield Metric(task, name, "", VOID if results.void else value, lost, "higher")
+        yield Metric(task, name, "", unused or value, lost, "higher")
     shares = stored({SHARE: mean([value for _, value in _scored(results)])})
     yield Metric(task, SHARE, "", shares[SHARE], 0, "higher")
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from analyzers.errors import ExplicateError
 from evals.database import Database
 from evals.database.times import now
+from evals.database.told import OutOfReach
 from evals.schedule.heartbeat import Heartbeat, Pulse
 from evals.schedule.lease import Claim, Missed, claim, release, renew
 from evals.schedule.schedules import Clock, due_schedules
@@ -152,7 +153,9 @@ def _run(
 def _recorded(database: Database, end: Ended, log: Log, name: str) -> Recorded | str:
     try:
         return end.record(database)
-    except (ExplicateError, OSError) as error:
+    except OutOfReach:
+        raise
+    except Exception as error:  # noqa: BLE001 - raised, it would end the server, and come again with its next start
         return _said(error, log, name)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.exc import SQLAlchemyError
+from evals.database.told import OutOfReach
 
 _RETRY_S = 2.0
 """After a failure of the database, at most."""
 
 
 class Pulse:
-    """When the work of this process last showed that it goes on: between two calls, or by reporting progress."""
+    """When the work of this process last showed that it goes on: by letting others have a turn, or by reporting progress."""
 
     def __init__(self, hung_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         """hung_s: seconds without a beat after which the work counts as hung."""
@@ -71,5 +71,5 @@ class Heartbeat:
                 if not self._say():
                     self._vain.set()
                     return
-            except SQLAlchemyError:
+            except OutOfReach:
                 wait = min(_RETRY_S, self._every)

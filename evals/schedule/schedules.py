@@ -107,13 +107,13 @@ def add_schedule(
 
 def all_schedules(database: Database) -> list[Schedule]:
     """All schedules, by name."""
-    with database.engine.connect() as connection:
+    with database.read() as connection:
         return [_schedule(row) for row in connection.execute(select(table).order_by(table.c.name))]
 
 
 def find_schedule(database: Database, name: str) -> Schedule:
     """The schedule of that name; raises ExplicateError with the nearest name."""
-    with database.engine.connect() as connection:
+    with database.read() as connection:
         row = connection.execute(select(table).where(table.c.name == name)).first()
         if row is None:
             _unknown(connection, name)

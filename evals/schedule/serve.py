@@ -3,10 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from evals.database import Database
 from evals.database.times import now
+from evals.database.told import OutOfReach
 from evals.schedule import servers
 from evals.schedule.due import Log, run_due
 from evals.schedule.health import answering
@@ -48,15 +47,15 @@ def serve(
                     ran = run_due(database, run=run, owner=me, runs=runs, stop=asked.is_set, log=log, pulse=pulse, times=times, clock=clock)
                     if not ran:
                         wait = _wait(database, clock(), times.poll)
-                except DBAPIError as error:
-                    log("database", server=me, error=type(error.orig).__name__, again_in_s=times.poll)
+                except OutOfReach as error:
+                    log("database", server=me, error=str(error), again_in_s=times.poll)
                 asked.wait(wait)
         log("stopping", server=me)
         try:
             servers.leave(database, me)
-        except DBAPIError as error:
+        except OutOfReach as error:
             # It is forgotten after a day.
-            log("database", server=me, error=type(error.orig).__name__)
+            log("database", server=me, error=str(error))
     log("stopped", server=me)
 
 

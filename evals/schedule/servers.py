@@ -59,5 +59,5 @@ def leave(database: Database, id: str) -> None:
 
 def all_servers(database: Database) -> list[Server]:
     """All that have not taken leave, the latest first."""
-    with database.engine.connect() as connection:
+    with database.read() as connection:
         return [Server(**row._mapping) for row in connection.execute(select(table).order_by(table.c.started.desc()))]

@@ -14,6 +14,7 @@ class Times:
     beat: float = 15
     """Between two signs of life: several may fail."""
     hung: float = 1800
-    """Without a call that ends or progress that is reported, the process counts as hung. Loading a large model takes minutes."""
+    """Where nothing else has a turn and no progress is reported for so long, the process counts as hung: loading a large model takes
+    minutes."""
     tick: float = 0.5
     """Until a request to end is noticed, between two calls."""

@@ -152,9 +152,8 @@ class _Reader:
         if kind == "label":
             return SuiteTask(name, kind, LabelConfig.checked(**options))
         of: type[TaskConfig] = AuditConfig if kind == "audit" else ConfidenceConfig
-        missing = [key for key in ("model",) if not options.get(key)]
-        if missing:
-            raise ExplicateError(f'it needs the option {missing[0]!r}, such as model = "qwen2.5-coder-0.5b"')
+        if not options.get("model"):
+            raise ExplicateError("it needs the option 'model', such as model = \"qwen2.5-coder-0.5b\"")
         options.setdefault("task", "sentiment")
         asked, items = load_task(options["task"], items=options.get("items"))
         config = of.asking(asked, items, model=options.pop("model"), example=options.pop("example", None), **options)

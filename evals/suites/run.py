@@ -52,7 +52,7 @@ async def run_suite(
         tell(f"suite {suite.name}: {'; '.join(task.summary() for task in suite.tasks)}")
         for number, task in enumerate(suite.tasks, 1):
             before = outcomes.get(task.name)
-            if before is not None and before.status == "done":
+            if before is not None and before.status == "done" and (out / before.folder / "results.json").exists():
                 tell(f"{number}/{len(suite.tasks)} {task.name}: done before")
                 continue
             tell(f"{number}/{len(suite.tasks)} {task.name}: begins")
@@ -103,9 +103,10 @@ async def _run(
             void = await _asked(task, out / where, free, report, lambda line: tell(f"{task.name}: {line}"))
     except LimitReached as limit:
         ended = {"status": "stopped", "failure": Failure(stage="budget", reason=str(limit))}
-    except (ExplicateError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001
         # What one task dies of, such as a model that does not fit into memory, is no reason to lose the others.
-        ended = {"status": "failed", "failure": Failure(stage=task.kind, reason=str(error) or type(error).__name__)}
+        reason = str(error) if isinstance(error, ExplicateError) else f"{type(error).__name__}: {error}"
+        ended = {"status": "failed", "failure": Failure(stage=task.kind, reason=reason)}
     page = None
     if draw is not None and (out / where / "results.json").exists():
         page = draw(task.kind, out / where).relative_to(out).as_posix()

@@ -62,7 +62,7 @@ def show(
     for row in found:
         print(one_line(f"{row['name']}: {row['run']} ({row['folder']}), set {row['set_at']}"))
     if not found:
-        print(f"{one_line(name) or 'nothing'} has no baseline; set one: explicate baseline set RUN" if name else "there are no baselines")
+        print(f"{one_line(name)} has no baseline; set one: explicate baseline set RUN" if name else "there are no baselines")
 
 
 @app.command()
@@ -100,6 +100,6 @@ def _baselines(database: "Database", name: str = "") -> list[dict[str, Any]]:
     wanted = select(baseline.c.suite, run.c.id, run.c.folder, baseline.c.set_at).join(run, run.c.id == baseline.c.run_id)
     if name:
         wanted = wanted.where(baseline.c.suite == name)
-    with database.engine.connect() as connection:
+    with database.read() as connection:
         rows = connection.execute(wanted.order_by(baseline.c.suite)).all()
     return [{"name": of, "run": one, "folder": folder, "set_at": since.isoformat()} for of, one, folder, since in rows]

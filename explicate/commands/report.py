@@ -13,7 +13,7 @@ def report(
     leak_audit: Annotated[bool, typer.Option("--leak-audit", help="Check again that nothing scored was shown to the explainer.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the report of a run (label, audit or confidence), or re-check its leak audit.
+    """Draw the report of a run (label, audit, confidence or suite), or re-check its leak audit.
 
     Example: explicate report runs/demo --leak-audit
     """
@@ -63,6 +63,18 @@ def report(
             show_json({"report": str(page), **measured.model_dump(mode="json")})
         else:
             show_confidence(measured, page)
+        return
+    if kind == "suite":
+        from evals.run_folder import read_results
+        from evals.suites import SuiteResults
+        from explicate.suite_page import write_suite_page
+        from explicate.suite_table import show_suite
+
+        page, ran = write_suite_page(run), read_results(run, SuiteResults)
+        if json:
+            show_json({"report": str(page), **ran.model_dump(mode="json")})
+        else:
+            show_suite(ran, run, page, None)
         return
     artefacts = read(run)
     page = write_report(run)

@@ -22,7 +22,7 @@ def add(
     cron: Annotated[str, typer.Option(help="When: minute, hour, day of the month, month, day of the week, as in crontab.")],
     timezone: Annotated[str, typer.Option(help="On whose clock: a name of the IANA database, such as Europe/Berlin.")] = "UTC",
     name: Annotated[str, typer.Option(help="What it is called; by default as the suite.")] = "",
-    grace: Annotated[int, typer.Option(help="Seconds a run may begin late; later it is missed.", min=60)] = 6 * 3600,
+    grace: Annotated[int, typer.Option(help="Seconds a run may begin late; later it is missed.", min=60, max=366 * 24 * 3600)] = 6 * 3600,
     json: Json = False,
 ) -> None:
     """Put a suite on a timetable. Runs that were due while nobody was there are one run, if the last of them is within the grace.
@@ -205,8 +205,8 @@ def _ended(schedule: "Schedule", at: datetime) -> str:
         return f"[green]running[/], by {plain(str(schedule.claimed_by))}"
     if schedule.last_status is None:
         return ""
-    status = "interrupted" if schedule.unfinished else schedule.last_status
-    shown = (
-        f"[green]{status}" if status == "done" else f"[yellow]{status}[/], to be gone on with" if schedule.unfinished else f"[red]{status}"
-    )
-    return shown + (f"[/]\n[dim]{plain(schedule.last_error)}" if schedule.last_error else "")
+    if schedule.unfinished:
+        shown = "[yellow]interrupted[/], to be gone on with"
+    else:
+        shown = f"[{'green' if schedule.last_status == 'done' else 'red'}]{schedule.last_status}[/]"
+    return shown + (f"\n[dim]{plain(schedule.last_error)}[/]" if schedule.last_error else "")

@@ -46,14 +46,13 @@ def run(
     ] = True,
     json: Json = False,
 ) -> None:
-    """Run every task of a suite into one run folder; what failed or was stopped is done when the command is run again.
+    """Run every task of a suite into one run folder; what failed or was stopped is done when it is run again with the same --out.
 
     Exit code 0: all done; 2: a task failed; 3: something regressed from the suite's baseline; 4: a limit stopped it.
 
     Example: explicate suite run nightly.toml
     """
-    from functools import partial
-
+    from evals.database import open_database
     from evals.suites import load_suite, next_folder, run_suite
     from explicate.progress import bars
     from explicate.running import await_, say, show_json
@@ -62,12 +61,14 @@ def run(
 
     suite = load_suite(file)
     folder = out or next_folder(suite, Path("runs"))
+    if record:
+        # What would keep the run from being entered is told before it.
+        open_database().close()
     with bars() as report:
-        results = await_(partial(run_suite, suite, folder, draw=draw_page)(report=report, tell=say))
+        results = await_(run_suite(suite, folder, report=report, tell=say, draw=draw_page))
     page = draw_page("suite", folder)
     entered = None
     if record:
-        from evals.database import open_database
         from evals.suites.record import record as recorded
 
         with open_database() as database:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -44,12 +45,19 @@ def compare_page(request: Request, store: Store, run: Id = "", baseline: Id = ""
     after = _known(store, run) if run else None
     before = _known(store, baseline) if baseline else baseline_of(store, after) if after is not None else None
     offered = _offered(store, after, before)
-    found = compared(after, before) if after is not None and before is not None and after.id != before.id else None
+    found, why = None, ""
+    if after is not None and before is not None and after.id != before.id:
+        try:
+            found = compared(after, before)
+        except RunFolderError as error:
+            why = str(error)
     changes = _changes(found, after.series) if found is not None and after is not None else []
     return page(
         request,
         "compare.html",
+        status=HTTPStatus.CONFLICT if why else HTTPStatus.OK,
         title="Compare",
+        why=visible(why),
         after=after,
         before=before,
         offered=[(each.id, visible(f"{each.series}, {naming.moment(each.finished)}, {each.kind}, {each.model}")) for each in offered],

@@ -24,7 +24,7 @@ OWN = ("self", "vanilla", "")
 
 
 def headlines(metrics: Sequence[MetricRow], most: int, alarming: Collection[Key] = ()) -> list[MetricRow]:
-    """At most so many: those that alarm first, then of every task and name one before a second of any; unknown names come last."""
+    """At most so many: those that alarm first, then of every task and name one before a second of any; what failed comes last."""
     first_of_all = [each for each in metrics if (each.task, each.name, each.of) in alarming]
     ranked = sorted((each for each in metrics if each not in first_of_all), key=_rank)
     first: dict[tuple[str, str], MetricRow] = {}
@@ -35,7 +35,7 @@ def headlines(metrics: Sequence[MetricRow], most: int, alarming: Collection[Key]
     return [*first_of_all, *leading, *others][:most]
 
 
-def _rank(metric: MetricRow) -> tuple[bool, int, bool, bool]:
+def _rank(metric: MetricRow) -> tuple[bool, bool, int, bool]:
     known = NAMES.index(metric.name) if metric.name in NAMES else len(NAMES)
     own = not metric.of or metric.of.split()[0] in OWN
-    return not own, known, not isinstance(metric.value, Value), not metric.better
+    return not own, not isinstance(metric.value, Value), known, not metric.better

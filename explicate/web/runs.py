@@ -151,7 +151,10 @@ def _rows(store: Database, rows: Sequence[RunRow], alarms: Sequence[recent.Alarm
         if each.id in leading:
             chosen = leading[each.id]
             keys.setdefault(each.series, set()).add((chosen.task, chosen.name, chosen.of))
-    history = {group: recent.trends(store, group, wanted, LAST + ROWS) for group, wanted in keys.items()}
+    of_series = {name: [each for each in rows if each.series == name] for name in keys}
+    history = {
+        name: recent.trends(store, name, wanted, LAST + len(of_series[name]), until=of_series[name][0]) for name, wanted in keys.items()
+    }
     return [_row(each, leading.get(each.id), history.get(each.series, {})) for each in rows]
 
 

@@ -161,6 +161,14 @@ def test_a_suite_that_cannot_be_read_any_more_is_a_failure_with_its_reason(call:
     assert "explaner" in shown
 
 
+def test_a_run_that_waits_for_its_folder_is_shown_with_the_reason(call: Callable[..., Result], suite: Path) -> None:
+    call("schedule", "add", suite, "--cron", "0 3 * * *")
+    overdue("nightly", last_due=now(), last_status="interrupted", last_error="'runs/[x]' is in use")
+    shown = " ".join(call("schedule", "list").stdout.split())
+    assert "interrupted, to be gone on with" in shown
+    assert "'runs/[x]' is in use" in shown
+
+
 def test_what_is_missed_is_said_and_no_failure(call: Callable[..., Result], suite: Path) -> None:
     call("schedule", "add", suite, "--cron", "0 3 * * *", "--grace", 60)
     overdue("nightly", next_due=now() - timedelta(minutes=2), cron="0 3 29 2 *")

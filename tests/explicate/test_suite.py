@@ -137,7 +137,7 @@ def test_the_table_says_how_tasks_ended_and_what_to_do_next(call: Callable[..., 
     suite.write_text(text + broken, encoding="utf-8")
     shown = call("suite", "run", str(suite), "--out", "runs/x")
     assert shown.code == 2
-    for said in ("sure", "accuracy", "1 of 2 tasks done", "broken failed", "explicate baseline set", "runs/x/report.html"):
+    for said in ("sure", "accuracy", "1 of 2 tasks done", "broken (confidence): failed", "explicate baseline set", "runs/x/report.html"):
         assert said in shown.stdout.replace("\n", " "), said
 
 

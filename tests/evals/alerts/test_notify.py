@@ -63,6 +63,17 @@ def test_what_reaches_nobody_comes_again(
     assert alert(database, AlertConfig(webhook=unreachable), "nightly", comparison).events == []
 
 
+def test_a_summary_is_not_enough_where_somebody_else_is_named(
+    database: Database, tmp_path: Path, make_change: Callable[..., Change], make_comparison: Callable[..., Comparison]
+) -> None:
+    comparison, summary = make_comparison(make_change()), tmp_path / "report.md"
+    both = AlertConfig(markdown=summary, webhook=Webhook(url="http://127.0.0.1:9/x"))
+    first = alert(database, both, "nightly", comparison)
+    assert alert(database, both, "nightly", comparison).events == first.events
+    assert alert(database, AlertConfig(markdown=summary), "nightly", comparison).events == first.events
+    assert alert(database, AlertConfig(markdown=summary), "nightly", comparison).events == []
+
+
 def test_where_nobody_is_named_states_are_kept_all_the_same(
     database: Database, make_change: Callable[..., Change], make_comparison: Callable[..., Comparison]
 ) -> None:

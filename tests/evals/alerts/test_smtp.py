@@ -160,6 +160,9 @@ def test_it_logs_in_over_an_encrypted_connection(
     monkeypatch.setenv("MAIL_PASSWORD", "an0ther")
     wrong = send(smtp, "nightly", [make_event()], comparison)
     assert wrong == Failed("smtp", f"127.0.0.1:{encrypted.port} answered 535 (SMTPAuthenticationError)")
+    monkeypatch.setenv("MAIL_PASSWORD", "pä55")
+    said = "could not be used: host, name and password can hold ASCII only"
+    assert send(smtp, "nightly", [make_event()], comparison) == Failed("smtp", f"127.0.0.1:{encrypted.port} {said}")
     assert encrypted.mails == []
     monkeypatch.setenv("MAIL_PASSWORD", PASSWORD)
     assert send(smtp, "nightly", [make_event()], comparison) == "a@example.org, b@example.org"

@@ -62,7 +62,7 @@ def test_a_row_of_markdown_for_every_change(comparison: Comparison) -> None:
     ]
     # A bar that is not escaped would be one more cell.
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
-    assert "2 metrics unchanged." in lines
+    assert "2 metrics unchanged or not watched." in lines
     assert lines[0].endswith(": 2 regressed")
 
 

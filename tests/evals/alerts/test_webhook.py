@@ -120,6 +120,7 @@ def test_it_is_signed_and_tried_until_it_arrives(
         ([(503, {})] * 9, 3, "answered 503; given up after 3 tries"),
         ([(404, {})], 1, "answered 404"),
         ([(429, {"Retry-After": "3600"})], 1, "answered 429"),
+        ([(429, {"Retry-After": "\xb2"})] * 3, 3, "answered 429; given up after 3 tries"),
     ],
 )
 def test_what_does_not_arrive_is_said_without_secrets(

@@ -40,7 +40,7 @@ def audit(tmp_path: Path) -> Path:
     return tmp_path / "audit"
 
 
-def labels(path: Path, scores: Mapping[str, tuple[float, float] | None], void: bool = False) -> Path:
+def labels(path: Path, scores: Mapping[str, tuple[float, float] | None], void: bool = False, leaks: bool = False) -> Path:
     """A labelling run; scores: by site, Pearson and lift, or that it failed."""
     failed = Failure(stage="explain", reason="refused")
 
@@ -69,7 +69,7 @@ def labels(path: Path, scores: Mapping[str, tuple[float, float] | None], void: b
         calls=Calls(made=0, cached=0),
         tokens=Tokens(prompt=0, completion=0),
         usd=0.0,
-        leak_audit=LeakAudit(passed=True, checked=0, largest_overlap=0.0),
+        leak_audit=LeakAudit(passed=not leaks, checked=0, largest_overlap=0.0),
         instrument=None,
         means={name: value for name, value in means.items() if isinstance(value, Value)},
         manifest={},
@@ -116,8 +116,9 @@ def test_labels_are_means_over_sites_and_the_share_that_was_scored(tmp_path: Pat
     assert pairs == {"L0.mlp.1+": 0.1, "L0.mlp.1-": -0.1, "L1.mlp.3+": 0.3}
 
 
-def test_means_of_a_void_run_are_failures(tmp_path: Path) -> None:
-    run = labels(tmp_path / "run", SCORES, void=True)
+@pytest.mark.parametrize("why", ["void", "leaks"])
+def test_means_of_a_run_that_is_not_to_be_used_are_failures(tmp_path: Path, why: str) -> None:
+    run = labels(tmp_path / "run", SCORES, **{why: True})
     found = by_name(metrics_of(run))
     assert isinstance(found["pearson", ""].value, Failure)
     assert isinstance(found["share_scored", ""].value, Value)

@@ -13,6 +13,7 @@ from filelock import FileLock
 from analyzers.errors import ExplicateError
 from analyzers.progress import Report
 from evals.database import Database
+from evals.database.told import OutOfReach
 from evals.schedule.due import RanSuite, run_due
 from evals.schedule.lease import Claim, claim
 from evals.schedule.schedules import Schedule, find_schedule, remove_schedule
@@ -166,19 +167,44 @@ def test_a_suite_that_failed_in_part_is_recorded_with_its_reason(due: Any, datab
     assert due(suites) == []
 
 
-def test_a_run_that_cannot_be_recorded_says_so(due: Any, database: Database, scheduled: Scheduled, clock: Any) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(ExplicateError("the baseline is gone"), "the baseline is gone"), (KeyError("name"), "KeyError: 'name'")]
+)
+def test_a_run_that_cannot_be_recorded_says_so(
+    due: Any, database: Database, scheduled: Scheduled, clock: Any, error: Exception, said: str
+) -> None:
     scheduled()
 
     def no(database: Database) -> Recorded:
-        raise ExplicateError("the baseline is gone")
+        raise error
 
     async def body(folder: Path, report: Report, tell: Tell) -> Ended:
         return Ended("done", None, no)
 
     clock.go(hours=1)
     (ran,) = due(Suites(body))
-    assert (ran.status, ran.run_id, ran.error) == ("done", None, "the baseline is gone")
-    assert find_schedule(database, "nightly").last_error == "the baseline is gone"
+    assert (ran.status, ran.run_id, ran.error) == ("done", None, said)
+    assert find_schedule(database, "nightly").last_error == said
+
+
+def test_a_run_that_ends_while_the_database_is_away_is_recorded_once_it_is_back(
+    due: Any, database: Database, scheduled: Scheduled, clock: Any
+) -> None:
+    scheduled()
+
+    def away(database: Database) -> Recorded:
+        raise OutOfReach("locked")
+
+    async def body(folder: Path, report: Report, tell: Tell) -> Ended:
+        return Ended("done", None, away)
+
+    clock.go(hours=1)
+    with pytest.raises(OutOfReach):
+        due(Suites(body))
+    clock.go(minutes=10)
+    suites = Suites()
+    assert [(one.status, one.resumed, one.due) for one in due(suites)] == [("done", True, DUE)]
+    assert len(suites.recorded) == 1
 
 
 def test_a_run_that_is_asked_to_end_ends_at_an_await_and_is_gone_on_with(

@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from sqlalchemy.exc import OperationalError
 
+from evals.database.told import OutOfReach
 from evals.schedule.heartbeat import Heartbeat, Pulse
 
 
@@ -45,7 +45,7 @@ def test_a_database_that_fails_is_asked_again() -> None:
 
     def say() -> bool:
         if said.again() < 4:
-            raise OperationalError("UPDATE", {}, Exception("gone away"))
+            raise OutOfReach("gone away")
         return True
 
     with Heartbeat(say, 0.001, Pulse(60)) as heartbeat:

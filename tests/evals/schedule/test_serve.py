@@ -15,14 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
+from sqlalchemy.exc import OperationalError
 
 from analyzers.errors import ExplicateError
+from analyzers.progress import Report
 from evals.database import Database
 from evals.database.times import now
 from evals.schedule.health import answering
 from evals.schedule.heartbeat import Pulse
 from evals.schedule.schedules import add_schedule, find_schedule
+from evals.schedule.serve import serve as serve_here
 from evals.schedule.servers import Server, all_servers, leave, register, say
+from evals.schedule.times import Times
+from evals.schedule.work import Ended, Tell
 
 SCRIPT = Path(__file__).with_name("scripted.py")
 PATIENCE_S = 120
@@ -204,6 +210,30 @@ def test_a_server_with_nothing_to_do_is_healthy_and_ends_when_asked(serve: Calla
     assert (there.pid, there.alive(now(), 60)) == (server.process.pid, True)
     until(lambda: all_servers(database)[0].heartbeat > there.heartbeat, "a sign of life")
     assert server.end() == 0
+
+
+def test_a_database_that_goes_away_is_tried_again(database: Database) -> None:
+    """Locked for too long, as both kinds may be, from the start of the server until it says so."""
+    away, said = [False], list[str]()
+
+    def begin(_: Any) -> None:
+        if away[0]:
+            raise OperationalError("BEGIN", {}, Exception("locked"))
+
+    def log(event: str, /, **facts: object) -> None:
+        said.append(event)
+        away[0] = event == "started"
+        if event == "database":
+            assert "locked" in str(facts["error"])
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def never(suite_file: Path, folder: Path, *, report: Report, tell: Tell) -> Ended:
+        raise AssertionError("nothing is due")
+
+    listen(database.engine, "begin", begin)
+    serve_here(database, run=never, port=0, log=log, times=Times(poll=0.01, beat=0.001))
+    assert said == ["started", "database", "stopping", "stopped"]
+    assert all_servers(database) == []
 
 
 def test_health_answers_one_path_and_says_little() -> None:

@@ -11,6 +11,7 @@ import pytest
 from analyzers.errors import RunFolderError
 from evals.run_folder import read_results
 from evals.suites import SuiteResults, load_suite, run_suite
+from evals.suites import run as suite_run
 
 ROWS = (("the plot was superb", "positive"), ("a dull film, not bad", "negative"), ("its lovely slow start", "positive"))
 
@@ -59,36 +60,49 @@ async def test_tasks_are_runs_of_their_own_and_a_failing_one_stops_none(run: Cal
         assert json.loads((workplace / "out" / "tasks" / name / "results.json").read_text())["n_items"] == len(ROWS)
 
 
-async def test_run_again_what_failed_is_done_and_what_is_done_is_not_asked(run: Callable[..., Any], server: Any) -> None:
-    answer, server.answer = server.answer, lambda body: server.chat("I am not sure.")
+async def test_run_again_what_failed_is_done_and_what_is_done_is_not_asked(
+    run: Callable[..., Any], server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = suite_run.measure_confidence
+
+    async def dies(config: Any, out: Path, *given: Any, **named: Any) -> Any:
+        if out.name == "two":
+            raise KeyError("what nobody foresaw")
+        return await measure(config, out, *given, **named)
+
+    monkeypatch.setattr(suite_run, "measure_confidence", dies)
+    tasks = [task(name, server.url, seed=str(seed)) for seed, name in enumerate(("one", "two", "three"))]
+    first = await run(tasks)
+    assert [each.status for each in first.tasks] == ["done", "failed", "done"]
+    assert first.tasks[1].failure.reason == "KeyError: 'what nobody foresaw'"
+    monkeypatch.undo()
+    told: list[str] = []
+    assert [each.status for each in (await run(tasks, told=told)).tasks] == ["done"] * 3
+    assert [line for line in told if line.endswith("done before")] == ["1/3 one: done before", "3/3 three: done before"]
+
+
+async def test_a_task_whose_folder_is_half_deleted_is_done_again(run: Callable[..., Any], server: Any, workplace: Path) -> None:
     tasks = [task("one", server.url)]
     await run(tasks)
-    asked = len(server.requests) if hasattr(server, "requests") else None
-    server.answer = answer
-    told: list[str] = []
-    again = await run(tasks, told=told)
-    assert any("done before" in line for line in told)
+    results = workplace / "out" / "tasks" / "one" / "results.json"
+    results.unlink()
+    again = await run(tasks)
+    assert results.exists()
     assert again.calls.made == 0
-    if asked is not None:
-        assert len(server.requests) == asked
 
 
-async def test_one_budget_holds_for_all_tasks(run: Callable[..., Any], server: Any) -> None:
-    tasks = [task("one", server.url), task("two", server.url, seed="1")]
-    # One call a model finds out what it can do; the second task is stopped within its own.
-    whole = await run(tasks)
-    assert [each.status for each in whole.tasks] == ["done", "done"]
-    assert whole.calls.made > len(ROWS)
-
-
-async def test_a_limit_that_the_first_task_takes_stops_the_second(run: Callable[..., Any], server: Any) -> None:
+async def test_a_limit_that_the_first_task_takes_stops_the_second(run: Callable[..., Any], server: Any, workplace: Path) -> None:
     tasks = [task("one", server.url), task("two", server.url, prompting='["cot"]')]
     results = await run(tasks, head=f"[limits]\ncalls = {len(ROWS) + 2}\n")
     assert [each.status for each in results.tasks] == ["done", "stopped"]
     assert results.tasks[1].failure.stage == "budget"
     assert results.calls.made <= len(ROWS) + 2
+    # What there was of it has been written, which does not make it done.
+    partial = workplace / "out" / "tasks" / "two" / "results.json"
+    before = partial.read_bytes()
     raised = await run(tasks, head="[limits]\ncalls = 100\n")
     assert [each.status for each in raised.tasks] == ["done", "done"]
+    assert partial.read_bytes() != before
 
 
 async def test_another_suite_has_another_folder(run: Callable[..., Any], server: Any) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +14,7 @@ from sqlalchemy import insert, update
 from evals.bench.database import fill_runs
 from evals.database import Database
 from evals.database.tables import alert, metric, run
-from explicate.web.runs import ROWS
+from explicate.web.runs import LAST, ROWS
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -100,6 +101,18 @@ def test_trends_end_at_their_run_and_have_its_numbers(client: TestClient, store:
     assert heights == sorted(heights, reverse=True)
 
 
+def test_a_trend_ends_at_its_run_on_every_page_of_the_list(client: TestClient, store: Database) -> None:
+    fill_runs(store, 2000, 1)
+    with store.write() as connection:
+        connection.execute(update(metric).values(name="lift"))
+    page = client.get("/?page=40").text
+    rows = page[page.index('<table class="runs">') :].split("<tr>")[2:]
+    assert len(rows) == ROWS
+    for row in rows:
+        drawn = sum(len(line.split()) for line in re.findall(r'<polyline points="([^"]+)"', row))
+        assert drawn + row.count('class="failed"') + row.count('class="whisker"') == LAST
+
+
 def test_what_got_worse_is_the_headline(client: TestClient, store: Database, filled: list[str]) -> None:
     at = datetime(2020, 1, 9, tzinfo=UTC)
     with store.write() as connection:
@@ -131,7 +144,15 @@ def test_the_list_is_drawn_from_a_bounded_number_of_statements(client: TestClien
     client.get("/")
     few = len(asked)
     extra = [{"id": f"x{at}", "folder": f"/nowhere/x{at}"} for at in range(300)]
-    base = {"parent": None, "kind": "suite", "name": "suite-00", "suite": "suite-00", "series": "suite-00", "model": "m", "status": "done"}
+    base: dict[str, Any] = {
+        "parent": None,
+        "kind": "suite",
+        "name": "suite-00",
+        "suite": "suite-00",
+        "series": "suite-00",
+        "model": "m",
+        "status": "done",
+    }
     base |= {"void": False, "finished": datetime(2019, 1, 1, tzinfo=UTC), "provenance": {}, "searched": "", "indexed_at": datetime.now(UTC)}
     with store.write() as connection:
         connection.execute(insert(run), [{**base, **each} for each in extra])

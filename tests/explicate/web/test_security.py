@@ -1,7 +1,9 @@
 """What gets past the guard of the pages: the token, hosts and origins, sizes, paths, and the headers of every answer."""
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from evals.database import Database
 from explicate.web import security
 from explicate.web.app import create_app
+from explicate.web.assets import assets
 from explicate.web.headers import HEADERS
 
 TOKEN = "correct horse battery staple"
@@ -221,3 +224,13 @@ def test_pages_name_nothing_of_another_host(client: TestClient, label_run: Calla
         assert "<script>" not in text
         assert re.findall(r"<script[^>]*>[^<]", text) == []
         assert re.findall(r"\son[a-z]+=", text) == []
+
+
+def test_the_script_of_others_is_the_one_whose_licence_stands_beside_it() -> None:
+    folder = files("explicate") / "templates" / "web"
+    script = hashlib.sha256((folder / "htmx.min.js").read_bytes()).hexdigest()
+    note = (folder / "htmx.LICENSE.txt").read_text(encoding="utf-8")
+    assert f"SHA-256 {script}\n" in note
+    assert "Zero-Clause BSD" in note
+    assert set(assets()) >= {"htmx.min.js", "web.css", "style.css"}
+    assert not any(name.endswith((".txt", ".html")) for name in assets())
