@@ -158,12 +158,24 @@ class RunFolder:
             )
         ours, theirs = json.loads(json.dumps(self._manifest["config"])), found.get("config")
         theirs = theirs if isinstance(theirs, dict) else {}
-        for key in sorted(ours.keys() | theirs.keys()):
-            if ours.get(key) != theirs.get(key):
-                raise RunFolderError(
-                    f"{where} was begun with {key} {theirs.get(key)!r}, now it is {ours.get(key)!r}; "
-                    "give the same options to go on, or choose another --out"
-                )
+        if (different := _difference(theirs, ours)) is not None:
+            key, before, now = different
+            raise RunFolderError(
+                f"{where} was begun with {key} {before!r}, now it is {now!r}; give the same options to go on, or choose another --out"
+            )
+
+
+def _difference(before: Any, now: Any, place: str = "") -> tuple[str, Any, Any] | None:
+    """Where two JSON values first differ, and what is there in each; None where they are equal."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys: Sequence[Any] = sorted(before.keys() | now.keys())
+        pairs = [(key, before.get(key), now.get(key)) for key in keys]
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now) and any(isinstance(each, dict) for each in now):
+        pairs = [(at, *both) for at, both in enumerate(zip(before, now, strict=True))]
+    else:
+        return None if before == now else (place, before, now)
+    found = (_difference(one, other, f"{place}.{key}" if place else str(key)) for key, one, other in pairs)
+    return next((each for each in found if each is not None), None)
 
 
 def _ours(name: str) -> bool:

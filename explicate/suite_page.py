@@ -36,7 +36,8 @@ def write_suite_page(folder: Path) -> Path:
             finished=results.finished,
             tasks=[task.model_dump() | {"metrics": _metrics(metrics)} for task, metrics in by_task(results, folder)],
             cost=f"{results.calls.made:,} calls made by the command that wrote these results, {results.calls.cached:,} from the cache; "
-            f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD",
+            f"{results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+            + (f", not counting {', '.join(results.unpriced)}, whose price is not known" if results.unpriced else ""),
             manifest=visible_json(results.manifest),
         )
     )

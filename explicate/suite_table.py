@@ -39,6 +39,7 @@ def show_suite(results: SuiteResults, folder: Path, page: Path, recorded: "Recor
     console.print(
         f"\n{results.n_done} of {len(results.tasks)} tasks done; {results.calls.made:,} calls made, "
         f"{results.calls.cached:,} from the cache, {results.tokens.prompt + results.tokens.completion:,} tokens, {results.usd:.2f} USD"
+        + (f", not counting {plain(', '.join(results.unpriced))}, whose price is not known" if results.unpriced else "")
     )
     if recorded is not None:
         _show_recorded(console, recorded)
@@ -72,6 +73,9 @@ def _commonest_reason(metrics: Sequence[Metric]) -> str:
 
 
 def _show_recorded(console: "Console", recorded: "Recorded") -> None:
+    if recorded.problem is not None:
+        console.print(f"[red]Run {recorded.run_id}[/] {plain(recorded.problem)}", soft_wrap=True)
+        return
     if recorded.comparison is None:
         what = "it is the suite's baseline" if recorded.baseline else f"no baseline yet: explicate baseline set {recorded.run_id}"
         console.print(f"Run {recorded.run_id}; {what}", soft_wrap=True)

@@ -70,7 +70,7 @@ def changes_of_state(
 
     run: id of the run in the database, where it has one.
     """
-    from sqlalchemy import insert, select, update
+    from sqlalchemy import insert, select, text, update
 
     from evals.database.tables import alert
 
@@ -78,6 +78,9 @@ def changes_of_state(
     shown = _shown(comparison)
     events: list[Event] = []
     with database.write() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two that record runs of one suite at once, one after the other; an SQLite file has one writer anyway.
+            connection.execute(text("LOCK TABLE alert IN EXCLUSIVE MODE"))
         known = {row.key: row for row in connection.execute(select(alert).where(alert.c.suite == suite))}
         for key, found in shown.items():
             before = known.get(key)

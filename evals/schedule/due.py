@@ -173,5 +173,5 @@ def _in_use(folder: Path) -> bool:
     try:
         with FileLock(folder / ".lock", timeout=0):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):
         return True

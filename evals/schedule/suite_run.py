@@ -37,5 +37,7 @@ def _ended(results: SuiteResults) -> tuple[Literal["done", "failed", "stopped"],
 def _recorded(suite: SuiteConfig, folder: Path, database: Database) -> Recorded:
     found = record(suite, folder, database)
     failed = [each.reason for each in found.alerted.failed]
+    wrong = [found.problem] if found.problem else []
+    wrong += [f"alerts not delivered: {'; '.join(failed)}"] if failed else []
     regressed = found.comparison is not None and bool(found.comparison.regressed)
-    return Recorded(found.run_id, regressed, f"alerts not delivered: {'; '.join(failed)}" if failed else None)
+    return Recorded(found.run_id, regressed, "; ".join(wrong) or None)

@@ -21,6 +21,8 @@ class Recorded:
     comparison: Comparison | None = None
     """None where there is no baseline, or the run itself is it."""
     alerted: Alerted = field(default_factory=lambda: Alerted([], []))
+    problem: str | None = None
+    """Why it could not be held against its baseline."""
 
     def summary(self) -> dict[str, Any]:
         """For --json."""
@@ -29,6 +31,7 @@ class Recorded:
             "baseline": self.baseline,
             "regressed": [] if self.comparison is None else [change.model_dump(mode="json") for change in self.comparison.regressed],
             "events": [event.model_dump(mode="json") for event in self.alerted.events],
+            "not_compared": self.problem,
             "not_told": [failed.reason for failed in self.alerted.failed],
         }
 
@@ -36,14 +39,16 @@ class Recorded:
 def record(suite: SuiteConfig, folder: Path, database: Database) -> Recorded:
     """Enter a suite's run and those of its tasks into the database, hold it against the suite's baseline, and tell of what is new.
 
-    Raises ExplicateError where the database or a run folder cannot be read; whoever cannot be told is among `alerted`.
+    Raises ExplicateError where the database or the run folder cannot be read. A baseline that cannot be read is a `problem`; whoever cannot
+    be told is among `alerted`.
     """
     run_id = database.add_run(folder)
     baseline = database.baseline(suite.name)
-    if baseline is None or baseline == run_id:
+    row = None if baseline is None else database.run(baseline)
+    if row is None or baseline == run_id:
         return Recorded(run_id, baseline)
-    row = database.run(baseline)
-    if row is None:
-        raise RunFolderError(f"the baseline {baseline!r} of {suite.name!r} is not in the database; set another: explicate baseline set RUN")
-    comparison = compare(folder, Path(row.folder), thresholds=suite.thresholds, alpha=suite.alpha)
+    try:
+        comparison = compare(folder, Path(row.folder), thresholds=suite.thresholds, alpha=suite.alpha)
+    except RunFolderError as error:
+        return Recorded(run_id, baseline, problem=f"not held against the baseline: {error}; or set another: explicate baseline set RUN")
     return Recorded(run_id, baseline, comparison, alert(database, suite.alerts, suite.name, comparison, run=run_id))

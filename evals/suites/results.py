@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from evals.comparison.results import Threshold
 from evals.results import SCHEMA, Calls, Failure, Tokens, _Model
 
 Kind = Literal["label", "audit", "confidence"]
@@ -39,6 +40,11 @@ class SuiteResults(_Model):
     """Of the command that wrote these results."""
     tokens: Tokens
     usd: float
+    unpriced: list[str] = Field(default_factory=list)
+    """Models whose price is not known: `usd` leaves them out."""
+    alpha: float = 0.05
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    """By which the suite is held against its baseline."""
     manifest: dict[str, Any] = Field(default_factory=dict)
 
     @property

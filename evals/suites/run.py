@@ -3,7 +3,8 @@
 A task that is done is not done again when the suite is run again into the same folder; one that failed or was stopped is.
 """
 
-from collections.abc import Callable
+import fnmatch
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from evals.confidence.config import ConfidenceConfig
 from evals.confidence.run import measure_confidence
 from evals.label import label
 from evals.label_config import LabelConfig, Limits
+from evals.metrics import metrics_of
 from evals.results import Calls, Failure, Tokens
 from evals.run_folder import RunFolder, read_json, write_json
 from evals.suites.config import SuiteConfig, SuiteTask
@@ -70,10 +72,26 @@ async def run_suite(
             calls=Calls(made=spent.made, cached=spent.cached),
             tokens=Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens),
             usd=spent.usd,
+            unpriced=_unpriced(out, outcomes.values()),
+            alpha=suite.alpha,
+            thresholds=suite.thresholds,
             manifest=dict(folder.manifest),
         )
         write_json(out / "results.json", results.model_dump(mode="json"))
+    for pattern in _unused(suite, out):
+        tell(f"the threshold {pattern!r} is of no metric that this run has")
     return results
+
+
+def _unpriced(out: Path, outcomes: Iterable[TaskOutcome]) -> list[str]:
+    found = [out / outcome.folder / "results.json" for outcome in outcomes]
+    return sorted({name for path in found if path.exists() for name in read_json(path).get("unpriced", ())})
+
+
+def _unused(suite: SuiteConfig, out: Path) -> list[str]:
+    """Thresholds that fit no metric, as a misspelt one does."""
+    names = {metric.name for metric in metrics_of(out)} if suite.thresholds else set()
+    return [pattern for pattern in suite.thresholds if not fnmatch.filter(names, pattern)]
 
 
 def next_folder(suite: SuiteConfig, runs: Path) -> Path:
@@ -109,7 +127,10 @@ async def _run(
         ended = {"status": "failed", "failure": Failure(stage=task.kind, reason=reason)}
     page = None
     if draw is not None and (out / where / "results.json").exists():
-        page = draw(task.kind, out / where).relative_to(out).as_posix()
+        try:
+            page = draw(task.kind, out / where).relative_to(out).as_posix()
+        except ExplicateError as error:
+            tell(f"{task.name}: its page cannot be drawn: {error}")
     return TaskOutcome(name=task.name, kind=task.kind, folder=where, void=void, report=page, **ended)
 
 

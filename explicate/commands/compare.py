@@ -13,7 +13,9 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="The run to hold it against, folder or id; by default the one that `explicate baseline set` named.")
     ] = None,
-    suite: Annotated[Path | None, typer.Option(help="A suite's file, for its thresholds and its alpha.")] = None,
+    suite: Annotated[
+        Path | None, typer.Option(help="A suite's file, for its thresholds and its alpha; by default those that the run was made with.")
+    ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Largest chance that anything regresses where nothing changed; by default the suite's, or .05.")
     ] = None,
@@ -36,17 +38,21 @@ def compare(
     from evals.comparison import compare as compared
     from evals.comparison.located import baseline_folder, located
     from evals.database import open_database
-    from evals.suites import load_suite
+    from evals.metrics import kind_of
+    from evals.run_folder import read_results
+    from evals.suites import SuiteResults, load_suite
     from explicate.comparison_table import show_comparison
     from explicate.running import show_json
 
     if alpha is not None and not 0 < alpha < 1:
         raise ExplicateError(f"--alpha is {alpha}; it must lie between 0 and 1, such as .05")
-    of_suite = None if suite is None else load_suite(suite)
+    asked = None if suite is None else load_suite(suite)
     with ExitStack() as stack:
         opened = cache(lambda: stack.enter_context(open_database()))
         folder = located(run, opened)
         held_against = baseline_folder(run, opened()) if baseline is None else located(baseline, opened)
+    # A suite's run holds what its own suite says.
+    of_suite = asked or (read_results(folder, SuiteResults) if kind_of(folder) == "suite" else None)
     found = compared(
         folder,
         held_against,

@@ -1,6 +1,7 @@
 """`explicate suite` as a user meets it: a first run, a baseline, a worse model, and what is told of it."""
 
 import json
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,3 +155,27 @@ def test_a_run_that_did_not_end_is_gone_on_with(call: Callable[..., Any], suite:
 def test_nothing_is_entered_where_nothing_is_to_be(call: Callable[..., Any], suite: Path, workplace: Path) -> None:
     assert call("suite", "run", str(suite), "--no-record").code == 0
     assert not (workplace / "store" / "kept" / "results.sqlite").exists()
+
+
+def test_a_baseline_that_is_gone_is_said_beside_the_table(call: Callable[..., Any], suite: Path, workplace: Path) -> None:
+    assert call("suite", "run", str(suite), "--out", "one").code == 0
+    assert call("baseline", "set", "one").code == 0
+    shutil.rmtree(workplace / "one")
+    shown = call("suite", "run", str(suite), "--out", "two")
+    assert shown.code == 0
+    assert "not held against the baseline" in shown.stdout
+    assert "accuracy" in shown.stdout
+
+
+def test_the_gate_goes_by_the_thresholds_of_the_run(
+    call: Callable[..., Any], suite: Path, server: Any, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("suite", "run", str(suite), "--out", "one", "--no-record").code == 0
+    server.right = 20
+    monkeypatch.setenv("EXPLICATE_REPLIES", str(workplace / "store" / "others" / "replies.sqlite"))
+    text = suite.read_text(encoding="utf-8")
+    assert call("suite", "run", str(suite), "--out", "two", "--no-record").code == 0
+    assert call("compare", "two", "--baseline", "one").code == 3
+    suite.write_text(text + '\n[thresholds."*"]\nwatch = false\n', encoding="utf-8")
+    assert call("suite", "run", str(suite), "--out", "three", "--no-record").code == 0
+    assert call("compare", "three", "--baseline", "one").code == 0

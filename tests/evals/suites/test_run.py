@@ -107,7 +107,7 @@ async def test_a_limit_that_the_first_task_takes_stops_the_second(run: Callable[
 
 async def test_another_suite_has_another_folder(run: Callable[..., Any], server: Any) -> None:
     await run([task("one", server.url)])
-    with pytest.raises(RunFolderError, match="was begun with tasks"):
+    with pytest.raises(RunFolderError, match=r"was begun with tasks\.0\.config\.seed 0, now it is 3"):
         await run([task("one", server.url, seed="3")])
 
 
@@ -142,3 +142,11 @@ def test_killed_anywhere_a_suite_goes_on(killable: Callable[..., Any], server: A
     assert shaken.asked_again() == []
     mine, theirs = (json.loads((each.out / "results.json").read_text())["tasks"] for each in (shaken, calm))
     assert mine == theirs
+
+
+async def test_a_threshold_that_fits_no_metric_is_said(run: Callable[..., Any], server: Any) -> None:
+    told: list[str] = []
+    head = "[thresholds.ecce]\nminimum_effect = 0.1\n[thresholds.ece]\nminimum_effect = 0.1\n"
+    results = await run([task("one", server.url)], head=head, told=told)
+    assert [line for line in told if "threshold" in line] == ["the threshold 'ecce' is of no metric that this run has"]
+    assert results.thresholds["ece"].minimum_effect == 0.1
