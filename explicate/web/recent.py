@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, case, func, select
 
 from evals.database import Database, MetricRow, RunRow
 from evals.database.tables import alert, metric, run
@@ -95,8 +95,9 @@ def metrics_of(database: Database, runs: Sequence[str], names: Collection[str]) 
 
 
 def alarms(database: Database, limit: int) -> list[Alarm]:
-    """What is worse than its baseline now, the newest first."""
-    wanted = select(alert).where(alert.c.state != "fine").order_by(alert.c.since.desc(), alert.c.key).limit(limit)
+    """What is worse than its baseline now, the newest first, and of one run what regressed before what failed."""
+    order = alert.c.since.desc(), case((alert.c.state == "regressed", 0), else_=1), alert.c.key
+    wanted = select(alert).where(alert.c.state != "fine").order_by(*order).limit(limit)
     with database.engine.connect() as connection:
         return [_alarm(each) for each in connection.execute(wanted)]
 
