@@ -67,6 +67,17 @@ def read_results(run: Path, kind: type[Results]) -> Results:
         raise RunFolderError(f"{str(path)!r} is damaged ({wrong}); run the command that made the run again") from None
 
 
+def read_items(run: Path, kind: type[Results]) -> list[Results]:
+    """The lines of items.jsonl of a run folder; raises RunFolderError where they cannot be read."""
+    path = run / "items.jsonl"
+    try:
+        # Not splitlines: a text may hold other line ends than the file's.
+        return [kind.model_validate_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError) as error:
+        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else " ".join(str(error).split())[:200]
+        raise RunFolderError(f"{str(path)!r} cannot be read ({said}); run the command that made the run again") from None
+
+
 def read_parquet(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """These columns of a parquet file of a run folder, by row; raises RunFolderError where it is missing or damaged."""
     import pyarrow as pa

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from evals.audit.results import AuditItem, AuditResults, AuditRow, CheckResult, Drift, Metric, Published, Replies
 from evals.audit.verdict import METRIC
 from evals.results import Failure, Value
+from evals.run_folder import read_items
 from explicate.attribution_table import LITTLE_MASS
 from explicate.running import plain, short
 from explicate.shaded_words import visible
-from explicate.task_output import commonest, cost_sentence, new_table, read_items, told_once
+from explicate.task_output import commonest, cost_sentence, new_table, told_once
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from analyzers.errors import RunFolderError
 from analyzers.whole_files import replaced
-from evals.run_folder import read_results
+from evals.run_folder import read_items, read_results
 from explicate.running import plain
 from explicate.shaded_words import visible
 
@@ -26,17 +25,6 @@ LONG = 160
 """Of a reason that a model's reply may be quoted in."""
 REASONS = 5
 """Of failures, listed; all are in results.json."""
-
-
-def read_items(run: Path, kind: type[Item]) -> list[Item]:
-    """The lines of items.jsonl of a run folder; raises RunFolderError where they cannot be read."""
-    lines = run / "items.jsonl"
-    try:
-        # Not splitlines: a text may hold other line ends than the file's.
-        return [kind.model_validate_json(line) for line in lines.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"{str(lines)!r} cannot be read ({reason}); run the command that made the run again") from None
 
 
 def write_page(run: Path, results: type[Results], item: type[Item], render: Callable[[Results, Sequence[Item]], str]) -> Path:

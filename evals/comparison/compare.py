@@ -15,6 +15,7 @@ from evals.results import Failure, Value, failure
 from evals.run_folder import read_json
 from evals.statistics import benjamini_hochberg
 
+ALPHA = 0.05
 DRAWS = 2000
 FINE = 4
 """How many times smaller than the strictest level of the family (alpha over its size) the smallest p can be."""
@@ -43,29 +44,34 @@ def compare(
     baseline: Path,
     *,
     thresholds: Mapping[str, Threshold] | None = None,
-    alpha: float = 0.05,
+    alpha: float | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Comparison:
     """Hold a run against its baseline, both run folders of one kind.
 
     thresholds: by name of a metric, or by a pattern of names such as `df_*`; a name goes before patterns, the first that fits before
-    others. A metric regresses where q < alpha, the interval of its difference lies on the worse side of 0, and the difference is at least
-    its minimum effect. q is p after Benjamini-Hochberg over all watched metrics that could be tested: those that have a better direction,
-    and that no threshold says not to watch. Where nothing changed the chance that any metric regresses is at most alpha. Raises
-    RunFolderError where a folder is none or not whole, or the two are of different kinds.
+    others. They and alpha are by default those of the suite that the run is of; other runs have none, and .05. A metric regresses where q
+    < alpha, the interval of its difference lies on the worse side of 0, and the difference is at least its minimum effect. q is p after
+    Benjamini-Hochberg over all watched metrics that could be tested: those that have a better direction, and that no threshold says not
+    to watch. Where nothing changed the chance that any metric regresses is at most alpha. Raises RunFolderError where a folder is none or
+    not whole, or the two are of different kinds.
     """
     kinds = kind_of(run), kind_of(baseline)
     if kinds[0] != kinds[1]:
         raise RunFolderError(f"{str(run)!r} is a run of {kinds[0]}, {str(baseline)!r} one of {kinds[1]}; compare two runs of one kind")
+    stated = read_json(run / "results.json") if kinds[0] == "suite" else {}
+    alpha = float(stated.get("alpha", ALPHA)) if alpha is None else alpha
+    if thresholds is None:
+        thresholds = {name: Threshold.model_validate(each) for name, each in stated.get("thresholds", {}).items()}
     before, after = ({metric.key: metric for metric in metrics_of(folder)} for folder in (baseline, run))
     items_before, items_after = items_of(baseline), items_of(run)
     return Comparison(
         run=str(run),
         baseline=str(baseline),
-        suite=str(read_json(run / "results.json").get("name", "")) if kinds[0] == "suite" else "",
+        suite=str(stated.get("name", "")),
         alpha=alpha,
-        changes=changes(before, after, items_before, items_after, thresholds=thresholds or {}, alpha=alpha, draws=draws, seed=seed),
+        changes=changes(before, after, items_before, items_after, thresholds=thresholds, alpha=alpha, draws=draws, seed=seed),
         provenance=provenance(baseline, run, items_before, items_after),
         missing=[_named(key) for key in before if key not in after],
         new=[_named(key) for key in after if key not in before],

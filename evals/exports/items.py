@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from agents.free_answers import alike
-from analyzers.errors import RunFolderError
 from evals.audit.results import Answered, AuditItem
 from evals.confidence.results import ConfidenceItem, ItemDeletion
 from evals.metrics.metric import named, of_text
 from evals.results import Failure, RunResults, Scores, Value
-from evals.run_folder import read_results
+from evals.run_folder import read_items, read_results
 
 Line = TypeVar("Line", bound=BaseModel)
 Score = Value | float | Failure
@@ -60,7 +59,7 @@ def _audited(folder: Path) -> Iterator[Item]:
     """Ways of asking and of perturbing are scores of one and the same item."""
     seen: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     found: dict[str, list[AuditItem]] = defaultdict(list)
-    for line in _lines(folder / "items.jsonl", AuditItem):
+    for line in read_items(folder, AuditItem):
         found[of_text(line.text, seen[line.elicitation, line.order, line.persona, line.operator])].append(line)
     for key, lines in found.items():
         scores: dict[str, dict[str, Score]] = {}
@@ -80,7 +79,7 @@ def _audited(folder: Path) -> Iterator[Item]:
 
 def _stated(folder: Path) -> Iterator[Item]:
     seen: dict[str, int] = {}
-    for line in _lines(folder / "items.jsonl", ConfidenceItem):
+    for line in read_items(folder, ConfidenceItem):
         scores: dict[str, dict[str, Score]] = {}
         for answer in line.answers:
             missing = answer.failed or Failure(stage="replies", reason="no answer")
@@ -106,14 +105,3 @@ def _joined(replies: Mapping[str, str]) -> str:
     if len(replies) == 1:
         return next(iter(replies.values()))
     return "\n\n".join(f"[{way}]\n{reply}" for way, reply in replies.items())
-
-
-def _lines(path: Path, kind: type[Line]) -> Iterator[Line]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                if line.strip():
-                    yield kind.model_validate_json(line)
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise RunFolderError(f"{str(path)!r} cannot be read ({said}); run the command that made the run again") from None

@@ -1,15 +1,15 @@
 """The metrics of a run folder of any kind; of a suite those of its tasks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from analyzers.errors import RunFolderError
 from evals.metrics.metric import Items, Key, Metric
 from evals.results import Value
-from evals.run_folder import read_json, read_results
+from evals.run_folder import read_items, read_json, read_results
 
 Kind = Literal["label", "audit", "confidence", "suite"]
 
@@ -49,6 +49,8 @@ def tasks_of(folder: Path) -> list[tuple[str, Path]]:
     found = []
     # Not by the model of a suite's results, whose package needs this one.
     for task in read_json(folder / "results.json").get("tasks", ()):
+        if not isinstance(task, dict) or not {"name", "folder", "status"} <= task.keys():
+            raise RunFolderError(f"{str(folder / 'results.json')!r} is damaged: a task without name, folder and status")
         path = folder / str(task["folder"])
         if not path.resolve().is_relative_to(folder.resolve()):
             raise RunFolderError(f"{str(folder)!r} is damaged: its task {task['name']!r} lies outside it")
@@ -95,21 +97,11 @@ def _candidates(folder: Path, task: str) -> dict[Key, Items]:
         from evals.audit.results import AuditItem, AuditResults
         from evals.metrics import audit
 
-        return audit.items(read_results(folder, AuditResults), _lines(folder, AuditItem), task)
+        return audit.items(read_results(folder, AuditResults), read_items(folder, AuditItem), task)
     from evals.confidence.results import ConfidenceItem, ConfidenceResults
     from evals.metrics import confidence
 
-    return confidence.items(read_results(folder, ConfidenceResults), _lines(folder, ConfidenceItem), task)
-
-
-def _lines(folder: Path, kind: type[Line]) -> Sequence[Line]:
-    path = folder / "items.jsonl"
-    try:
-        # Not splitlines: a text may hold other line ends than the file's.
-        return [kind.model_validate_json(line) for line in path.read_text("utf-8").split("\n") if line]
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
-        said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise RunFolderError(f"{str(path)!r} cannot be read ({said}); run the command that made the run again") from None
+    return confidence.items(read_results(folder, ConfidenceResults), read_items(folder, ConfidenceItem), task)
 
 
 def _check_whole(folder: Path, kind: Kind) -> None:

@@ -38,9 +38,7 @@ def compare(
     from evals.comparison import compare as compared
     from evals.comparison.located import baseline_folder, located
     from evals.database import open_database
-    from evals.metrics import kind_of
-    from evals.run_folder import read_results
-    from evals.suites import SuiteResults, load_suite
+    from evals.suites import load_suite
     from explicate.comparison_table import show_comparison
     from explicate.running import show_json
 
@@ -51,13 +49,11 @@ def compare(
         opened = cache(lambda: stack.enter_context(open_database()))
         folder = located(run, opened)
         held_against = baseline_folder(run, opened()) if baseline is None else located(baseline, opened)
-    # A suite's run holds what its own suite says.
-    of_suite = asked or (read_results(folder, SuiteResults) if kind_of(folder) == "suite" else None)
     found = compared(
         folder,
         held_against,
-        thresholds=None if of_suite is None else of_suite.thresholds,
-        alpha=alpha or (0.05 if of_suite is None else of_suite.alpha),
+        thresholds=None if asked is None else asked.thresholds,
+        alpha=alpha if asked is None or alpha is not None else asked.alpha,
     )
     if json:
         show_json(found.model_dump(mode="json"))

@@ -92,7 +92,7 @@ def verdict(request: Request, store: Store, run: Run) -> HTMLResponse:
 
 @router.get("/api/compare", tags=["comparison"])
 def compare_json(store: Store, run: Annotated[str, Query(min_length=1, max_length=MAX_TEXT)], baseline: Id = "") -> Comparison:
-    """A run held against another one, by default the baseline of its series; every metric counts, however small its change."""
+    """A run held against another one, by default the baseline of its series; a suite's to its thresholds."""
     after = _known(store, run)
     before = _known(store, baseline) if baseline else baseline_of(store, after)
     if before is None:

@@ -19,10 +19,9 @@ from evals.audit.results import AuditItem, AuditResults
 from evals.confidence.results import ConfidenceResults
 from evals.database.rows import RunRow
 from evals.results import Instrument, SiteResult
-from evals.run_folder import read_results
+from evals.run_folder import read_items, read_results
 from explicate.audit_table import way
 from explicate.site_card import Simulated, label_of
-from explicate.task_output import read_items
 
 KEPT = 4
 """Runs of a kind that are held in memory."""

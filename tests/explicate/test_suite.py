@@ -134,7 +134,7 @@ def test_a_worse_model_is_told_once_and_ends_with_exit_code_3(
 
 def test_the_table_says_how_tasks_ended_and_what_to_do_next(call: Callable[..., Any], suite: Path, workplace: Path) -> None:
     text = suite.read_text(encoding="utf-8")
-    broken = text[text.index("[[task]]") :].replace('"sure"', '"broken"').replace('base_url = "', 'base_url = "http://127.0.0.1:9/')
+    broken = text[text.index("[[task]]") :].replace('"sure"', '"broken"').replace('"openai:m"', '"nobody:m"')
     suite.write_text(text + broken, encoding="utf-8")
     shown = call("suite", "run", str(suite), "--out", "runs/x")
     assert shown.code == 2
