@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -115,4 +116,6 @@ def main() -> None:
     """Entry point of the `explicate` program."""
     # Threads that wait for each other in a busy loop starve whatever else runs on a small machine; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # What ends a service or a container is told like Ctrl-C; commands that can end gently take it over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     run(lambda: app(standalone_mode=False))

@@ -8,6 +8,8 @@ from evals.metrics.metric import Better
 from evals.results import Failure, Value, _Model
 
 Verdict = Literal["regressed", "improved", "unchanged", "failed", "recovered", "not comparable", "not watched"]
+VOID = "void"
+"""Stage of the failure of what is not to be used because too much of it failed."""
 
 
 class Threshold(BaseModel):
@@ -95,6 +97,11 @@ class Comparison(_Model):
     def improved(self) -> list[Change]:
         """The same in the better direction."""
         return [change for change in self.changes if change.verdict == "improved"]
+
+    @property
+    def worse(self) -> list[Change]:
+        """What closes a gate: metrics that regressed, and watched ones that are void now and were not."""
+        return [*self.regressed, *(change for change in self.failed if isinstance(change.after, Failure) and change.after.stage == VOID)]
 
     @property
     def failed(self) -> list[Change]:

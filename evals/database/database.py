@@ -102,14 +102,26 @@ class Database:
         return str(own)
 
     def runs(
-        self, *, search: str = "", kind: str = "", suite: str = "", parent: str | None = None, limit: int = 50, offset: int = 0
+        self,
+        *,
+        search: str = "",
+        kind: str = "",
+        suite: str = "",
+        parent: str | None = None,
+        tasks: bool = False,
+        limit: int = 50,
+        offset: int = 0,
     ) -> Page[RunRow]:
-        """Runs, the newest first; those of tasks only where `parent` names their suite's run.
+        """Runs, the newest first; those of tasks only where `parent` names their suite's run, or with `tasks`.
 
         search: words that all occur, in any case, in name, suite, kind, model or folder. suite: the series, that is the name of a suite or
         of a run of its own.
         """
-        where = [run.c.parent.is_(None) if parent is None else run.c.parent == kept(parent), *_having(run, search)]
+        where = _having(run, search)
+        if parent is not None:
+            where.append(run.c.parent == kept(parent))
+        elif not tasks:
+            where.append(run.c.parent.is_(None))
         where += [column == kept(wanted) for column, wanted in ((run.c.kind, kind), (run.c.series, suite)) if wanted]
         wanted = _part(select(run).where(*where).order_by(run.c.finished.desc(), run.c.id.desc()), limit, offset)
         return self._page(wanted, select(func.count()).select_from(run).where(*where), _run_row, limit, offset)

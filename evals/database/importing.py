@@ -18,7 +18,7 @@ from evals.results import Failure, RunResults, SiteResult, Value, headline
 from evals.run_folder import read_json, read_results
 from evals.suites.results import SuiteResults
 
-_NOT_PROVENANCE = {"format", "command", "config"}
+_NOT_PROVENANCE = {"format", "command", "config", "started"}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 Formula = Callable[[Floats], Statistic]
 """Values [item, column] -> the statistic of these items, by weight."""
 
-VOID = Failure(stage="void", reason="more than a fifth of what it is of failed: not to be used")
+VOID = Failure(stage="void", reason="more than a fifth of the items, sites or replies failed")
 """In place of every figure of what is void."""
 
 

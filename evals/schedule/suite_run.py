@@ -39,5 +39,5 @@ def _recorded(suite: SuiteConfig, folder: Path, database: Database) -> Recorded:
     failed = [each.reason for each in found.alerted.failed]
     wrong = [found.problem] if found.problem else []
     wrong += [f"alerts not delivered: {'; '.join(failed)}"] if failed else []
-    regressed = found.comparison is not None and bool(found.comparison.regressed)
+    regressed = found.comparison is not None and bool(found.comparison.worse)
     return Recorded(found.run_id, regressed, "; ".join(wrong) or None)

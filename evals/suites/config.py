@@ -36,6 +36,10 @@ _OPTIONS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
 """By kind: options of the command that the configuration has under another name."""
 _PATHS = ("task", "items", "corpus")
 """Options that may be paths; they are then relative to the suite's file."""
+_NESTED: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"limits": tuple(Limits.model_fields), "thresholds": tuple(Threshold.model_fields), "alerts": tuple(AlertConfig.model_fields)}
+)
+"""By key of a suite: the keys within it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -177,11 +181,19 @@ class _Reader:
         # A misspelt key is why another one is missing.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         inner = [(names or {}).get(str(step), step) for step in first["loc"]]
-        said = "the key is missing" if first["type"] == "missing" else f"{str(first['input'])[:60]!r}: {first['msg']}"
-        if inner[0] == "alerts":  # an address can hold a secret
+        said = (
+            "the key is missing" if first["type"] == "missing" else f"{str(first['input'])[:60]!r}: {first['msg']}".replace("tuple", "list")
+        )
+        if inner[0] == "alerts" and first["type"] != "extra_forbidden":  # an address can hold a secret
             said = first["msg"]
         if first["type"] == "extra_forbidden":
-            said = "there is no such key"
+            known = _NESTED.get(str(inner[0]), ())
+            near = difflib.get_close_matches(str(inner[-1]), known, n=1)
+            said = (
+                "there is no such key"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+                + (f"; the keys are {', '.join(known)}" if known else "")
+            )
         return self._wrong([*place, *inner], said)
 
     def _wrong(self, place: Sequence[str | int], said: str) -> ExplicateError:

@@ -29,7 +29,7 @@ class Recorded:
         return {
             "run": self.run_id,
             "baseline": self.baseline,
-            "regressed": [] if self.comparison is None else [change.model_dump(mode="json") for change in self.comparison.regressed],
+            "regressed": [] if self.comparison is None else [change.model_dump(mode="json") for change in self.comparison.worse],
             "events": [event.model_dump(mode="json") for event in self.alerted.events],
             "not_compared": self.problem,
             "not_told": [failed.reason for failed in self.alerted.failed],

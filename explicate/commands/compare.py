@@ -20,7 +20,10 @@ def compare(
         float | None, typer.Option(help="Largest chance that anything regresses where nothing changed; by default the suite's, or .05.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with code 3 also where a watched metric of the baseline failed or is missing.")
+        bool,
+        typer.Option(
+            "--strict", help="Exit with code 3 also where a watched metric failed for another reason than too many failures, or is missing."
+        ),
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="List all metrics, not only those that changed.")] = False,
     json: Json = False,
@@ -59,5 +62,5 @@ def compare(
         show_json(found.model_dump(mode="json"))
     else:
         show_comparison(found, every=every)
-    if found.regressed or (strict and (found.failed or found.missing)):
+    if found.worse or (strict and (found.failed or found.missing)):
         raise typer.Exit(3)

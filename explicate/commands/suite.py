@@ -48,7 +48,8 @@ def run(
 ) -> None:
     """Run every task of a suite into one run folder; what failed or was stopped is done when it is run again with the same --out.
 
-    Exit code 0: all done; 2: a task failed; 3: something regressed from the suite's baseline; 4: a limit stopped it.
+    Exit code 0: all done; 2: a task failed; 3: something regressed from the suite's baseline, or is void and was not; 4: a limit
+    stopped it.
 
     Example: explicate suite run nightly.toml
     """
@@ -81,5 +82,5 @@ def run(
         raise typer.Exit(2)
     if any(task.status == "stopped" for task in results.tasks):
         raise typer.Exit(4)
-    if entered is not None and entered.comparison is not None and entered.comparison.regressed:
+    if entered is not None and entered.comparison is not None and entered.comparison.worse:
         raise typer.Exit(3)

@@ -117,12 +117,14 @@ def summary(found: Comparison) -> dict[str, Any]:
     """How many metrics went which way, and the word for all of them."""
     counts = {word: sum(change.verdict == word for change in found.changes) for word in ORDER}
     worse = counts["regressed"] + counts["failed"]
-    kind = "" if worse else "fine" if found.changes else "open"
+    compared = counts["improved"] + counts["unchanged"] + counts["recovered"]
+    kind = "" if worse else "fine" if compared and not counts["not comparable"] else "open"
     parts = [f"{count} {word}" for word, count in counts.items() if count]
     return {
         "counts": ", ".join(parts) or "nothing to compare",
         "class": kind,
         "n_worse": worse,
+        "n_not_comparable": counts["not comparable"],
         "n": len(found.changes),
         "alpha": found.alpha,
     }

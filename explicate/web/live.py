@@ -136,6 +136,8 @@ def _of_form(request: Request, store: Database, form: dict[str, str]) -> HTMLRes
         read = _read(store, wanted)
     except ExplicateError as error:
         return refused(str(error))
+    except HTTPException as error:
+        return refused(str(error.detail))
     return _page(request, store, chosen=chosen, sites=sites, text=text, read=read, named=bool(named))
 
 
@@ -151,7 +153,7 @@ def _page(
     said: str = "",
     status: int = 200,
 ) -> HTMLResponse:
-    runs = store.runs(kind="label", limit=OFFERED).rows
+    runs = store.runs(kind="label", tasks=True, limit=OFFERED).rows
     kind, _, name = chosen.partition(":")
     if kind == "run" and all(each.id != name for each in runs):
         other = store.run(name)

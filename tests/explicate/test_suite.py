@@ -179,3 +179,14 @@ def test_the_gate_goes_by_the_thresholds_of_the_run(
     suite.write_text(text + '\n[thresholds."*"]\nwatch = false\n', encoding="utf-8")
     assert call("suite", "run", str(suite), "--out", "three", "--no-record").code == 0
     assert call("compare", "three", "--baseline", "one").code == 0
+
+
+def test_figures_that_are_void_now_close_the_gate(
+    call: Callable[..., Any], suite: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("suite", "run", str(suite), "--out", "one").code == 0
+    assert call("baseline", "set", "one").code == 0
+    server.answer = lambda body: server.chat("I would rather not say.")
+    monkeypatch.setenv("EXPLICATE_REPLIES", str(Path("store/others/replies.sqlite").absolute()))
+    assert call("suite", "run", str(suite), "--out", "two").code == 3
+    assert call("compare", "two").code == 3

@@ -77,7 +77,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     [
         ('name = "mine"', 'nam = "mine"', 1, "did you mean 'name'"),
         ("[limits]", "[limit]", 2, "did you mean 'limits'"),
-        ("calls = 5", "cals = 5", 3, "limits.cals"),
+        ("calls = 5", "cals = 5", 3, "limits.cals: there is no such key; did you mean 'calls'"),
         ("calls = 5", "calls = -1", 3, "limits.calls: '-1'"),
         ("minimum_effect = 0.1", "minimal_effect = 0.1", 5, "minimal_effect"),
         ("n = 3", "nn = 3", 10, "unknown key 'nn'; did you mean 'n'"),
