@@ -80,6 +80,11 @@ def moment(time: datetime | None) -> str:
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def clock(time: datetime) -> str:
+    """`04:05`, in UTC."""
+    return f"{time.astimezone(UTC):%H:%M}"
+
+
 def day(time: datetime) -> str:
     """`1 Mar`."""
     return f"{time.astimezone(UTC).day} {time.astimezone(UTC):%b}"

@@ -1,7 +1,7 @@
 """The history of one metric: what it was at every run, with its interval, and what changed in between."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -145,4 +145,6 @@ def _short(text: str | None) -> str:
 def _labels(runs: Sequence[RunRow]) -> list[tuple[int, str]]:
     """Places and texts of the days below the chart, no more than fit."""
     every = max(1, -(-len(runs) // 8))
-    return [(at, naming.day(run.finished)) for at, run in enumerate(runs) if at % every == 0]
+    within_a_day = runs[-1].finished - runs[0].finished < timedelta(days=1)
+    named = naming.clock if within_a_day else naming.day
+    return [(at, named(run.finished)) for at, run in enumerate(runs) if at % every == 0]
