@@ -5,7 +5,8 @@ No name of a request is ever part of a path here: the folder is that of a row of
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +26,8 @@ from explicate.site_card import Simulated, label_of
 
 KEPT = 4
 """Runs of a kind that are held in memory."""
+BATCH = 4096
+"""Rows of a parquet file that are held at once where all of them are read."""
 EXCERPT = ("split", "stratum", "document", "start", "tokens", "activations")
 SIMULATION = ("document", "start", "of", "values")
 
@@ -178,9 +181,17 @@ def _confidence(folder: Path, _: _Stamp) -> ConfidenceResults:
 @lru_cache(maxsize=KEPT)
 def _loudest(folder: Path, _: _Stamp) -> Mapping[str, float]:
     peaks: dict[str, float] = {}
-    for row in _rows(folder / "excerpts.parquet", ("site", "polarity", "activations"), [("stratum", "=", "top")]):
-        label = label_of(row["site"], row["polarity"])
-        peaks[label] = max(peaks.get(label, 0.0), *row["activations"])
+    path = folder / "excerpts.parquet"
+    # A large run has millions of numbers there: some rows at a time.
+    with _readable(path):
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH, columns=["site", "polarity", "stratum", "activations"]):
+                for row in batch.to_pylist():
+                    if row["stratum"] == "top":
+                        label = label_of(row["site"], row["polarity"])
+                        peaks[label] = max([peaks.get(label, 0.0), *row["activations"]])
     return peaks
 
 
@@ -198,13 +209,21 @@ def _stamp(folder: Path, *names: str) -> _Stamp:
 
 def _rows(path: Path, columns: Sequence[str], where: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
     """These columns of the rows of a parquet file for which all of `where` (column, operator, value) holds."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _readable(path):
         rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns), filters=where).to_pylist()
+    return rows
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what keeps a parquet file from being read into RunFolderError."""
+    import pyarrow as pa
+
+    try:
+        yield
     except (OSError, ValueError, pa.ArrowException) as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = "there is no such file" if missing else " ".join(str(error).split())
         raise RunFolderError(f"{str(path)!r} cannot be read ({reason}); run the command that made the run again") from None
-    return rows

@@ -49,7 +49,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     loaded = environment().get_template(f"web/{template}")
     text = loaded.render(
         asset=address,
-        here=request.url.path,
+        here=request.scope["path"],
         path_with=lambda **changes: path_with(request, **changes),
         visible=visible,
         signed_in=request.app.state.token is not None,
@@ -62,7 +62,8 @@ def path_with(request: Request, **changes: object) -> str:
     """This page's path and query with some parameters changed; None or "" takes one out."""
     query = {**request.query_params, **changes}
     kept = {name: value for name, value in query.items() if value not in (None, "")}
-    return request.url.path + (f"?{urlencode(kept)}" if kept else "")
+    path: str = request.scope["path"]
+    return path + (f"?{urlencode(kept)}" if kept else "")
 
 
 async def fields(request: Request) -> dict[str, str]:
@@ -76,4 +77,5 @@ async def fields(request: Request) -> dict[str, str]:
 
 def is_api(request: Request) -> bool:
     """Whether a program asks, that wants JSON in place of a page."""
-    return request.url.path.startswith("/api/")
+    path: str = request.scope["path"]
+    return path.startswith("/api/")

@@ -7,12 +7,11 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from explicate.web.errors import answer
@@ -75,6 +74,10 @@ class Guard:
     def _refusal(self, request: Request) -> tuple[int, str] | None:
         """Status and reason; None for a request that may pass."""
         headers = request.headers
+        # The path that is routed by: that of `request.url` follows what the client names as its host.
+        path: str = request.scope["path"]
+        if "\0" in path or b"%00" in request.scope["query_string"]:
+            return HTTPStatus.NOT_FOUND, "There is no such page."
         if len(request.scope.get("raw_path") or b"") + len(request.scope["query_string"]) > MAX_QUERY:
             return HTTPStatus.REQUEST_URI_TOO_LONG, f"The address is longer than {MAX_QUERY:,} bytes."
         length = headers.get("content-length", "0")
@@ -85,7 +88,7 @@ class Guard:
             return HTTPStatus.MISDIRECTED_REQUEST, f"The pages are to be had under the names {known} only, or with a token."
         if request.method not in ("GET", "HEAD") and not _same_site(headers):
             return HTTPStatus.FORBIDDEN, "This was sent by a page of another site."
-        if self._token is not None and not request.url.path.startswith(_OPEN) and not allowed(headers, self._token):
+        if self._token is not None and not path.startswith(_OPEN) and not allowed(headers, self._token):
             return HTTPStatus.UNAUTHORIZED, "A token is needed: sign in, or send it as `Authorization: Bearer TOKEN`."
         return None
 
@@ -95,11 +98,8 @@ def allowed(headers: Headers, token: str) -> bool:
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return same(given.strip(), token)
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return False
-    return morsel is not None and same(morsel.value, cookie_of(token))
+    # Forgiving as browsers are: what other servers of this host keep there must not hide ours.
+    return same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), cookie_of(token))
 
 
 def same(given: str, expected: str) -> bool:

@@ -28,6 +28,8 @@ ORDERS = {"score": "score, highest first", "lift": "lift, highest first", "q_val
 Order = Literal["score", "lift", "q_value", "site"]
 LOWEST = -5
 """Tenths: what scores lower stands in the lowest row of the map."""
+MAX_LAYER = 1_000_000
+"""Larger numbers of layers are refused; databases know no whole numbers of any size."""
 STEPS = 10
 """Rows of the map for a score of 1."""
 
@@ -86,7 +88,7 @@ def _of_form(
 ) -> Filters:
     """As a form sends them: fields that were left empty are there, and empty."""
     lowest, least = _number("score", min_score), _number("lift", min_lift)
-    if layer and not layer.isdecimal():
+    if layer and not (layer.isdecimal() and int(layer) <= MAX_LAYER):
         raise HTTPException(422, "layer: give the number of a layer, such as 7, or leave it empty for all.")
     return Filters(q.strip(), int(layer) if layer else None, lowest, least, order, offset)
 
@@ -142,7 +144,7 @@ def sites_json(
     store: Store,
     run: Run,
     q: Annotated[str, Query(max_length=MAX_TEXT, description="words of the explanation, or of the site's name")] = "",
-    layer: Annotated[int | None, Query(ge=0)] = None,
+    layer: Annotated[int | None, Query(ge=0, le=MAX_LAYER)] = None,
     min_score: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     min_lift: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     order: Order = "score",
