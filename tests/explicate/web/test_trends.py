@@ -21,7 +21,7 @@ def test_the_chart_the_table_and_json_have_the_same_runs(client: TestClient, sto
     assert failed
     assert all("value" not in point["value"] for point in failed)
     page = client.get("/trends", params=KEY).text
-    chart, table = page[page.index("<svg") : page.index("</svg>")], page[page.index('<table class="metrics history">') :]
+    chart, table = page[page.index("<svg") : page.index("</svg>")], page[page.index('<table class="metrics history stack">') :]
     assert re.findall(r'<a href="/runs/([0-9a-f]+)"', table) == own[::-1]
     assert re.findall(r'<a href="/runs/([0-9a-f]+)"', chart) == own[::-1]
     assert chart.count("<circle") == len(own) - len(failed)
