@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -35,6 +35,8 @@ NEWS = ORDER[:4]
 """That a metric changed."""
 _WIDTH, _ROOM = 150.0, 6.0
 _ONE_AT_A_TIME = Lock()
+_WAITING = BoundedSemaphore(8)
+"""Requests that compute a comparison or wait for one: fewer than the threads that answer all others."""
 
 Id = Annotated[str, Query(max_length=MAX_TEXT)]
 
@@ -104,8 +106,13 @@ def compared(run: RunRow, baseline: RunRow) -> Comparison:
     """The comparison of two runs, kept while their folders stay as they are; raises RunFolderError where one is gone."""
     folders = Path(run.folder), Path(baseline.folder)
     # It takes seconds of a processor: those who ask for the same at once wait for one answer.
-    with _ONE_AT_A_TIME:
-        return _compared(*folders, *map(_stamp, folders))
+    if not _WAITING.acquire(blocking=False):
+        raise HTTPException(503, "Many comparisons are asked for at once: try again in some seconds.")
+    try:
+        with _ONE_AT_A_TIME:
+            return _compared(*folders, *map(_stamp, folders))
+    finally:
+        _WAITING.release()
 
 
 @lru_cache(maxsize=KEPT)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import get_args
 
 import pytest
@@ -124,3 +125,17 @@ def test_choices_that_make_no_comparison_are_explained(client: TestClient, pair:
 
 def test_every_verdict_has_its_place_in_the_order() -> None:
     assert sorted(ORDER) == sorted(get_args(Verdict))
+
+
+def test_who_comes_when_many_wait_is_asked_to_come_again(
+    client: TestClient, pair: tuple[str, str, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after, before, *_ = pair
+    asked = {"run": after, "baseline": before}
+    full = BoundedSemaphore(1)
+    monkeypatch.setattr("explicate.web.compare._WAITING", full)
+    full.acquire()
+    assert client.get("/api/compare", params=asked).status_code == 503
+    full.release()
+    assert client.get("/api/compare", params=asked).status_code == 200
+    assert full.acquire(blocking=False)
