@@ -18,7 +18,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json: Json = False,
 ) -> None:
-    """Write a suite to begin with: three tasks on the default model, each a few minutes.
+    """Write a suite to begin with: three tasks on small local models, some minutes each on two cores.
 
     Example: explicate suite init nightly.toml
     """
