@@ -10,6 +10,7 @@ from evals.alerts.wording import sentence
 from evals.metrics import Metric
 from evals.results import Failure, Value
 from evals.suites import SuiteResults, TaskOutcome
+from explicate.headlines import headlines
 from explicate.running import plain, short
 from explicate.suite_page import by_task
 
@@ -24,7 +25,7 @@ SHOWN = 6
 
 
 def show_suite(results: SuiteResults, folder: Path, page: Path, recorded: "Recorded | None") -> None:
-    """How the tasks ended with their first metrics, what changed from the baseline, and where to look."""
+    """How the tasks ended, with the metrics that say most, what changed from the baseline, and where to look."""
     from rich.console import Console
 
     console = Console()
@@ -33,7 +34,7 @@ def show_suite(results: SuiteResults, folder: Path, page: Path, recorded: "Recor
         console.print(f"\n[bold]{plain(task.name)}[/] ({task.kind}): {_ended(task)}")
         found = [metric for metric in metrics if isinstance(metric.value, Value)]
         if found:
-            console.print(_table(found[:SHOWN]))
+            console.print(_table(headlines(found, SHOWN)))
         if len(found) < len(metrics):
             console.print(f"{len(metrics) - len(found)} of {len(metrics)} metrics failed; {_commonest_reason(metrics)}", style="dim")
     console.print(
@@ -57,13 +58,15 @@ def _table(metrics: Sequence[Metric]) -> "Table":
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("value", "interval"):
+    for name in ("value", "interval", "n"):
         table.add_column(name, no_wrap=True)
     table.add_column("metric", overflow="fold")
     for metric in metrics:
         assert isinstance(metric.value, Value)
         interval = f"[dim]{short(metric.value.low, digits=3)} to {short(metric.value.high, digits=3)}"
-        table.add_row(short(metric.value.value, digits=3), interval, f"{plain(metric.name.replace('_', ' '))} [dim]{plain(metric.of)}")
+        of = f"of {metric.value.n}" + (f", {metric.n_failed} failed" if metric.n_failed else "")
+        what = f"{plain(metric.name.replace('_', ' '))} [dim]{plain(metric.of)}"
+        table.add_row(short(metric.value.value, digits=3), interval, of, what)
     return table
 
 

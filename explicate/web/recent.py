@@ -10,10 +10,8 @@ from sqlalchemy import Row, case, func, select
 
 from evals.database import Database, MetricRow, RunRow
 from evals.database.tables import alert, metric, run
+from evals.metrics import Key
 from evals.results import Failure, Value
-
-Key = tuple[str, str, str]
-"""task, name, of."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from evals.database import Database, MetricRow, RunRow
 from evals.results import Failure, Value
+from explicate.headlines import headlines
 from explicate.shaded_words import visible
 from explicate.web import naming, recent
 from explicate.web.answers import OneRunAnswer, of_metric, of_run
-from explicate.web.headlines import headlines
 from explicate.web.rendering import Run, Store, page
 from explicate.web.runs import ALARMS, LAST, TILES, tile
 from explicate.web.trends import flat

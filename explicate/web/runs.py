@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from evals.database import Database, MetricRow, RunRow
+from evals.metrics import Key
 from evals.results import Failure, Value
+from explicate.headlines import NAMES, headlines
 from explicate.shaded_words import visible
 from explicate.web import naming, recent
 from explicate.web.answers import RunsAnswer, of_run
-from explicate.web.headlines import NAMES, headlines
 from explicate.web.rendering import MAX_OFFSET, MAX_PAGE, MAX_TEXT, Store, page
 from explicate.web.trend_chart import trend
 
@@ -93,11 +94,11 @@ def _watched(known: Sequence[tuple[str, str, int]], alarms: Sequence[recent.Alar
     return [name for name, _, _ in ranked[:WATCHED]]
 
 
-def _keys(alarms: Sequence[recent.Alarm], series: str) -> set[recent.Key]:
+def _keys(alarms: Sequence[recent.Alarm], series: str) -> set[Key]:
     return {each.key for each in alarms if each.series == series}
 
 
-def watched(store: Database, group: str, alarming: Collection[recent.Key] = ()) -> dict[str, Any] | None:
+def watched(store: Database, group: str, alarming: Collection[Key] = ()) -> dict[str, Any] | None:
     """The card of a series: its last run, and the trends of the metrics that stand for it; None where it has no runs."""
     last = store.latest(group)
     if last is None:
@@ -146,7 +147,7 @@ def _rows(store: Database, rows: Sequence[RunRow], alarms: Sequence[recent.Alarm
     metrics = recent.metrics_of(store, [each.id for each in rows], {*NAMES, *(each.name for each in alarms)})
     alarming = {each.id: _keys(alarms, each.series) for each in rows}
     leading = {run: found[0] for run, known in metrics.items() if (found := headlines(known, 1, alarming[run]))}
-    keys: dict[str, set[recent.Key]] = {}
+    keys: dict[str, set[Key]] = {}
     for each in rows:
         if each.id in leading:
             chosen = leading[each.id]
@@ -158,7 +159,7 @@ def _rows(store: Database, rows: Sequence[RunRow], alarms: Sequence[recent.Alarm
     return [_row(each, leading.get(each.id), history.get(each.series, {})) for each in rows]
 
 
-def _row(run: RunRow, leading: MetricRow | None, history: dict[recent.Key, list[recent.Moment]]) -> dict[str, Any]:
+def _row(run: RunRow, leading: MetricRow | None, history: dict[Key, list[recent.Moment]]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": run.id,
         "name": visible(run.name),

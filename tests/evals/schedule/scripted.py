@@ -1,8 +1,8 @@
 """A suite of six calls, each paid for once, run by a real process: `python scripted.py COMMAND DATABASE_URL PLACE {"lease": 60, ...}`.
 
-serve: `schedule serve`, with its log on stderr; race: claims and runs whatever is due until the file `end` is there. What is paid for,
-recorded, begun and ended is a line in a file of PLACE. The fourth call waits until the file `gate` is there: without an end, or, where the
-file `block` is there, without letting anything else go on.
+serve: `schedule serve`, with its log on stderr; suite: the same with whatever suite is scheduled, in place of this one; race: claims and
+runs whatever is due until the file `end` is there. What is paid for, recorded, begun and ended is a line in a file of PLACE. The fourth
+call waits until the file `gate` is there: without an end, or, where the file `block` is there, without letting anything else go on.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from evals.run_folder import RunFolder
 from evals.schedule.due import run_due
 from evals.schedule.serve import serve
 from evals.schedule.servers import new_id
+from evals.schedule.suite_run import suite_runner
 from evals.schedule.times import Times
 from evals.schedule.work import Ended, Recorded, Tell
 
@@ -76,6 +77,8 @@ def main(command: str, url: str, place: Path, times: Times) -> None:
     with open_database(url) as database:
         if command == "serve":
             serve(database, run=run, runs=place / "runs", port=0, times=times)
+        elif command == "suite":
+            serve(database, run=suite_runner(), runs=place / "runs", port=0, times=times)
         else:
             race(database)
 

@@ -46,12 +46,12 @@ def until(true: Callable[[], Any], what: str) -> Any:
 class Served:
     """One server process, and what it logs."""
 
-    def __init__(self, url: str, place: Path, number: int, **times: float) -> None:
+    def __init__(self, url: str, place: Path, number: int, command: str, **times: float) -> None:
         self.log = place / f"log-{number}"
         given = {"poll": 0.1, "lease": 60, "beat": 0.1, "tick": 0.05, **times}
         with self.log.open("wb") as log:
-            command = [sys.executable, str(SCRIPT), "serve", url, str(place), json.dumps(given)]
-            self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+            called = [sys.executable, str(SCRIPT), command, url, str(place), json.dumps(given)]
+            self.process = subprocess.Popen(called, stderr=log, stdin=subprocess.DEVNULL)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in self.log.read_text().split("\n")[:-1]]
@@ -88,8 +88,8 @@ def place(tmp_path: Path) -> Path:
 def serve(database_url: str, place: Path) -> Iterator[Callable[..., Served]]:
     servers: list[Served] = []
 
-    def start(**times: float) -> Served:
-        servers.append(Served(database_url, place, len(servers), **times))
+    def start(command: str = "serve", **times: float) -> Served:
+        servers.append(Served(database_url, place, len(servers), command, **times))
         return servers[-1]
 
     yield start
@@ -143,6 +143,65 @@ def test_killed_in_the_middle_and_started_again_the_suite_completes(serve: Calla
     # It waited for the lease of the dead one to run out.
     assert held.claimed_until is not None
     assert datetime.fromisoformat(second.events("resumed")[0]["time"]) >= held.claimed_until - timedelta(milliseconds=1)
+
+
+REVIEW = re.compile(r"review (\d+) of a film")
+
+
+@pytest.fixture
+def paid_suite(workplace: Path, suite_file: Path, server: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite of two measurements of stated confidence, of a model behind an endpoint that is asked one thing at a time."""
+    monkeypatch.setenv("OPENAI_API_KEY", "none-of-this")
+    rows = [{"text": f"review {number} of a film", "gold": ("positive", "negative")[number % 2]} for number in range(6)]
+    (suite_file.parent / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tasks = [
+        f'[[task]]\nname = "{name}"\nkind = "confidence"\nmodel = "openai:m"\nbase_url = "{server.url}"\nitems = "items.jsonl"\n'
+        f'prompting = ["{name}"]\nsampling = ["none"]\ndeletion = false\n'
+        for name in ("vanilla", "top-k")
+    ]
+    suite_file.write_text('name = "nightly"\n[limits]\nconcurrency = 1\n' + "".join(tasks), encoding="utf-8")
+    return suite_file
+
+
+@pytest.mark.usefixtures("due_once", "paid_suite")
+def test_killed_in_the_middle_of_a_suite_no_reply_is_paid_twice_and_no_result_is_missing(
+    serve: Callable[..., Served], database: Database, place: Path, server: Any
+) -> None:
+    said: list[str] = []
+    kills = [4, 10]
+    """Killed while that request is answered: in the first task, and in the second."""
+    under_way: list[str] = []
+    running: list[Served] = []
+
+    def answer(body: dict[str, Any]) -> Any:
+        said.append(json.dumps(body, sort_keys=True))
+        if kills and len(said) >= kills[0]:
+            kills.pop(0)
+            under_way.append(said[-1])
+            running[-1].process.kill()
+        number = int(REVIEW.findall(body["messages"][-1]["content"])[-1]) if REVIEW.search(said[-1]) else 0
+        label = ("positive", "negative")[number % 2]
+        return server.chat(f"Answer: {label}\nConfidence: {60 + number}%\nG1: {label}\nP1: {60 + number}%\nG2: none\nP2: 5%")
+
+    server.answer = answer
+    for kill in range(2):
+        running.append(serve("suite", lease=2))
+        until(lambda: len(under_way) == kill + 1, f"kill {kill + 1}; {running[-1].log.read_text()}")  # noqa: B023
+        running[-1].process.wait(PATIENCE_S)
+    running.append(serve("suite", lease=2))
+    until(lambda: find_schedule(database, "nightly").last_status == "done", f"the end; {running[-1].log.read_text()}")
+    # What was under way at a kill was received by nobody.
+    again = [asked for asked in set(said) if said.count(asked) > 1 + under_way.count(asked)]
+    assert again == []
+    (folder,) = (place / "runs").iterdir()
+    (row,) = database.runs().rows
+    assert (row.folder, row.status, row.id) == (str(folder), "done", find_schedule(database, "nightly").last_run_id)
+    for name in ("vanilla", "top-k"):
+        found = json.loads((folder / "tasks" / name / "results.json").read_text(encoding="utf-8"))
+        (measured,) = found["rows"]
+        assert (found["n_items"], measured["n"], measured["n_failed"]) == (6, 6, 0)
+        assert measured["measures"]["accuracy"]["value"] == 1
+    assert running[-1].end() == 0
 
 
 @pytest.mark.usefixtures("due_once")
