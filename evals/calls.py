@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from agents.budget import Budget
+from agents.budget import Budget, Forecast
 from agents.cache import ReplyCache
 from agents.connect import FORMS, connect
 from agents.llm import LLM
@@ -31,6 +31,15 @@ _shared: ContextVar[Budget | None] = ContextVar("shared", default=None)
 def budget_of(limits: Limits) -> Budget:
     """An empty budget with these limits."""
     return Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
+
+
+class Foretold(Exception):
+    """A run has told its forecast, and no more was wanted of it."""
+
+    def __init__(self, total: Forecast) -> None:
+        super().__init__("forecast only")
+        self.total = total
+        """What it will take at most."""
 
 
 @contextmanager

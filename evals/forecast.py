@@ -33,9 +33,9 @@ def forecast(
     simulator: object,
     simulates: LLM | None,
     budget: Budget,
-) -> str:
-    """One line for the user, counted as each call is held against the limits (`agents.budget.estimate`); what is in the cache costs
-    nothing, so it is more than what will be taken."""
+) -> tuple[str, Forecast]:
+    """One line for the user and what it says, counted as each call is held against the limits (`agents.budget.estimate`); what is in the
+    cache costs nothing, so it is more than what will be taken."""
     total, said = Forecast(), []
     if explains is not None and isinstance(explainer, _Explains):
         explanations = [
@@ -65,8 +65,8 @@ def forecast(
         total += budget.forecast(simulates.name, (simulator.request(text, excerpt) for text, excerpt in asked))
         said.append(f"{len(asked)} excerpts to simulate, {tests} of these to test the simulator")
     if not said:
-        return f"{len(works)} sites, and no language model to ask"
+        return f"{len(works)} sites, and no language model to ask", total
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
     time = "" if total.seconds is None else f", about {total.seconds / 60:.0f} min"
     tokens_said = f"{total.prompt_tokens:,} prompt and {total.completion_tokens:,} completion tokens"
-    return f"{len(works)} sites: up to {' and '.join(said)}: {tokens_said}, {money}{time}, less what is in the cache"
+    return f"{len(works)} sites: up to {' and '.join(said)}: {tokens_said}, {money}{time}, less what is in the cache", total

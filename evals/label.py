@@ -21,7 +21,7 @@ from analyzers.passes import open_blocks, run_pass
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.subject import Subject
-from evals.calls import Calls, check_base_url, doing
+from evals.calls import Calls, Foretold, check_base_url, doing
 from evals.code_version import code_hash
 from evals.each import Stopped, each
 from evals.forecast import forecast
@@ -48,12 +48,15 @@ class _Models:
     simulates: LLM | None
 
 
-async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None]) -> RunResults:
+async def label(
+    config: LabelConfig, out: Path, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None], forecast_only: bool = False
+) -> RunResults:
     """Label the configured sites into the run folder `out` and return what its results.json holds.
 
-    tell: called with lines to show the user: the forecast before the run's questions, what to mind. Raises ExplicateError for what the
-    user can mend: whatever can be known before the sampling is told before it, and before the folder is made. Raises Stopped, after
-    writing what there is, where a limit kept sites from being scored, and LimitReached where it left nothing to write.
+    tell: called with lines to show the user: the forecast before the run's questions, what to mind. forecast_only: sample, and raise
+    Foretold once the forecast is told. Raises ExplicateError for what the user can mend: whatever can be known before the sampling is
+    told before it, and before the folder is made. Raises Stopped, after writing what there is, where a limit kept sites from being
+    scored, and LimitReached where it left nothing to write.
     """
     folder = RunFolder(out, "label", config.model_dump(mode="json"))
     folder.check()
@@ -89,17 +92,18 @@ async def label(config: LabelConfig, out: Path, *, limits: Limits, report: Repor
             del subject
             gc.collect()
             write_evidence(folder.path, [work.evidence for work in works])
-            tell(
-                forecast(
-                    works,
-                    config,
-                    explainer=models.explainer,
-                    explains=models.explains,
-                    simulator=models.simulator,
-                    simulates=models.simulates,
-                    budget=calls.budget,
-                )
+            line, total = forecast(
+                works,
+                config,
+                explainer=models.explainer,
+                explains=models.explains,
+                simulator=models.simulator,
+                simulates=models.simulates,
+                budget=calls.budget,
             )
+            tell(line)
+            if forecast_only:
+                raise Foretold(total)
             await _explain(works, models, config, calls, report)
             tested = await _simulate(works, models, config, calls, report)
             limit = next((failed.reason for work in works for failed in work.failures if failed.stage == "budget"), None)

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from agents.budget import Forecast
 from agents.connect import LOCAL_BATCH
 from agents.llm import Choice, Request
 from agents.metered import Metered
@@ -26,8 +27,8 @@ COUNTED = 10
 """Items whose tokens are counted, spread evenly."""
 
 
-async def forecast(audited: Audited, works: Sequence[Work], calls: Calls, report: Report) -> str:
-    """One line for the user before anything is asked."""
+async def forecast(audited: Audited, works: Sequence[Work], calls: Calls, report: Report) -> tuple[str, Forecast]:
+    """One line for the user before anything is asked, and what it says."""
     open_ = [work for work in works if work.failed is None]
     explanations = [request for work in open_ for request in _explanations(audited, work)]
     perturbed: dict[str, Request] = {}
@@ -56,10 +57,11 @@ async def forecast(audited: Audited, works: Sequence[Work], calls: Calls, report
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
     more = f"; not counted: the checks {', '.join(audited.config.checks)}" if audited.config.checks else ""
     odd = f" ({len(works) - len(open_)} more have too few units to compare, or too many)" if len(open_) < len(works) else ""
-    return (
+    line = (
         f"{len(open_)} items{odd}, {len(explanations)} explanations to ask for and {len(perturbed):,} perturbed texts{saved}: "
         f"at most {total.calls:,} calls, {tokens}{total.completion_tokens:,} completion tokens, {money}, less what is in the cache{more}"
     )
+    return line, total
 
 
 def _explanations(audited: Audited, work: Work) -> list[Request]:

@@ -44,7 +44,7 @@ from evals.audit.rows import (
 from evals.audit.selftest import selftest
 from evals.audit.verdict import together, verdicts
 from evals.audit.work import Audited, Group, Work
-from evals.calls import Calls, check_base_url, doing
+from evals.calls import Calls, Foretold, check_base_url, doing
 from evals.code_version import code_hash
 from evals.each import Stopped, drawn, each_open
 from evals.label_config import Limits
@@ -59,11 +59,20 @@ UNASKED = Failed("ask", "not asked")
 
 
 async def audit(
-    config: AuditConfig, out: Path, task: Task, items: Items, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None]
+    config: AuditConfig,
+    out: Path,
+    task: Task,
+    items: Items,
+    *,
+    limits: Limits,
+    report: Report = quiet,
+    tell: Callable[[str], None],
+    forecast_only: bool = False,
 ) -> AuditResults:
     """Audit the configured model on the items of a task into the run folder `out`, and return what its results.json holds.
 
-    tell: called with lines to show the user: the forecast before the run's questions. Raises ExplicateError for what the user can mend,
+    tell: called with lines to show the user: the forecast before the run's questions. forecast_only: ask no more than what the model can
+    do, and raise Foretold once the forecast is told. Raises ExplicateError for what the user can mend,
     and Stopped, after writing what there is, where a limit kept items from being audited.
     """
     if task.unit == "demonstration":
@@ -97,7 +106,10 @@ async def audit(
             )
             if items.duplicates:
                 tell(f"{items.duplicates} texts stand there more than once and are asked about once")
-            tell(await forecast(audited, works, calls, report))
+            line, total = await forecast(audited, works, calls, report)
+            tell(line)
+            if forecast_only:
+                raise Foretold(total)
             at_once = calls.at_once(config.model)
             await each_open(works, partial(_explain, audited), "explain", report, at_once)
             await each_open(works, partial(perturb, audited), "perturb", report, at_once)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agents.budget import Forecast
 from agents.confidences import PROMPTINGS
 from agents.llm import Request
 from agents.samplings import SAMPLINGS
@@ -11,8 +12,9 @@ from evals.calls import Calls
 from evals.confidence.work import Measured, Work
 
 
-def forecast(measured: Measured, works: Sequence[Work], calls: Calls) -> str:
-    """One line for the user before anything is asked; questions that are not paraphrased yet are as long as the question itself."""
+def forecast(measured: Measured, works: Sequence[Work], calls: Calls) -> tuple[str, Forecast]:
+    """One line for the user before anything is asked, and what it says; questions that are not paraphrased yet are as long as the question
+    itself."""
     config = measured.config
     requests: dict[str, Request] = {}
 
@@ -42,7 +44,8 @@ def forecast(measured: Measured, works: Sequence[Work], calls: Calls) -> str:
     total = calls.budget.forecast(measured.llm.name, requests.values())
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
     deleting = f" and {len(requests) - stating:,} about texts without some of their words" if config.deletion else ""
-    return (
+    line = (
         f"{len(works)} items, {stating:,} questions for answers and confidences{deleting}: at most {total.calls:,} calls, "
         f"{total.prompt_tokens:,} prompt and {total.completion_tokens:,} completion tokens, {money}, less what is in the cache"
     )
+    return line, total

@@ -14,7 +14,7 @@ from agents.samplings import SAMPLINGS
 from agents.self_explanations import ELICITATIONS, Asking
 from analyzers.errors import ExplicateError, Failed, LimitReached
 from analyzers.progress import Report, quiet
-from evals.calls import Calls, check_base_url, doing
+from evals.calls import Calls, Foretold, check_base_url, doing
 from evals.code_version import code_hash
 from evals.confidence.artefacts import write_items
 from evals.confidence.config import ConfidenceConfig
@@ -33,11 +33,20 @@ from evals.tasks.task import Task
 
 
 async def measure_confidence(
-    config: ConfidenceConfig, out: Path, task: Task, items: Items, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None]
+    config: ConfidenceConfig,
+    out: Path,
+    task: Task,
+    items: Items,
+    *,
+    limits: Limits,
+    report: Report = quiet,
+    tell: Callable[[str], None],
+    forecast_only: bool = False,
 ) -> ConfidenceResults:
     """Measure on the items of a task into the run folder `out`, and return what its results.json holds.
 
-    tell: called with lines to show the user: the forecast before the run's questions. Raises ExplicateError for what the user can mend,
+    tell: called with lines to show the user: the forecast before the run's questions. forecast_only: ask no more than what the model can
+    do, and raise Foretold once the forecast is told. Raises ExplicateError for what the user can mend,
     and Stopped, after writing what there is, where a limit kept items from being done.
     """
     folder = RunFolder(out, "confidence", config.model_dump(mode="json"))
@@ -61,7 +70,10 @@ async def measure_confidence(
                 },
                 latest={"code": code_hash()},
             )
-            tell(forecast(measured, works, calls))
+            line, total = forecast(measured, works, calls)
+            tell(line)
+            if forecast_only:
+                raise Foretold(total)
             at_once = calls.at_once(config.model)
             askings = await _prepare(measured, works)
             await each_open(works, partial(_ask, measured, askings), "ask", report, at_once)

@@ -4,7 +4,7 @@ A task that is done is not done again when the suite is run again into the same 
 """
 
 import fnmatch
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from agents.budget import Budget
+from agents.budget import Budget, Forecast
 from analyzers.errors import ExplicateError, LimitReached
 from analyzers.progress import Report, quiet
 from evals.audit.config import AuditConfig
 from evals.audit.live import audit
-from evals.calls import budget_of, sharing
+from evals.calls import Foretold, budget_of, sharing
 from evals.code_version import code_hash
 from evals.confidence.config import ConfidenceConfig
 from evals.confidence.run import measure_confidence
@@ -42,8 +42,8 @@ async def run_suite(
 ) -> SuiteResults:
     """Run the suite into the run folder `out`, and return what its results.json holds.
 
-    tell: called with lines to show the user: what is to be done, and each task's forecast before its questions. A task that fails is an
-    outcome, and the others go on. Raises ExplicateError where the folder is another run's or in use.
+    tell: called with lines to show the user: what is to be done, the forecast of all tasks, and each task's before its questions. A task
+    that fails is an outcome, and the others go on. Raises ExplicateError where the folder is another run's or in use.
     """
     folder = RunFolder(out, "suite", suite.decides())
     budget = budget_of(suite.limits)
@@ -52,13 +52,15 @@ async def run_suite(
         folder.record({"started": folder.manifest.get("started", _now())})
         outcomes = _read(out)
         tell(f"suite {suite.name}: {'; '.join(task.summary() for task in suite.tasks)}")
-        for number, task in enumerate(suite.tasks, 1):
-            before = outcomes.get(task.name)
-            if before is not None and before.status == "done" and (out / before.folder / "results.json").exists():
-                tell(f"{number}/{len(suite.tasks)} {task.name}: done before")
-                continue
-            tell(f"{number}/{len(suite.tasks)} {task.name}: begins")
-            outcome = await _run(task, suite.limits, out, budget, report, tell, draw)
+        open_ = [task for task in suite.tasks if not _done(outcomes.get(task.name), out)]
+        for task in suite.tasks:
+            if task not in open_:
+                tell(f"{task.name}: done before")
+        ended = await _forecast(open_, suite.limits, out, budget, report, tell)
+        for number, task in enumerate(open_, 1):
+            tell(f"{number}/{len(open_)} {task.name}: begins")
+            outcome = ended.get(task.name) or await _run(task, suite.limits, out, budget, report, tell, draw)
+            assert isinstance(outcome, TaskOutcome)
             if outcome.failure is not None:
                 tell(f"{task.name} {outcome.status}: {outcome.failure.reason}")
             outcomes[task.name] = outcome
@@ -108,9 +110,43 @@ def _unfinished(folder: Path, suite: SuiteConfig) -> bool:
     return bool(read_json(folder / "manifest.json").get("config") == suite.decides())
 
 
+def _done(outcome: TaskOutcome | None, out: Path) -> bool:
+    return outcome is not None and outcome.status == "done" and (out / outcome.folder / "results.json").exists()
+
+
+async def _forecast(
+    tasks: Sequence[SuiteTask], limits: Limits, out: Path, budget: Budget, report: Report, tell: Callable[[str], None]
+) -> dict[str, TaskOutcome]:
+    """Tell what all tasks will take at most, before the first question of any; those that cannot even be prepared, by name."""
+    total, ended = Forecast(), dict[str, TaskOutcome]()
+    for task in tasks:
+        # Each task tells its own once more when it begins.
+        found = await _run(task, limits, out, budget, report, lambda _: None, None, forecast_only=True)
+        if isinstance(found, Forecast):
+            total += found
+        else:
+            ended[task.name] = found
+    if tasks:
+        money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"
+        left_out = f"; {', '.join(ended)} cannot be run" if ended else ""
+        tell(
+            f"forecast of {len(tasks) - len(ended)} tasks: at most {total.calls:,} calls, {total.prompt_tokens:,} prompt and "
+            f"{total.completion_tokens:,} completion tokens, {money}, less what is in the cache{left_out}"
+        )
+    return ended
+
+
 async def _run(
-    task: SuiteTask, limits: Limits, out: Path, budget: Budget, report: Report, tell: Callable[[str], None], draw: Draw | None
-) -> TaskOutcome:
+    task: SuiteTask,
+    limits: Limits,
+    out: Path,
+    budget: Budget,
+    report: Report,
+    tell: Callable[[str], None],
+    draw: Draw | None,
+    *,
+    forecast_only: bool = False,
+) -> TaskOutcome | Forecast:
     where = f"tasks/{task.name}"
     # The suite's budget holds the limits; a task has none of its own.
     free = Limits(price=limits.price, concurrency=limits.concurrency)
@@ -118,7 +154,9 @@ async def _run(
     void = False
     try:
         with sharing(budget):
-            void = await _asked(task, out / where, free, report, lambda line: tell(f"{task.name}: {line}"))
+            void = await _asked(task, out / where, free, report, lambda line: tell(f"{task.name}: {line}"), forecast_only=forecast_only)
+    except Foretold as told:
+        return told.total
     except LimitReached as limit:
         ended = {"status": "stopped", "failure": Failure(stage="budget", reason=str(limit))}
     except Exception as error:  # noqa: BLE001
@@ -134,20 +172,26 @@ async def _run(
     return TaskOutcome(name=task.name, kind=task.kind, folder=where, void=void, report=page, **ended)
 
 
-async def _asked(task: SuiteTask, folder: Path, limits: Limits, report: Report, tell: Callable[[str], None]) -> bool:
+async def _asked(
+    task: SuiteTask, folder: Path, limits: Limits, report: Report, tell: Callable[[str], None], *, forecast_only: bool
+) -> bool:
     """Run one task; whether it is void."""
     config = task.config
     if isinstance(config, LabelConfig):
-        labelled = await label(config, folder, limits=limits, report=report, tell=tell)
+        labelled = await label(config, folder, limits=limits, report=report, tell=tell, forecast_only=forecast_only)
         if not labelled.leak_audit.passed:
             raise ExplicateError("the leak audit failed: scored text was shown to the explainer, so the scores are not to be used")
         return labelled.void
     assert task.asked is not None
     assert task.items is not None
     if isinstance(config, AuditConfig):
-        return (await audit(config, folder, task.asked, task.items, limits=limits, report=report, tell=tell)).void
+        audited = await audit(config, folder, task.asked, task.items, limits=limits, report=report, tell=tell, forecast_only=forecast_only)
+        return audited.void
     assert isinstance(config, ConfidenceConfig)
-    return (await measure_confidence(config, folder, task.asked, task.items, limits=limits, report=report, tell=tell)).void
+    measured = await measure_confidence(
+        config, folder, task.asked, task.items, limits=limits, report=report, tell=tell, forecast_only=forecast_only
+    )
+    return measured.void
 
 
 def _read(out: Path) -> dict[str, TaskOutcome]:

@@ -41,7 +41,7 @@ def evidence(site: Site, tokens: Sequence[str] = WORDS) -> Evidence:
 def said(candidates: int, price: Price | None) -> str:
     budget = Budget()
     llm = Metered(ScriptedLLM(lambda request: ChatReply(text="the word")), budget=budget, cache=None, price=price)
-    return forecast(
+    line, _ = forecast(
         [Work(Site(0, index), evidence(Site(0, index)), ("other",)) for index in range(2)],
         LabelConfig.checked(subject="s", candidates=candidates),
         explainer=EXPLAINERS.create("marked-text", llm),
@@ -50,6 +50,7 @@ def said(candidates: int, price: Price | None) -> str:
         simulates=llm,
         budget=budget,
     )
+    return line
 
 
 def figures(line: str) -> list[int]:
@@ -71,7 +72,7 @@ def test_money_follows_the_price_and_is_not_made_up() -> None:
 
 
 def test_without_a_language_model_nothing_is_asked() -> None:
-    line = forecast(
+    line, total = forecast(
         [Work(Site(0, 0), evidence(Site(0, 0)), ("other",))],
         LabelConfig.checked(subject="s"),
         explainer=EXPLAINERS.create("template"),
@@ -81,6 +82,7 @@ def test_without_a_language_model_nothing_is_asked() -> None:
         budget=Budget(),
     )
     assert line == "1 sites, and no language model to ask"
+    assert total.calls == 0
 
 
 TEXT = (
@@ -118,9 +120,9 @@ async def test_no_run_takes_more_than_its_forecast(explainer: str, simulator: st
     explains, simulates = EXPLAINERS.create(explainer, llm), SIMULATORS.create(simulator, llm)
     work = Work(Site(0, 0), evidence(Site(0, 0), TEXT), ("other",))
     config = LabelConfig.checked(subject="s", candidates=2)
-    prompt, completion = figures(
-        forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, budget=budget)
-    )
+    line, total = forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, budget=budget)
+    prompt, completion = figures(line)
+    assert (total.prompt_tokens, total.completion_tokens) == (prompt, completion)
     splits = work.evidence.splits
     await explains.explain(splits["explain"], candidates=2, seed=0)
     for neuron in quick():

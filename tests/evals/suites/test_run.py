@@ -1,6 +1,7 @@
 """A suite runs its tasks under one budget; what one dies of does not touch the others; and killed anywhere it goes on."""
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ async def test_run_again_what_failed_is_done_and_what_is_done_is_not_asked(
     monkeypatch.undo()
     told: list[str] = []
     assert [each.status for each in (await run(tasks, told=told)).tasks] == ["done"] * 3
-    assert [line for line in told if line.endswith("done before")] == ["1/3 one: done before", "3/3 three: done before"]
+    assert [line for line in told if line.endswith("done before")] == ["one: done before", "three: done before"]
 
 
 async def test_a_task_whose_folder_is_half_deleted_is_done_again(run: Callable[..., Any], server: Any, workplace: Path) -> None:
@@ -89,6 +90,28 @@ async def test_a_task_whose_folder_is_half_deleted_is_done_again(run: Callable[.
     again = await run(tasks)
     assert results.exists()
     assert again.calls.made == 0
+
+
+async def test_what_all_tasks_take_is_told_before_the_first_question(run: Callable[..., Any], server: Any) -> None:
+    told: list[str] = []
+    asked_before: list[int] = []
+    answer = server.answer
+
+    def watched(body: dict[str, Any]) -> Any:
+        asked_before.append(sum("forecast of" in line for line in told))
+        return answer(body)
+
+    server.answer = watched
+    await run([task("one", server.url), task("broken", server.url, model='"nobody:m"'), task("two", server.url, seed="1")], told=told)
+    (line,) = [line for line in told if line.startswith("forecast of")]
+    own = [int(re.search(r"at most ([\d,]+) calls", line)[1]) for line in told if re.match(r"(one|two): .*at most", line)]
+    assert len(own) == 2
+    assert f"forecast of 2 tasks: at most {sum(own)} calls" in line
+    assert line.endswith("broken cannot be run")
+    # What the endpoint can do is found out first.
+    reviews = [at for at, body in enumerate(server.bodies) if any(text in json.dumps(body) for text, _ in ROWS)]
+    assert reviews
+    assert all(asked_before[at] == 1 for at in reviews)
 
 
 async def test_a_limit_that_the_first_task_takes_stops_the_second(run: Callable[..., Any], server: Any, workplace: Path) -> None:
