@@ -51,7 +51,6 @@ def alert(
     comparison: Comparison,
     *,
     run: str = "",
-    base: Path = Path(),
 ) -> Alerted:
     """Find what is new in a comparison, tell everybody, and take note of it.
 
@@ -59,19 +58,17 @@ def alert(
     reaches somebody only where nothing else is named.
     """
     events = changes_of_state(database, suite, comparison, run=run)
-    deliveries = notify(config, events, comparison, suite=suite, base=base)
+    deliveries = notify(config, events, comparison, suite=suite)
     lasting = [each for each in deliveries if (each.stage if isinstance(each, Failed) else each.sink) not in SUMMARIES] or deliveries
     if events and (not lasting or any(isinstance(each, Delivery) for each in lasting)):
         mark_fired(database, events)
     return Alerted(events, deliveries)
 
 
-def notify(
-    config: AlertConfig, events: Sequence[Event], comparison: Comparison, *, suite: str, base: Path = Path()
-) -> list[Delivery | Failed]:
+def notify(config: AlertConfig, events: Sequence[Event], comparison: Comparison, *, suite: str) -> list[Delivery | Failed]:
     """Tell of the events everywhere the configuration says, and return how each went.
 
-    Summaries are written whether or not there are events. base: what relative paths are relative to.
+    Summaries are written whether or not there are events.
     """
     done: list[Delivery | Failed] = []
     files: list[tuple[str, Path | None, Callable[[Path], None]]] = [
@@ -81,7 +78,7 @@ def notify(
     ]
     for sink, path, write in files:
         if path is not None:
-            done.append(_written(sink, base / path, write, len(events)))
+            done.append(_written(sink, path, write, len(events)))
     if config.webhook is not None and events:
         done.append(_sent("webhook", post(config.webhook, suite, events, comparison), len(events)))
     if config.smtp is not None and events:

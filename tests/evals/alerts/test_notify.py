@@ -22,9 +22,12 @@ def test_one_that_fails_does_not_stop_the_others(
 ) -> None:
     (tmp_path / "taken").write_text("")
     config = AlertConfig(
-        markdown=Path("taken/report.md"), junit=Path("report.xml"), file=Path("events.jsonl"), webhook=Webhook(url="http://127.0.0.1:9/x")
+        markdown=tmp_path / "taken" / "report.md",
+        junit=tmp_path / "report.xml",
+        file=tmp_path / "events.jsonl",
+        webhook=Webhook(url="http://127.0.0.1:9/x"),
     )
-    done = notify(config, [make_event()], make_comparison(make_change()), suite="nightly", base=tmp_path)
+    done = notify(config, [make_event()], make_comparison(make_change()), suite="nightly")
     assert [each.stage if isinstance(each, Failed) else each.sink for each in done] == ["markdown", "junit", "file", "webhook"]
     assert [isinstance(each, Failed) for each in done] == [True, False, False, True]
     assert (tmp_path / "report.xml").exists()
