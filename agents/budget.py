@@ -74,7 +74,8 @@ class Forecast:
         )
 
 
-def _tokens_at_most(text: str) -> int:
+def tokens_at_most(text: str) -> int:
+    """Upper estimate of the tokens of a text."""
     # Two bytes a token: English has four or five, dense tables of numbers and most other scripts still more than two.
     return math.ceil(len(text.encode("utf-8", "replace")) / 2)
 
@@ -84,7 +85,7 @@ def _together(choices: Sequence[Choice]) -> int:
     texts = ["".join(message.content for message in choice.messages) for choice in choices]
     # What all begin with is computed once, and one text of each size alone, too, beside a full and a last row, as a check.
     checked = {len(text).bit_length(): estimate(choice, None).prompt_tokens for text, choice in zip(texts, choices, strict=True)}
-    return 2 * sum(checked.values()) - (len(texts) - 1) * _tokens_at_most(_begun_alike(min(texts), max(texts)))
+    return 2 * sum(checked.values()) - (len(texts) - 1) * tokens_at_most(_begun_alike(min(texts), max(texts)))
 
 
 def _begun_alike(one: str, other: str) -> str:
@@ -98,15 +99,19 @@ def estimate(request: Request, price: Price | None, *, hidden_tokens: int = 0) -
     hidden_tokens: what a reasoning model may write beside its answer.
     """
     if request.kind == "readout":
-        prompt = _tokens_at_most(request.prefix) + _tokens_at_most(request.head) + sum(map(_tokens_at_most, request.pieces)) + 1
+        prompt = tokens_at_most(request.prefix) + tokens_at_most(request.head) + sum(map(tokens_at_most, request.pieces)) + 1
         completion = 1
     else:
-        prompt = sum(_tokens_at_most(message.content) + 8 for message in request.messages) + 8
+        prompt = sum(tokens_at_most(message.content) + 8 for message in request.messages) + 8
         if request.kind == "chat":
-            prompt += 0 if request.json_schema is None else _tokens_at_most(str(request.json_schema))
+            prompt += 0 if request.json_schema is None else tokens_at_most(str(request.json_schema))
+            completion = request.max_tokens + hidden_tokens
+        elif request.kind == "tools":
+            prompt += sum(tokens_at_most(str(call)) + 8 for turn in request.messages for call in turn.tool_calls)
+            prompt += sum(tokens_at_most(str(tool)) + 8 for tool in request.tools)
             completion = request.max_tokens + hidden_tokens
         else:
-            prompt += sum(map(_tokens_at_most, request.options))
+            prompt += sum(map(tokens_at_most, request.options))
             completion = 1
     return Estimate(1, prompt, completion, 0.0 if price is None else price.usd(prompt, completion))
 
@@ -267,7 +272,7 @@ class Budget:
             if not model.shares:
                 continue
             if request.kind == "readout":
-                total += Estimate(prompt_tokens=-_tokens_at_most(request.prefix) if request.prefix in computed else 0)
+                total += Estimate(prompt_tokens=-tokens_at_most(request.prefix) if request.prefix in computed else 0)
                 computed.add(request.prefix)
             elif request.kind == "choice":
                 choices.setdefault(request.options, []).append(request)

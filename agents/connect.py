@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agents.budget import Budget
 from agents.cache import ReplyCache
-from agents.llm import Chat, ChatReply, Message
+from agents.llm import Chat, ChatReply, Message, Tool, ToolCall, ToolChat, ToolReply, Turn
 from agents.metered import Metered
 from agents.prices import FREE, Price, listed_price
 from agents.providers.faults import OPENAI_URL, REJECTED, Endpoint, checked_url
@@ -37,6 +38,9 @@ _KEY_LENGTH = 16
 """Characters; a shorter value in the environment is taken for a setting rather than for a provider's key."""
 
 _KNOWN = ("local", "echo", "scripted", "openai", "azure_openai", "anthropic", "google_genai", "mistralai", "groq", "deepseek", "xai")
+_COLOUR: Mapping[str, object] = MappingProxyType(
+    {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"], "additionalProperties": False}
+)
 PROBED_LOGPROBS = 20
 """Alternatives a token that `top_logprobs` promises: OpenAI's most."""
 
@@ -55,13 +59,18 @@ async def connect(
     sleep: Sleep = asyncio.sleep,
     dtype: str = "auto",
     device: str = "auto",
+    tools: bool = False,
+    batch: bool = False,
 ) -> Metered:
     """Connect to the language model that `spec` names, find out what it can do, and return it with everything around its calls.
 
     spec: `local:NAME`, `echo:MODEL`, `scripted:FILE` or `PROVIDER:MODEL`. base_url: an OpenAI-compatible server, for `openai:` and
     `echo:`; `local:` and `scripted:` ask none and take no notice. concurrency: calls at the same time. timeout: seconds for one try of
     one call. price: in place of the listed one. report: told how the fetching and loading of a local model goes. sleep: waits between
-    tries. dtype, device: of a local model, as in Engine.load.
+    tries. dtype, device: of a local model, as in Engine.load. tools: find out, too, whether a model of which nothing is known calls
+    tools; without, it is taken not to. batch: ask `openai:` by batches, at half the listed price (a given price holds as it is), as
+    many at once as may be, whatever concurrency says; only what the model can do is asked by calls, which are accounted for as
+    `SPEC (live)`. `local:` and `scripted:` take no notice.
 
     Raises ProviderError for what the user can mend (unknown form, no key, wrong key, unreachable, unable), LimitReached where the
     budget does not even allow to ask what the model can do. Close what it returns.
@@ -75,6 +84,8 @@ async def connect(
         raise ProviderError(
             f"{spec!r} has no base URL ({base_url!r}); for an OpenAI-compatible server write openai:{model} or echo:{model}"
         )
+    if batch and provider not in ("openai", "local", "scripted"):
+        raise ProviderError(f"{spec!r} cannot be asked by batches, only openai:MODEL can: leave out --batch, or name another model")
     if provider == "local":
         from agents.providers.local import LocalLLM
 
@@ -86,7 +97,8 @@ async def connect(
         # One at a time, so that the answers of a list are given in order.
         return Metered(ScriptedLLM.load(Path(model)), budget=budget, cache=cache, price=price or FREE, on_call=on_call)
     endpoint, key = _endpoint(spec, provider, base_url)
-    if price is None and endpoint.url in ("", OPENAI_URL):
+    listed = price is None and endpoint.url in ("", OPENAI_URL)
+    if listed:
         price = listed_price("openai" if provider == "echo" else provider, model)
     if provider == "echo":
         from agents.providers.echo import EchoLLM, check_alignment
@@ -106,7 +118,8 @@ async def connect(
         async with _closed_on_error(echo):
             await check_alignment(echo, endpoint)
         return echo
-    chat = _chat(provider, model, key, endpoint, timeout)
+    live = replace(endpoint, name=f"{spec} (live)") if batch else endpoint
+    chat = _chat(provider, model, key, live, timeout)
     asked = Metered(
         chat,
         budget=budget,
@@ -121,7 +134,35 @@ async def connect(
     )
     async with _closed_on_error(asked):
         await _probe(asked, declares_schema=chat.declares_schema)
-    return asked
+        if chat.declares_tools is None:
+            await _probe_tools(asked, ask=tools)
+    if not batch:
+        return asked
+    await asked.close()
+    from agents.providers.batch import LANES, Batched, BatchLLM, discounted
+
+    by_batch = BatchLLM(
+        model,
+        key=key or NO_KEY,
+        endpoint=endpoint,
+        timeout=timeout,
+        notes=None if cache is None else cache.path,
+        report=report,
+        sleep=sleep,
+    )
+    batched = Batched(
+        by_batch,
+        budget=budget,
+        cache=cache,
+        price=discounted(price) if listed and price is not None else price,
+        lanes=LANES,
+        hidden_tokens=by_batch.hidden_tokens,
+        redact=endpoint.redact,
+        on_call=on_call,
+        sleep=sleep,
+    )
+    batched.capabilities = asked.capabilities
+    return batched
 
 
 @asynccontextmanager
@@ -195,15 +236,32 @@ async def _probe(llm: Metered, *, declares_schema: bool | None) -> None:
             llm.capabilities -= {"json_schema"}
 
 
-async def _tried(llm: Metered, request: Chat) -> ChatReply | Failed:
+async def _probe_tools(llm: Metered, *, ask: bool) -> None:
+    """Withdraw `tools` from a model that calls none when it must, or cannot go on with the result of a call; without asking, always."""
+    if not ask:
+        llm.capabilities -= {"tools"}
+        return
+    tool = Tool(name="tell_colour", description="Tell a colour.", parameters=_COLOUR)
+    turns = [Turn(role="user", content="Tell the colour of snow.")]
+    first = await _tried(llm, ToolChat(messages=tuple(turns), tools=(tool,), max_tokens=128, required=True))
+    if isinstance(first, ToolReply) and any(call.name == tool.name for call in first.tool_calls):
+        call = next(call for call in first.tool_calls if call.name == tool.name)
+        asked = ToolCall(id=call.id or "call-1", name=call.name, arguments=call.arguments)
+        turns += [Turn(role="assistant", content=first.text, tool_calls=(asked,)), Turn(role="tool", content="Told.", answers=asked.id)]
+        if not isinstance(await _tried(llm, ToolChat(messages=tuple(turns), tools=(tool,), max_tokens=128)), Failed):
+            return
+    llm.capabilities -= {"tools"}
+
+
+async def _tried(llm: Metered, request: Chat | ToolChat) -> ChatReply | ToolReply | Failed:
     outcome = (await llm.answer([request]))[0]
     if isinstance(outcome, Failed) and outcome.reason.endswith(GIVEN_UP):
         # Says nothing about the model: with an ability less the run would quietly use another simulator.
         raise ProviderError(f"what {llm.name!r} can do cannot be found out: {outcome.reason}; run the same command again when it is back")
     if isinstance(outcome, Failed) and outcome.reason.startswith(REJECTED):
         # Remembered, so that a repeated run asks nothing. Other rejections are not: they cost nothing and may be mended.
-        llm.remember(request, ChatReply(text="", finish=REJECTED))
-    assert isinstance(outcome, Failed) or outcome.kind == "chat"
+        llm.remember(request, (ChatReply if request.kind == "chat" else ToolReply)(text="", finish=REJECTED))
+    assert isinstance(outcome, Failed) or outcome.kind in ("chat", "tools")
     return outcome
 
 

@@ -1,8 +1,9 @@
 """A language model as the rest of the project sees it: one async method, typed requests and replies.
 
-Three requests exist. `Chat` is a conversation. `Readout` is teacher-forced: a text in pieces, and the log-probabilities of some
+Four requests exist. `Chat` is a conversation. `Readout` is teacher-forced: a text in pieces, and the log-probabilities of some
 options right after some of the pieces, which is what the all-at-once simulator needs. `Choice` is a conversation that breaks off where
-an answer would come, and how likely given answers are there. A provider says in `capabilities` which it can do.
+an answer would come, and how likely given answers are there. `ToolChat` is a conversation in which the model may call tools. A
+provider says in `capabilities` which it can do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from analyzers.errors import Failed
 from analyzers.whole_text import whole_text
 
-Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout", "choice"]
+Capability = Literal["chat", "prefill", "top_logprobs", "json_schema", "readout", "choice", "tools"]
 
 
 class _Frozen(BaseModel):
@@ -66,7 +67,50 @@ class Choice(_Frozen):
     """Each over all its tokens, however many, so that answers of one word and of several compare."""
 
 
-Request = Annotated[Chat | Readout | Choice, Field(discriminator="kind")]
+class ToolCall(_Frozen):
+    """A call of a tool that a model asks for."""
+
+    id: str
+    """Tells the calls of one turn apart; empty where the provider gave none."""
+    name: str
+    arguments: str
+    """JSON as the model wrote it, which need not be JSON."""
+
+
+class Turn(_Frozen):
+    """One turn of a conversation with tools: what somebody said, the calls an assistant asked for, or the result of one of them."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant."""
+    answers: str = ""
+    """Of a tool: the id of the call."""
+
+
+class Tool(_Frozen):
+    """What a model may call."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON schema of the arguments, an object."""
+
+
+class ToolChat(_Frozen):
+    """A conversation to go on with, by words or by calls of tools."""
+
+    kind: Literal["tools"] = "tools"
+    messages: tuple[Turn, ...]
+    tools: tuple[Tool, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int = 0
+    required: bool = False
+    """Whether the reply must call a tool."""
+
+
+Request = Annotated[Chat | Readout | Choice | ToolChat, Field(discriminator="kind")]
 
 
 Written = Annotated[str, AfterValidator(whole_text)]
@@ -119,7 +163,25 @@ class ChoiceReply(_Frozen):
     usage: Usage = Usage()
 
 
-Reply = Annotated[ChatReply | ReadoutReply | ChoiceReply, Field(discriminator="kind")]
+class WrittenCall(ToolCall):
+    """A call in a reply, as a file takes it."""
+
+    id: Written
+    name: Written
+    arguments: Written
+
+
+class ToolReply(_Frozen):
+    """What was said, and what is to be called."""
+
+    kind: Literal["tools"] = "tools"
+    text: Written
+    tool_calls: tuple[WrittenCall, ...] = ()
+    finish: str = "stop"
+    usage: Usage = Usage()
+
+
+Reply = Annotated[ChatReply | ReadoutReply | ChoiceReply | ToolReply, Field(discriminator="kind")]
 
 
 @runtime_checkable

@@ -39,9 +39,9 @@ def judge(request: Request, reply: Reply) -> Outcome:
         return Failed("ask", "stopped by the provider's content filter")
     if reply.finish == REJECTED:
         return Failed("ask", f"{REJECTED} before")
-    if reply.finish == "length" and not reply.text:
+    if reply.finish == "length" and not reply.text and not (reply.kind == "tools" and reply.tool_calls):
         return Failed("ask", "the reply broke off before any text: the model needs more max_tokens")
-    if request.kind == "chat" and request.top_logprobs and not reply.logprobs:
+    if request.kind == "chat" and reply.kind == "chat" and request.top_logprobs and not reply.logprobs:
         return Failed("ask", "missing logprobs: the endpoint returned none")
     return reply
 
@@ -290,6 +290,9 @@ class Metered:
         reply = answer.model_copy(update={"usage": usage})
         if reply.kind == "chat" and self._redact(reply.text) != reply.text:
             reply = reply.model_copy(update={"text": self._redact(reply.text), "logprobs": None})
+        elif reply.kind == "tools":
+            calls = [call.model_copy(update={"arguments": self._redact(call.arguments)}) for call in reply.tool_calls]
+            reply = reply.model_copy(update={"text": self._redact(reply.text), "tool_calls": tuple(calls)})
         return reply
 
     def _report(self, request: Request, outcome: Outcome, *, cached: bool, usage: Usage, seconds: float) -> None:

@@ -15,6 +15,14 @@ def prompt_hash(request: Request) -> str:
     return hashlib.sha256(json.dumps(request.model_dump(), separators=(",", ":")).encode("ascii")).hexdigest()
 
 
+def _said(reply: Reply) -> str | None:
+    """What was written; a call of a tool as a line `name(arguments)`."""
+    if reply.kind == "tools":
+        calls = [f"{call.name}({call.arguments})" for call in reply.tool_calls]
+        return "\n".join([*([reply.text] if reply.text else []), *calls])
+    return reply.text if reply.kind == "chat" else None
+
+
 @dataclass(frozen=True)
 class CallRecord:
     """A request that was answered, by the model or from the cache; it holds no key."""
@@ -30,7 +38,7 @@ class CallRecord:
     def line(self) -> dict[str, Any]:
         """For transcript.jsonl: everything but the prompt itself, which its hash stands for."""
         failed = self.outcome.reason if isinstance(self.outcome, Failed) else None
-        text = None if isinstance(self.outcome, Failed) or self.outcome.kind != "chat" else self.outcome.text
+        text = None if isinstance(self.outcome, Failed) else _said(self.outcome)
         return {
             "llm": self.llm,
             "prompt": prompt_hash(self.request),

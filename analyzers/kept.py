@@ -1,9 +1,9 @@
 """What a pass keeps of one split: for every neuron and both sides the excerpts that show it best, in a fixed amount of memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from analyzers.evidence import Split
 from analyzers.peaks import Span, peak_positions, peak_values, stretch_peaks, windows
 from analyzers.topk import RunningTop, empty_keys, read_keys
+
+if TYPE_CHECKING:
+    from analyzers.blocks import Blocks
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class SampleSettings:
         """Plain data, equal for equal settings."""
         return {**vars(self), "kept": {split: asdict(kept) for split, kept in self.kept.items()}}
 
+    def cuts(self, blocks: int, batch: int) -> Iterator[tuple[int, int]]:
+        """Batches of so many blocks as (first, stop): of equal size, but that one ends where a stratum does."""
+        first = 0
+        while first < blocks:
+            stop = min(end for end in (first + batch, blocks, self.q75_blocks, self.q95_blocks) if end > first)
+            yield first, stop
+            first = stop
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -69,6 +80,20 @@ class Batch:
     """[block] position behind the last one where a peak is looked for."""
     short: Tensor | None
     """[short block] those which end before the span does, if there are any."""
+
+    @classmethod
+    def of(cls, blocks: "Blocks", split: Split, first: int, stop: int, *, prefix: int, margin: int, device: torch.device) -> "Batch":
+        """Some blocks behind a prefix of so many positions, with a margin at either end (`SampleSettings`)."""
+        lengths = tuple(int(length) for length in blocks.lengths(split, first, stop))
+        short = [number for number, length in enumerate(lengths) if length < blocks.block_tokens]
+        return cls(
+            first=first,
+            lengths=lengths,
+            prefix=prefix,
+            span=Span(prefix + margin, blocks.block_tokens - 2 * margin),
+            ends=torch.tensor(lengths, device=device) + (prefix - margin),
+            short=torch.tensor(short, device=device) if short else None,
+        )
 
 
 class KeptSplit:
@@ -170,6 +195,12 @@ class KeptSplit:
             else:
                 out[name] = shaped
         return out
+
+
+def prefixed(blocks: "Blocks", split: Split, first: int, stop: int, prefix: tuple[int, ...]) -> Tensor:
+    """int64 [block, pos] token ids of some blocks behind a prefix; padding stands on the right."""
+    text = torch.from_numpy(blocks.ids(split, first, stop).astype("int64"))
+    return torch.cat((torch.tensor(prefix, dtype=torch.int64).expand(len(text), -1), text), 1)
 
 
 def first_random(blocks: int, random: int) -> int:

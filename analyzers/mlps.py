@@ -7,7 +7,7 @@ back to the hidden size from the widest inner layer, the last one where several 
 
 import inspect
 
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from analyzers.errors import SubjectError
@@ -80,3 +80,9 @@ def _is_expert_store(module: nn.Module) -> bool:
         return len(module) > 1 and len({type(child) for child in module}) == 1
     convolution = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     return not convolution and any(weight.ndim == 3 for weight in module.parameters(recurse=False))
+
+
+def written_by(module: nn.Module, inputs: slice) -> Tensor:
+    """What a unit of each of some inputs of a linear layer adds to its output: float32 [input, output]."""
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    return (weight[inputs] if isinstance(module, Conv1D) else weight[:, inputs].T).float()

@@ -1,6 +1,7 @@
 """The folder of a sampling pass: one process at a time, whole files or none, and only for the configuration that began it."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -56,6 +57,26 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], note: Mapping[str
             # A full disk comes as text alone.
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, os.strerror(int(number[1])) if number else str(error)) from error
+
+
+def open_tensors(path: Path) -> Any:
+    """A safetensors file of a pass, open for reading by parts; RunFolderError where it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise RunFolderError(f"{str(path)!r} is missing or damaged; remove its folder and sample again") from error
+
+
+def content_key(content: object) -> str:
+    """Names a folder by what decides every byte in it: plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def beside(other: Path, folder: Path) -> str:
+    """Path of the other folder, relative, so that both can be moved together."""
+    return os.path.relpath(other.resolve(), folder.resolve())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from analyzers.blocks import Blocks, BlockSettings
 from analyzers.corpus import source_identity
 from analyzers.kept import SampleSettings
-from analyzers.pass_folder import CHECKPOINT, FORMAT, RESULT, read_json, write_json
+from analyzers.pass_folder import CHECKPOINT, FORMAT, RESULT, content_key, read_json, write_json
 from analyzers.progress import Report, quiet
 from analyzers.sampling import sample
 from analyzers.settings import settings
@@ -25,7 +25,7 @@ def open_blocks(subject: Subject, corpus: str, *, tokens: int, excerpt_tokens: i
     cut = BlockSettings(tokens=tokens, excerpt_tokens=excerpt_tokens, seed=seed)
     tokenizer = _tokenizer_identity(subject.tokenizer)
     text = {"source": source_identity(corpus, report=report), "tokenizer": tokenizer, "settings": cut.__dict__}
-    folder = settings().passes / "blocks" / _key(text)
+    folder = settings().passes / "blocks" / content_key(text)
     if not folder.exists():
         Blocks.build(corpus, subject.encode, folder, tokenizer_identity=tokenizer, settings=cut, report=report)
     return Blocks.open(folder)
@@ -36,7 +36,7 @@ def run_pass(subject: Subject, blocks: Blocks, *, batch: int = 16, report: Repor
 
     Raises CorpusError, SubjectError and RunFolderError as `sample` does.
     """
-    folder = settings().passes / _key(
+    folder = settings().passes / content_key(
         {
             "format": FORMAT,
             "subject": dict(subject.identity),
@@ -72,7 +72,3 @@ def _tokenizer_identity(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     whole = backend.to_str() if backend is not None else json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
     return hashlib.sha256(whole.encode()).hexdigest()
-
-
-def _key(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

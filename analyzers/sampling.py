@@ -5,8 +5,6 @@ loudest quarter, the best of the first 80 the loudest 5 %, and the best of all a
 the next begins.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +13,20 @@ from torch import Tensor
 
 from analyzers.errors import CorpusError, SubjectError
 from analyzers.evidence import SPLITS, Split
-from analyzers.kept import Batch, KeptSplit, SampleSettings
+from analyzers.kept import Batch, KeptSplit, SampleSettings, prefixed
 from analyzers.moments import RunningMoments
-from analyzers.pass_folder import CHECKPOINT, FORMAT, RESULT, alone, check_same, read_checkpoint, read_json, write_json, write_tensors
-from analyzers.peaks import Span
+from analyzers.pass_folder import (
+    CHECKPOINT,
+    FORMAT,
+    RESULT,
+    alone,
+    beside,
+    check_same,
+    read_checkpoint,
+    read_json,
+    write_json,
+    write_tensors,
+)
 from analyzers.progress import Report, quiet
 from analyzers.store import ActivationStore
 
@@ -43,16 +51,7 @@ def sample(
     activations that are not finite, RunFolderError for a folder of another configuration or one that cannot be written.
     """
     settings = settings or SampleSettings()
-    for split in SPLITS:
-        if blocks.count(split) == 0:
-            raise CorpusError(
-                f"the corpus is too short: no text is left for its split {split!r}; give a longer one, or one of more documents"
-            )
-    if blocks.excerpt_tokens <= 2 * settings.margin:
-        raise CorpusError(
-            f"excerpts of {blocks.excerpt_tokens!r} tokens leave nothing between margins of {settings.margin}; "
-            f"choose more than {2 * settings.margin}"
-        )
+    check_enough(blocks, settings)
     configuration = {
         "format": FORMAT,
         "subject": subject.identity,
@@ -68,6 +67,20 @@ def sample(
                 _Pass(subject, blocks, folder, batch, settings, configuration, report).run()
         (folder / CHECKPOINT).unlink(missing_ok=True)
     return ActivationStore.open(folder)
+
+
+def check_enough(blocks: "Blocks", settings: SampleSettings) -> None:
+    """Raise CorpusError for a split without blocks, and for blocks too short to have a middle."""
+    for split in SPLITS:
+        if blocks.count(split) == 0:
+            raise CorpusError(
+                f"the corpus is too short: no text is left for its split {split!r}; give a longer one, or one of more documents"
+            )
+    if blocks.excerpt_tokens <= 2 * settings.margin:
+        raise CorpusError(
+            f"excerpts of {blocks.excerpt_tokens!r} tokens leave nothing between margins of {settings.margin}; "
+            f"choose more than {2 * settings.margin}"
+        )
 
 
 class _Pass:
@@ -87,7 +100,6 @@ class _Pass:
         self.settings, self.configuration, self.report = settings, configuration, report
         self.moments = RunningMoments(subject.neurons, subject.device)
         self.tokens = {split: int(blocks.lengths(split, 0, blocks.count(split)).sum()) for split in SPLITS}
-        self.span = Span(len(subject.prefix) + settings.margin, blocks.block_tokens - 2 * settings.margin)
 
     def run(self) -> None:
         tensors, note = read_checkpoint(self.folder) or ({}, {**self.configuration, "split": SPLITS[0], "done": 0})
@@ -114,7 +126,7 @@ class _Pass:
     def _run_split(self, split: Split, kept: KeptSplit, done: int) -> None:
         count, settings = self.blocks.count(split), self.settings
         before = sum(self.tokens[earlier] for earlier in SPLITS[: SPLITS.index(split)]) + int(self.blocks.lengths(split, 0, done).sum())
-        for number, (first, stop) in enumerate(self._cuts(count)):
+        for number, (first, stop) in enumerate(settings.cuts(count, self.batch)):
             if stop <= done:
                 continue
             batch, ids = self._batch(split, first, stop)
@@ -145,30 +157,10 @@ class _Pass:
         if following < len(SPLITS):
             self._checkpoint(SPLITS[following], 0, {})
 
-    def _cuts(self, count: int) -> Iterator[tuple[int, int]]:
-        """Batches as (first, stop): of equal size, but that one ends where a stratum does."""
-        first = 0
-        while first < count:
-            ends = (first + self.batch, count, self.settings.q75_blocks, self.settings.q95_blocks)
-            stop = min(end for end in ends if end > first)
-            yield first, stop
-            first = stop
-
     def _batch(self, split: Split, first: int, stop: int) -> tuple[Batch, Tensor]:
-        prefix = torch.tensor(self.subject.prefix, dtype=torch.int64)
-        text = torch.from_numpy(self.blocks.ids(split, first, stop).astype("int64"))
-        lengths = tuple(int(length) for length in self.blocks.lengths(split, first, stop))
-        short = [number for number, length in enumerate(lengths) if length < self.blocks.block_tokens]
-        device = self.subject.device
-        batch = Batch(
-            first=first,
-            lengths=lengths,
-            prefix=len(prefix),
-            span=self.span,
-            ends=torch.tensor(lengths, device=device) + (len(prefix) - self.settings.margin),
-            short=torch.tensor(short, device=device) if short else None,
-        )
-        return batch, torch.cat((prefix.expand(len(text), -1), text), 1)
+        margin, prefix, device = self.settings.margin, self.subject.prefix, self.subject.device
+        batch = Batch.of(self.blocks, split, first, stop, prefix=len(prefix), margin=margin, device=device)
+        return batch, prefixed(self.blocks, split, first, stop, prefix)
 
     def _forward(self, kept: KeptSplit, batch: Batch, ids: Tensor) -> None:
         counted = [number for number in range(len(batch.lengths)) if (batch.first + number) % self.settings.moments_every == 0]
@@ -211,11 +203,6 @@ class _Pass:
             "tokens": sum(self.tokens.values()),
             "moments_tokens": self.moments.tokens,
             "firing_tokens": self.moments.firing_tokens,
-            "blocks_folder": _beside(self.blocks.folder, self.folder),
+            "blocks_folder": beside(self.blocks.folder, self.folder),
             "splits": {split: splits(split) for split in SPLITS},
         }
-
-
-def _beside(other: Path, folder: Path) -> str:
-    """Relative, so that both can be moved together."""
-    return os.path.relpath(other.resolve(), folder.resolve())

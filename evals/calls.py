@@ -24,13 +24,16 @@ Role = Literal["explainer", "simulator", "model"]
 WITHOUT: Mapping[Role, str] = {"explainer": "template", "simulator": "lexical"}
 """What takes a language model's part and needs none."""
 
+AGENT = "agent:"
+"""Before a language model that explains: it is to experiment, not only to read."""
+
 _doing: ContextVar[Mapping[str, Any] | None] = ContextVar("doing", default=None)
 _shared: ContextVar[Budget | None] = ContextVar("shared", default=None)
 
 
 def budget_of(limits: Limits) -> Budget:
-    """An empty budget with these limits."""
-    return Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd)
+    """An empty budget with these limits, within the one that is shared, if there is one."""
+    return Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd, within=_shared.get())
 
 
 class Foretold(Exception):
@@ -67,7 +70,7 @@ class Calls:
     """Connects the models of a run; an async context manager that closes them and the reply cache."""
 
     def __init__(self, limits: Limits, *, base_url: str | None, transcript: Transcript | None = None, report: Report = quiet) -> None:
-        self.budget = Budget(max_calls=limits.calls, max_tokens=limits.tokens, max_usd=limits.usd, within=_shared.get())
+        self.budget = budget_of(limits)
         self._cache = ReplyCache(settings().replies)
         self._transcript = transcript
         self._limits = limits
@@ -79,10 +82,11 @@ class Calls:
         """How many sites to work on at a time with this model: a local one does one thing after the other anyway."""
         return self._limits.concurrency if _is_remote(spec) else 1
 
-    async def connect(self, spec: str, role: Role, *, dtype: str = "auto", device: str = "auto") -> LLM | None:
+    async def connect(self, spec: str, role: Role, *, tools: bool = False, dtype: str = "auto", device: str = "auto") -> LLM | None:
         """The language model of that spec, to be closed under its role; None where the spec is the part that needs none.
 
-        dtype, device: of a local model, as in Engine.load. Nothing heavy is loaded: a local model comes into memory at its first call.
+        tools: find out whether it can call tools, of which nothing is known otherwise. dtype, device: of a local model, as in Engine.load.
+        Nothing heavy is loaded: a local model comes into memory at its first call.
         Raises what `agents.connect.connect` does.
         """
         if spec == WITHOUT.get(role):
@@ -98,6 +102,7 @@ class Calls:
             on_call=None if self._transcript is None else self._called,
             price=None if self._limits.price is None else Price.parse(self._limits.price),
             report=self._report,
+            tools=tools,
             dtype=dtype,
             device=device,
         )
@@ -144,7 +149,7 @@ def check_base_url(base_url: str | None, *specs: str) -> None:
 
 
 def _is_remote(spec: str) -> bool:
-    return spec.partition(":")[0] not in ("local", "scripted", *WITHOUT.values())
+    return spec.removeprefix(AGENT).partition(":")[0] not in ("local", "scripted", *WITHOUT.values())
 
 
 def _text(record: CallRecord) -> str:

@@ -6,9 +6,12 @@ from agents.llm import LLM
 from agents.simulators import Simulator
 from analyzers.progress import Report
 from evals.calls import doing
+from evals.kept_tests import identity, known, store
 from evals.planted import Planted, fingerprint, planted
 from evals.results import Instrument
-from evals.selftest import identity, known, selftest, store
+from evals.scorers import SCORERS, Scorer
+from evals.selftest import SelftestResult, selftest
+from evals.selftest_scorers import ScorerTest, try_scorer
 
 QUICK_NEURONS = {"word": 4, "word-class": 3, "conditional": 3}
 """Planted neurons of the quick test, by kind: what most labels of neurons claim, and the kind that weak simulators fail. With fewer than
@@ -40,16 +43,35 @@ def quick() -> list[Planted]:
 
 async def instrument(simulator: Simulator, llm: LLM | None, *, seed: int, report: Report) -> Instrument:
     """What the last selftest of exactly this simulator found; where there was none, a quick one is made and kept."""
-    who = identity(simulator, llm)
-    found = known(who)
+    who = identity("simulator", simulator, llm)
+    found = known(who, SelftestResult)
     if found is not None:
-        return found
+        return found.instrument
     few = quick()
-    found = known(who, fingerprint(few))
+    found = known(who, SelftestResult, fingerprint(few))
     if found is None:
         with doing("selftest"):
-            result = await selftest(simulator, few, seed=seed, report=report)
-        store(result, who)
-        found = result.instrument
+            found = await selftest(simulator, few, seed=seed, report=report)
+        store(found, who)
+    return _quickly(found.instrument)
+
+
+async def scorer_instrument(name: str, scorer: Scorer, llm: LLM | None, *, seed: int, report: Report) -> Instrument:
+    """The same of a scorer: its last selftest with this model, or else a quick one."""
+    who = identity("scorer", scorer, llm if SCORERS.entries()[name].needs is not None else None)
+    found = known(who, ScorerTest)
+    if found is not None:
+        return found.instrument
+    few = quick()
+    found = known(who, ScorerTest, fingerprint(few))
+    if found is None:
+        with doing("selftest"):
+            found = await try_scorer(scorer, few, seed=seed, report=report)
+        store(found, who)
+    return _quickly(found.instrument)
+
+
+def _quickly(tested: Instrument) -> Instrument:
+    """With the kinds that a quick test leaves out among those that are not judged."""
     untested = [kind for kind in dict.fromkeys(neuron.kind for neuron in planted()) if kind not in QUICK_NEURONS]
-    return found.model_copy(update={"cannot_judge": [*found.cannot_judge, *untested]})
+    return tested.model_copy(update={"cannot_judge": [*tested.cannot_judge, *untested]})

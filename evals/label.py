@@ -6,66 +6,80 @@ is not asked again, and the rest is computed again to the same result.
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from agents.explainers import EXPLAINERS, Explainer
 from agents.explanation import Explanation
 from agents.llm import LLM
-from agents.simulators import SIMULATORS, Simulator
-from analyzers.blocks import Blocks
+from agents.simulators import Simulator
 from analyzers.errors import Failed, LimitReached
 from analyzers.evidence import Excerpt
-from analyzers.passes import open_blocks, run_pass
+from analyzers.passes import open_blocks
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.subject import Subject
-from evals.calls import Calls, Foretold, check_base_url, doing
+from evals.calls import Calls, Foretold, budget_of, check_base_url, doing, sharing
 from evals.code_version import code_hash
 from evals.each import Stopped, each
 from evals.forecast import forecast
-from evals.instrument import instrument
+from evals.instrument import instrument, scorer_instrument
+from evals.judging import judge
 from evals.label_artefacts import write_evidence, write_outcome
-from evals.label_config import LabelConfig, Limits, choose_sites
+from evals.label_config import LabelConfig, Limits
+from evals.label_models import Experimenter, Models, connect_models, sequential
+from evals.label_sites import gather_items, load_subject, sample_sites
 from evals.results import Instrument, RunResults
-from evals.run_folder import RunFolder, Transcript
-from evals.shuffled import lend, stand_ins
+from evals.run_folder import RunFolder, Transcript, write_json
+from evals.shuffled import lend
 from evals.site_scores import Outcomes, Simulations, pearson_of, score_site
+from evals.twins import twin_config, with_twins
 from evals.work import Work
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "openai", "langchain", "langchain-openai")
 """Those whose versions can show in the numbers."""
 
 
-@dataclass(frozen=True)
-class _Models:
-    """Who explains and who simulates, each with its language model where it has one."""
-
-    explainer: Explainer
-    simulator: Simulator
-    explains: LLM | None
-    simulates: LLM | None
-
-
 async def label(
     config: LabelConfig, out: Path, *, limits: Limits, report: Report = quiet, tell: Callable[[str], None], forecast_only: bool = False
 ) -> RunResults:
-    """Label the configured sites into the run folder `out` and return what its results.json holds.
+    """Label the configured sites into the run folder `out`, then their twins, and return what its results.json holds.
 
     tell: called with lines to show the user: the forecast before the run's questions, what to mind. forecast_only: sample, and raise
     Foretold once the forecast is told. Raises ExplicateError for what the user can mend: whatever can be known before the sampling is
     told before it, and before the folder is made. Raises Stopped, after writing what there is, where a limit kept sites from being
     scored, and LimitReached where it left nothing to write.
     """
+    if not config.twins:
+        return await _label(config, out, limits=limits, report=report, tell=tell, forecast_only=forecast_only)
+    limits.check()
+    free = limits.model_copy(update={"calls": None, "tokens": None, "usd": None})
+    with sharing(budget_of(limits)):
+        try:
+            results = await _label(config, out, limits=free, report=report, tell=tell, forecast_only=forecast_only)
+        except Foretold as told:
+            tell(f"the twins ({', '.join(config.twins)}) take up to as much again, each")
+            raise Foretold(sum((told.total for _ in config.twins), told.total)) from None
+        sites = [Site.parse(site.site + ("-" if site.polarity == "-" else "")) for site in results.sites]
+        for twin in config.twins:
+            tell(f"twins: {twin}")
+            of_twins = await _label(twin_config(config, twin, sites), out / "twins" / twin, limits=free, report=report, tell=tell)
+            results = with_twins(results, twin, of_twins, config.seed)
+    write_json(out / "results.json", results.model_dump(mode="json"))
+    return results
+
+
+async def _label(
+    config: LabelConfig, out: Path, *, limits: Limits, report: Report, tell: Callable[[str], None], forecast_only: bool = False
+) -> RunResults:
     folder = RunFolder(out, "label", config.model_dump(mode="json"))
     folder.check()
     limits.check()
     check_base_url(config.base_url, config.explainer, config.simulator)
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
-        models = await _connect(config, calls)
-        subject = _subject(config, report)
+        models = await connect_models(config, calls)
+        subject: Subject | None = load_subject(config, report)
+        assert subject is not None
         blocks = open_blocks(
             subject, config.corpus, tokens=config.tokens, excerpt_tokens=config.excerpt_tokens, seed=config.seed, report=report
         )
@@ -84,14 +98,23 @@ async def label(
                     "corpus": dict(blocks.info),
                     "explainer": _identity(models.explainer.name, models.explains),
                     "simulator": _identity(models.simulator.name, models.simulates),
-                    "prompts": {"explainer": models.explainer.prompt, "simulator": models.simulator.prompt},
+                    "prompts": {
+                        "explainer": models.explainer.prompt,
+                        "simulator": models.simulator.prompt,
+                        **{name: scorer.prompt for name, scorer in models.scorers.items()},
+                    },
                 },
                 latest={"code": code, "packages": {name: version(name) for name in PACKAGES}},
             )
-            works = await _evidence(subject, blocks, config, folder, report)
-            del subject
-            gc.collect()
-            write_evidence(folder.path, [work.evidence for work in works])
+            sampled = await sample_sites(subject, blocks, config, report)
+            folder.record({"pass": sampled.folder})
+            works = sampled.works
+            if models.scorers:
+                gather_items(sampled, subject, blocks, config, report)
+            if not models.keeps_subject:
+                subject = None
+                gc.collect()
+            write_evidence(folder.path, works)
             line, total = forecast(
                 works,
                 config,
@@ -104,53 +127,33 @@ async def label(
             tell(line)
             if forecast_only:
                 raise Foretold(total)
-            await _explain(works, models, config, calls, report)
+            await _explain(works, models, subject, config, calls, report)
             tested = await _simulate(works, models, config, calls, report)
+            instruments = await _judge(works, models, config, calls, report)
+            await calls.close("simulator")
             limit = next((failed.reason for work in works for failed in work.failures if failed.stage == "budget"), None)
             if limit is not None and not any(work.scores for work in works):
                 raise LimitReached(f"{limit}. No site is scored yet")
             explainer, simulator = models.explainer.name, models.simulator.name
-            results = write_outcome(folder, config, works, explainer=explainer, simulator=simulator, budget=calls.budget, tested=tested)
+            results = write_outcome(
+                folder,
+                config,
+                works,
+                explainer=explainer,
+                simulator=simulator,
+                scorers=models.scorers,
+                budget=calls.budget,
+                tested=tested,
+                instruments=instruments,
+            )
     if limit is not None:
         raise Stopped(f"{limit}. {results.n_failed} of {len(works)} sites are not scored", results)
     return results
 
 
-async def _connect(config: LabelConfig, calls: Calls) -> _Models:
-    """Reach both language models, and find out whether they can do what is asked of them."""
-    explains = await calls.connect(config.explainer, "explainer")
-    explainer = EXPLAINERS.create("template" if explains is None else config.style, explains)
-    simulates = await calls.connect(config.simulator, "simulator")
-    simulator = SIMULATORS.create("lexical") if simulates is None else SIMULATORS.pick(simulates)
-    return _Models(explainer, simulator, explains, simulates)
-
-
-def _subject(config: LabelConfig, report: Report) -> Subject:
-    """The subject, which has the sites and layers that are asked for."""
-    subject = Subject.load(
-        config.subject, dtype=config.dtype, device=config.device, trust_remote_code=config.trust_remote_code, report=report
-    )
-    for name in config.sites:
-        subject.check(Site.parse(name))
-    # Draws once without knowing which sides are louder, for the errors in it.
-    choose_sites(config, subject.neurons, lambda layer, index: "+")  # noqa: ARG005
-    return subject
-
-
-async def _evidence(subject: Subject, blocks: Blocks, config: LabelConfig, folder: RunFolder, report: Report) -> list[Work]:
-    """Sample the subject, or open the pass that did, and collect the excerpts of every site."""
-    store = run_pass(subject, blocks, report=report)
-    folder.record({"pass": store.folder.name})
-    sites = choose_sites(config, subject.neurons, store.dominant)
-    works = []
-    for done, site in enumerate(sites):
-        lent = await stand_ins(site, subject, store, config.seed)
-        works.append(Work(site, store.evidence(site, subject.token_text), lent))
-        report("collect evidence", done + 1, len(sites))
-    return works
-
-
-async def _explain(works: Sequence[Work], models: _Models, config: LabelConfig, calls: Calls, report: Report) -> None:
+async def _explain(
+    works: Sequence[Work], models: Models, subject: Subject | None, config: LabelConfig, calls: Calls, report: Report
+) -> None:
     """Fill in the candidates of every site."""
 
     async def one(work: Work) -> list[Explanation | Failed]:
@@ -158,6 +161,9 @@ async def _explain(works: Sequence[Work], models: _Models, config: LabelConfig, 
             return [Failed("explain", f"{work.site} never fires on the explain split: a dead side, or too little text")]
         excerpts = work.evidence.splits["explain"]
         with doing("explain", work.site, shown=[excerpt.key for excerpt in excerpts]):
+            if isinstance(models.explainer, Experimenter):
+                assert subject is not None
+                return [await models.explainer.experiment(work, models.simulator, subject, config)]
             return await models.explainer.explain(excerpts, candidates=config.candidates, seed=config.seed)
 
     for work, outcome in zip(works, await each(works, one, "explain", report, calls.at_once(config.explainer)), strict=True):
@@ -166,7 +172,7 @@ async def _explain(works: Sequence[Work], models: _Models, config: LabelConfig, 
     await calls.close("explainer")
 
 
-async def _simulate(works: Sequence[Work], models: _Models, config: LabelConfig, calls: Calls, report: Report) -> Instrument | None:
+async def _simulate(works: Sequence[Work], models: Models, config: LabelConfig, calls: Calls, report: Report) -> Instrument | None:
     """Choose each site's explanation, simulate it and its controls, and score them; returns how the simulator did when tested."""
     if not any(isinstance(candidate, Explanation) for work in works for candidate in work.candidates):
         return None
@@ -188,7 +194,17 @@ async def _simulate(works: Sequence[Work], models: _Models, config: LabelConfig,
         for work, outcome in zip(works, outcomes, strict=True):
             if isinstance(outcome, Failed):
                 work.failures.append(outcome)
-    await calls.close("simulator")
+    return tested
+
+
+async def _judge(works: Sequence[Work], models: Models, config: LabelConfig, calls: Calls, report: Report) -> dict[str, Instrument]:
+    """Have the scorers say what they think of every explanation; returns how each did when tested."""
+    if not any(work.chosen is not None for work in works):
+        return {}
+    tested = {}
+    for name, scorer in models.scorers.items():
+        tested[name] = await scorer_instrument(name, scorer, models.simulates, seed=config.seed, report=report)
+    await judge(works, sequential(models.scorers, config.enough), seed=config.seed, report=report, at_once=calls.at_once(config.simulator))
     return tested
 
 

@@ -1,32 +1,38 @@
 """What a labelling run leaves in its folder (docs/results.md): tables, explanations, and results.json with the leak audit."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agents.budget import Budget
+from agents.experimenter import Experimented
 from agents.explanation import Explanation, Simulation
 from analyzers.errors import Failed
-from analyzers.evidence import SPLITS, Evidence, Split
+from analyzers.evidence import SPLITS, Split
 from analyzers.whole_files import replaced
 from evals.cautions import cautions
+from evals.judging import answer_columns, answers_of, scorer_result
 from evals.label_config import LabelConfig
 from evals.leak_audit import audit
 from evals.results import (
     Calls,
     Candidate,
+    Experiments,
     Failure,
     Instrument,
     RunResults,
+    ScorerResult,
     Scores,
     SiteResult,
     Tokens,
     Value,
     failure,
+    figures,
     headline,
     stored,
 )
 from evals.run_folder import RunFolder, write_json, write_json_lines, write_parquet
+from evals.scorers import Scorer
 from evals.site_scores import Outcomes
 from evals.statistics import benjamini_hochberg, mean
 from evals.work import Work
@@ -35,11 +41,13 @@ MOST_FAILED = 0.2
 """Share of failed sites beyond which a run is void: its means are then not to be used."""
 
 
-def write_evidence(run: Path, evidence: Sequence[Evidence]) -> None:
-    """excerpts.parquet, one row an excerpt, and activations/evidence.safetensors, [excerpt, token] for each site and split."""
+def write_evidence(run: Path, works: Sequence[Work]) -> None:
+    """excerpts.parquet, one row an excerpt, activations/evidence.safetensors, [excerpt, token] for each site and split, and where there are
+    scorers items.parquet, one row an excerpt that they judge on."""
     import numpy as np
     from safetensors.numpy import save
 
+    evidence = [work.evidence for work in works]
     rows = [
         {
             "site": found.site.name,
@@ -66,6 +74,27 @@ def write_evidence(run: Path, evidence: Sequence[Evidence]) -> None:
     with replaced(run / "activations" / "evidence.safetensors") as temporary:
         # Not by safetensors itself, whose error on a full disk is none of the operating system's.
         temporary.write_bytes(save(dense))
+    items = [row for work in works for row in _items(work)]
+    if items:
+        write_parquet(run / "items.parquet", items)
+
+
+def _items(work: Work) -> Iterator[dict[str, Any]]:
+    if work.material is None:
+        return
+    found = [(item.excerpt, item.group, item.fires) for item in work.material.items]
+    found += [(excerpt, "weighted", True) for excerpt in work.material.weighted]
+    for excerpt, group, fires in found:
+        yield {
+            "site": work.site.name,
+            "polarity": work.site.polarity,
+            "group": group,
+            "fires": fires,
+            "document": excerpt.document,
+            "start": excerpt.start,
+            "tokens": list(excerpt.tokens),
+            "activations": excerpt.activations.tolist(),
+        }
 
 
 def write_outcome(
@@ -75,14 +104,28 @@ def write_outcome(
     *,
     explainer: str,
     simulator: str,
+    scorers: Mapping[str, Scorer],
     budget: Budget,
     tested: Instrument | None,
+    instruments: Mapping[str, Instrument],
 ) -> RunResults:
-    """Everything but the evidence: simulations.parquet, explanations.jsonl, scores.parquet, results.json; returns the last."""
+    """Everything but the evidence: simulations, judgements and scores as parquet, explanations and experiments as JSON lines, results.json;
+    returns the last.
+
+    tested, instruments: how the simulator and the scorers did on planted neurons.
+    """
     run, spent = folder.path, budget.spent
     write_parquet(run / "simulations.parquet", list(_simulations(works)), simulation_columns())
     write_json_lines(run / "explanations.jsonl", list(_explanations(works)))
-    sites = [_site(work, explainer, simulator) for work in works]
+    steps = list(_experiments(works))
+    if steps:
+        write_json_lines(run / "experiments.jsonl", steps)
+    if scorers:
+        write_parquet(run / "judgements.parquet", list(answers_of(works)), answer_columns())
+    judged = [
+        {name: scorer_result(scorers[name], said, instruments.get(name), config.seed) for name, said in work.said.items()} for work in works
+    ]
+    sites = [_site(work, explainer, simulator, scored) for work, scored in zip(works, judged, strict=True)]
     for site, q_value in zip(sites, benjamini_hochberg([site.p_value for site in sites]), strict=True):
         site.q_value = q_value
     for site in sites:
@@ -100,15 +143,15 @@ def write_outcome(
         unpriced=list(budget.unpriced),
         leak_audit=audit(run),
         instrument=tested,
-        means=_means(scored, config.seed),
+        means=means_of(scored, config.seed),
         manifest=dict(folder.manifest),
     )
-    write_parquet(run / "scores.parquet", list(_scores(sites)), score_columns())
+    write_parquet(run / "scores.parquet", list(score_rows(sites)), score_columns())
     write_json(run / "results.json", results.model_dump(mode="json"))
     return results
 
 
-def _site(work: Work, explainer: str, simulator: str) -> SiteResult:
+def _site(work: Work, explainer: str, simulator: str, judged: dict[str, ScorerResult | Failure]) -> SiteResult:
     scores = work.scores
     missing = work.failures[-1] if work.failures else Failed("score", "not reached")
     explanations = [candidate for candidate in work.candidates if isinstance(candidate, Explanation)]
@@ -130,15 +173,33 @@ def _site(work: Work, explainer: str, simulator: str) -> SiteResult:
             Candidate(explanation=candidate.text, select_score=failure(score) if isinstance(score, Failed) else score)
             for candidate, score in zip(explanations, selected, strict=True)
         ],
+        scorers=judged,
+        experiments=None if work.experimented is None else _experimented(work.experimented),
         failures=[failure(failed) for failed in work.failures],
     )
 
 
-def _means(scored: Sequence[SiteResult], seed: int) -> dict[str, Value | Failure]:
-    """Means over the scored sites, by score name and for the lift, with intervals over sites."""
+def _experimented(found: Experimented) -> Experiments:
+    return Experiments(
+        confidence=found.confidence,
+        clauses=[{"text": clause.text, "experiments": list(clause.experiments), "supported": clause.supported} for clause in found.clauses],
+        model_calls=found.model_calls,
+        stopped=found.stopped or None,
+    )
+
+
+def _experiments(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
+    """The steps of every site's experimenter, which `agents.experimenter.replay` reads."""
+    for work in works:
+        for step in () if work.experimented is None else work.experimented.steps:
+            yield {"site": work.site.name, "polarity": work.site.polarity, **step}
+
+
+def means_of(scored: Sequence[SiteResult], seed: int) -> dict[str, Value | Failure]:
+    """Means over the scored sites with intervals over sites."""
     columns: dict[str, list[float]] = {}
     for site in scored:
-        for name, value in {**site.scores, "lift": site.lift}.items():
+        for name, value in figures(site).items():
             if isinstance(value, Value):
                 columns.setdefault(name, []).append(value.value)
     means = {name: mean(values, seed=seed) for name, values in columns.items()}
@@ -202,12 +263,16 @@ def _explanations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _scores(sites: Sequence[SiteResult]) -> Iterator[dict[str, Any]]:
+def score_rows(sites: Sequence[SiteResult]) -> Iterator[dict[str, Any]]:
     """Long format: one row a number."""
     for site in sites:
         groups: list[tuple[str, str, Scores]] = [("explanation", "all", site.scores), ("lift", "all", {"lift": site.lift})]
         groups += [("explanation", stratum, scores) for stratum, scores in site.by_stratum.items()]
         groups += [(control, "all", scores) for control, scores in site.controls.items()]
+        for name, found in site.scorers.items():
+            if isinstance(found, ScorerResult):
+                groups += [(of, name, scores) for of, scores in (("explanation", found.scores), *found.controls.items())]
+        groups += [(twin, "all", beside.scores) for twin, beside in site.twins.items()]
         for of, stratum, scores in groups:
             for name, value in scores.items():
                 row: dict[str, Any] = {"site": site.site, "polarity": site.polarity, "of": of, "stratum": stratum, "score": name}

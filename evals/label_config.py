@@ -2,18 +2,34 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyzers.errors import ExplicateError, SubjectError
+from analyzers.site_kinds import KINDS
 from analyzers.sites import Polarity, Site
 
+Twin = Literal["random-direction", "random-init"]
 DEFAULT_SAMPLE = 20
 """How many neurons are drawn when neither sites nor a number are given."""
 LARGEST_SEED = 2**32 - 1
 """What every generator and every provider takes."""
+
+
+class ExperimentConfig(BaseModel):
+    """How far an explainer that experiments may go on one site."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(default=24, ge=1)
+    """Calls of the language model."""
+    tool_calls: int = Field(default=60, ge=1)
+    """Experiments."""
+    rounds: int = Field(default=2, ge=1)
+    """Of writing texts, measuring and revising, for a model that cannot call tools."""
+    tokens: int | None = Field(default=None, ge=1)
 
 
 class LabelConfig(BaseModel):
@@ -30,6 +46,26 @@ class LabelConfig(BaseModel):
     style: Literal["marked-text", "token-activation"] = "marked-text"
     candidates: int = Field(2, ge=1)
     simulator: str = "local:qwen2.5-coder-0.5b"
+    scorers: tuple[str, ...] = ()
+    """Names of further scorers, which ask the simulator's language model."""
+    items: int = Field(80, ge=16)
+    """Excerpts that a scorer judges a site's explanation on; half of them fire."""
+    neighbours: bool = True
+    """Whether silent excerpts near in meaning to firing ones are among them, which takes a model of embeddings."""
+    enough: float | None = Field(None, gt=0, lt=1)
+    """Width of an interval at which a scorer stops asking; None: it asks about every item."""
+    twins: tuple[Twin, ...] = ()
+    """Controls that are labelled like the sites: a random direction of the same layer, the same site of a subject with random weights."""
+    init: Literal["trained", "random"] = "trained"
+    """random: the subject's weights are drawn anew, as a control."""
+    kind: str = "mlp"
+    """Of the sites that are drawn."""
+    sae: tuple[str, ...] = ()
+    """Folders of sparse autoencoders."""
+    directions: str | None = None
+    """A safetensors file of directions in the residual stream."""
+    experiment: ExperimentConfig = ExperimentConfig()
+    """Limits of an explainer that experiments."""
     corpus: str = "wikipedia-sample"
     tokens: int = Field(200_000, ge=1)
     excerpt_tokens: int = Field(32, ge=17, le=128)
@@ -65,6 +101,8 @@ class LabelConfig(BaseModel):
             )
         for name in config.sites:
             Site.parse(name)
+        if not KINDS.get(config.kind).signed and config.polarity not in ("dominant", "+"):
+            raise ExplicateError(f"--polarity {config.polarity!r}: sites of kind {config.kind} have no negative side; leave it out")
         return config
 
 
@@ -102,22 +140,13 @@ def parse_layers(text: str, count: int) -> list[int]:
     return sorted(layers)
 
 
-def choose_sites(config: LabelConfig, neurons: Sequence[int], dominant: Callable[[int, int], Polarity]) -> list[Site]:
-    """The sites a run is about: those named, or a seeded uniform draw of neurons from the layers.
+def choose_sides(config: LabelConfig, sites: Sequence[Site], dominant: Callable[[Site], Polarity]) -> list[Site]:
+    """The sides of drawn sites that are wanted; those named are as named, and a kind without a negative side has its only one.
 
-    neurons: [layer] how many neurons each layer has; dominant: the side of a neuron that is louder on the explain split.
+    dominant: the side that is louder on the explain split.
     """
-    if config.sites:
-        return list(dict.fromkeys(Site.parse(name) for name in config.sites))
-    pool = [(layer, index) for layer in parse_layers(config.layers, len(neurons)) for index in range(neurons[layer])]
-    wanted = config.sample or DEFAULT_SAMPLE
-    if wanted > len(pool):
-        raise SubjectError(f"--sample {wanted} is more than the {len(pool)} neurons of these layers")
-    drawn = np.random.default_rng(config.seed).choice(len(pool), size=wanted, replace=False)
-    sites: list[Site] = []
-    for layer, index in (pool[position] for position in sorted(drawn)):
-        if config.polarity == "both":
-            sites += [Site(layer, index, "+"), Site(layer, index, "-")]
-        else:
-            sites.append(Site(layer, index, dominant(layer, index) if config.polarity == "dominant" else config.polarity))
-    return sites
+    if config.sites or not KINDS.get(config.kind).signed:
+        return list(sites)
+    if config.polarity == "both":
+        return [replace(site, polarity=side) for site in sites for side in ("+", "-")]
+    return [replace(site, polarity=dominant(site) if config.polarity == "dominant" else config.polarity) for site in sites]

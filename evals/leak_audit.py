@@ -71,6 +71,10 @@ def audit(run: Path) -> LeakAudit:
     that is not white space, if that is 12 characters. Raises RunFolderError for missing, damaged or incomplete artefacts.
     """
     rows = read_parquet(run / "excerpts.parquet", _COLUMNS)
+    if (run / "items.parquet").exists():
+        # What further scorers judge on is of the test split, too.
+        columns = [column for column in _COLUMNS if column != "split"]
+        rows += [{**row, "split": "test"} for row in read_parquet(run / "items.parquet", columns)]
     calls = _explain_calls(run / "transcript.jsonl")
     _check_complete(run, rows, calls)
     splits: dict[str, set[str]] = defaultdict(set)

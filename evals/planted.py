@@ -1,19 +1,22 @@
 """Planted neurons: sentences with activations that follow a known rule, its true explanation and several false ones.
 
 A file of them is JSON: {name: {"kind", "explanation", "false_explanations": [text], "sentences": [[token or [token, activation]]]}}.
-A bare token has activation 0; without "kind" the kind is "unspecified"; other keys are passed over. planted.json beside this file is the
-default set. Its false explanations are of three sorts: near misses, rules that are too wide (for a conditional neuron the bare
-words), and unrelated ones; its sentences have tokens on which each of the first two would fire and the neuron does not.
+A bare token has activation 0; without "kind" the kind is "unspecified"; other keys are passed over. A "rule" is a regular expression
+that carries out what the explanation says on any text: the neuron fires on the tokens of its first group, or of the whole match without
+one. planted.json beside this file is the default set. Its false explanations are of three sorts: near misses, rules that are too wide
+(for a conditional neuron the bare words), and unrelated ones; its sentences have tokens on which each of the first two would fire and the
+neuron does not.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from analyzers.errors import ExplicateError
 from analyzers.evidence import Excerpt
@@ -22,6 +25,14 @@ DEFAULT = Path(__file__).with_name("planted.json")
 
 Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 Activation = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
 
 
 def _with_activation(token: Any) -> Any:
@@ -40,6 +51,7 @@ class Planted(BaseModel):
     name: str
     kind: Text = "unspecified"
     explanation: Text
+    rule: Annotated[str, AfterValidator(_compiles)] | None = None
     false_explanations: Annotated[tuple[Text, ...], Field(min_length=1)]
     sentences: Annotated[tuple[Sentence, ...], Field(min_length=1)]
     """[sentence][token] text and activation in any unit, >= 0."""

@@ -69,6 +69,50 @@ class Candidate(_Model):
     select_score: float | Failure
 
 
+class ScorerResult(_Model):
+    """What one scorer says of a site's explanation, beside what it says of explanations that know nothing of the site."""
+
+    scorer: str
+    """With its language model where it has one."""
+    measure: str
+    """The name of the figure that counts, among `scores`."""
+    chance: float
+    """What an explanation that knows nothing gets in that measure."""
+    scores: Scores
+    """The measure, and what goes with it: for an AUROC balanced accuracy, F1, precision, recall; `<figure>/<group>` by group of items."""
+    controls: dict[str, Scores] = Field(default_factory=dict)
+    """The same of another site's explanation (shuffled) and of an empty one (null)."""
+    lift: Value | Failure | None = None
+    """The measure minus the same of the other site's explanation, on the same items; None where a scorer reads no explanation."""
+    saved: int = 0
+    """Items that were not asked about because the interval was narrow enough without them."""
+    warning: str | None = None
+    """What to mind when reading it: a scorer that does not tell true explanations of planted neurons from false ones."""
+    cannot_judge: list[str] = Field(default_factory=list)
+    """Kinds of explanations that the scorer was not seen to judge."""
+
+
+class Twin(_Model):
+    """A control that was labelled like the site: a random direction, or the same site of a subject with random weights."""
+
+    site: str
+    explanation: str | None
+    scores: Scores
+    lift: Lift | Failure
+
+
+class Experiments(_Model):
+    """How an explainer that experiments came to its explanation."""
+
+    confidence: float | None
+    """As it stated it, 0 to 1; None where it was stopped before."""
+    clauses: list[dict[str, Any]]
+    """Of each clause: `text`, `experiments` (the numbers of those that support it, in experiments.jsonl), `supported`."""
+    model_calls: int
+    stopped: str | None = None
+    """The limit that ended it, if one did."""
+
+
 class SiteResult(_Model):
     """One side of one neuron."""
 
@@ -98,7 +142,20 @@ class SiteResult(_Model):
     shuffled_explanation: str | None = None
     """The other site's explanation that the shuffled control was simulated from."""
     candidates: list[Candidate] = Field(default_factory=list)
+    scorers: dict[str, ScorerResult | Failure] = Field(default_factory=dict)
+    """By name of a scorer."""
+    twins: dict[str, Twin] = Field(default_factory=dict)
+    """random-direction, random-init."""
+    experiments: Experiments | None = None
+    """None where the explainer does not experiment."""
     failures: list[Failure] = Field(default_factory=list)
+
+
+def figures(site: SiteResult) -> dict[str, Value | Failure]:
+    """What means over sites are made of: the site's scores, its lift, and of every scorer its measure as `<scorer>.<measure>`."""
+    judged = {name: found for name, found in site.scorers.items() if isinstance(found, ScorerResult)}
+    measures = {f"{name}.{found.measure}": found.scores[found.measure] for name, found in judged.items()}
+    return {**site.scores, "lift": site.lift, **measures}
 
 
 class Calls(_Model):
@@ -168,5 +225,7 @@ class RunResults(_Model):
     leak_audit: LeakAudit
     instrument: Instrument | None
     means: dict[str, Value | Failure] = Field(default_factory=dict)
-    """Over sites, by score name."""
+    """Over sites, by score name; of scorers as `<scorer>.<measure>`."""
+    twins: dict[str, Value | Failure] = Field(default_factory=dict)
+    """By control: mean headline score of the sites minus that of their twins, paired, over the sites where both have one."""
     manifest: dict[str, Any]

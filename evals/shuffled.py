@@ -5,13 +5,14 @@ before anything is explained, so there are two with different texts: one of them
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from agents.explainers import EXPLAINERS
 from agents.explanation import Explanation
 from analyzers.errors import Failed, SubjectError
+from analyzers.evidence import Evidence
 from analyzers.sites import Site
 from analyzers.store import ActivationStore
 from analyzers.subject import Subject
@@ -21,23 +22,30 @@ DRAWN = 100
 """Neurons, at most."""
 
 
-async def stand_ins(site: Site, subject: Subject, store: ActivationStore, seed: int) -> tuple[str, ...]:
-    """Two template explanations of other neurons that differ in text, drawn by seed and site so that they do not depend on the run's
-    other sites; one where all drawn have the same. Raises SubjectError where none fires."""
+def drawn_neurons(site: Site, subject: Subject, store: ActivationStore, seed: int) -> Iterator[Evidence]:
+    """Yield the evidence of neurons drawn by seed and site, so that they do not depend on the run's other sites."""
     rng = np.random.default_rng([seed, zlib.crc32(str(site).encode())])
-    template = EXPLAINERS.create("template")
-    found: list[str] = []
     for _ in range(DRAWN):
         layer = int(rng.integers(subject.layers))
-        other = Site(layer, int(rng.integers(subject.neurons[layer])))
-        (lent,) = await template.explain(store.evidence(other, subject.token_text).splits["explain"], candidates=1, seed=0)
-        if isinstance(lent, Explanation) and other.name != site.name and not any(_same(lent.text, text) for text in found):
+        yield store.evidence(Site(layer, int(rng.integers(subject.neurons[layer]))), subject.token_text)
+
+
+async def stand_ins(site: Site, others: Iterable[Evidence], subject: str) -> tuple[str, ...]:
+    """Two template explanations of other sites that differ in text; one where all have the same. subject: its name, for messages.
+
+    Raises SubjectError where none fires.
+    """
+    template = EXPLAINERS.create("template")
+    found: list[str] = []
+    for other in others:
+        (lent,) = await template.explain(other.splits["explain"], candidates=1, seed=0)
+        if isinstance(lent, Explanation) and other.site.name != site.name and not any(_same(lent.text, text) for text in found):
             found.append(lent.text)
         if len(found) == 2:
             break
     if not found:
         raise SubjectError(
-            f"{DRAWN} neurons of {subject.name!r} drawn at random do not fire at all on this corpus; sample more text with --tokens"
+            f"{DRAWN} neurons of {subject!r} drawn at random do not fire at all on this corpus; sample more text with --tokens"
         )
     return tuple(found)
 

@@ -1,12 +1,18 @@
 """One site on its way through a labelling run."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agents.explanation import Explanation
 from analyzers.errors import Failed
 from analyzers.evidence import Evidence
 from analyzers.sites import Site
 from evals.site_scores import Simulations, SiteScores
+
+if TYPE_CHECKING:
+    from agents.experimenter import Experimented
+    from evals.judging import Said
+    from evals.scoring.material import Material
 
 
 @dataclass
@@ -25,4 +31,10 @@ class Work:
     """The explanation of another site, which this one is scored on as a control."""
     simulations: Simulations | None = None
     scores: SiteScores | None = None
+    said: "dict[str, Said | Failed]" = field(default_factory=dict)
+    """By name of a scorer: what it answered."""
+    material: "Material | None" = None
+    """What scorers judge on; None where there are none."""
+    experimented: "Experimented | None" = None
+    """How an explainer that experiments came to its explanation."""
     failures: list[Failed] = field(default_factory=list)

@@ -19,10 +19,12 @@ from explicate.commands import (
     demo,
     doctor,
     export,
+    import_,
     label,
     models,
     reindex,
     report,
+    rescore,
     run_due,
     sample,
     schedule,
@@ -43,6 +45,8 @@ app = typer.Typer(
 for command in (
     demo.demo,
     label.label,
+    import_.import_,
+    rescore.rescore,
     audit.audit,
     confidence.confidence,
     attribute.attribute,
@@ -58,7 +62,8 @@ for command in (
     view.view,
 ):
     needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex, view.view)
-    app.command(no_args_is_help=command not in needs_none)(command)
+    name = "import" if command is import_.import_ else None
+    app.command(name, no_args_is_help=command not in needs_none)(command)
 for name, group in (("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
     app.add_typer(group, name=name)
 

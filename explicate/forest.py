@@ -11,8 +11,11 @@ def mark(name: str, value: Value | Failure | float | None, kind: str) -> dict[st
     return {"name": name, "kind": kind, "value": value}
 
 
-def forest(marks: Sequence[Mapping[str, Any]], *, lowest: float = -0.5) -> dict[str, Any]:
-    """Rows of values with intervals as percentages of an axis to 1 that begins at `lowest`, or at -1 where something lies below."""
+def forest(marks: Sequence[Mapping[str, Any]], *, lowest: float = -0.5, zero: float = 0.0) -> dict[str, Any]:
+    """Rows of values with intervals as percentages of an axis to 1 that begins at `lowest`, or at -1 where something lies below.
+
+    zero: where a line says that nothing is known.
+    """
     values = [each["value"] for each in marks if isinstance(each["value"], Value)]
     low = lowest if all(value.low >= lowest for value in values) else -1.0
 
@@ -33,7 +36,7 @@ def forest(marks: Sequence[Mapping[str, Any]], *, lowest: float = -0.5) -> dict[
             row |= {"reason": value.reason if isinstance(value, Failure) else "not measured"}
         rows.append(row)
     ticks = [{"at": place(low + 0.5 * count), "text": f"{low + 0.5 * count:g}"} for count in range(round((1 - low) / 0.5) + 1)]
-    return {"rows": rows, "ticks": ticks, "zero": place(0.0)}
+    return {"rows": rows, "ticks": ticks, "zero": place(zero)}
 
 
 def _two(value: float) -> str:

@@ -16,10 +16,10 @@ from explicate.progress import bars
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.console import Console
 
     from evals.label_config import LabelConfig, Limits
     from evals.results import RunResults, SiteResult
-    from evals.selftest import SelftestResult
 
 T = TypeVar("T")
 R = TypeVar("R", bound="BaseModel")
@@ -148,6 +148,7 @@ def show(results: "RunResults", page: Path) -> None:
             f"{auroc.value:.2f}" if isinstance(auroc, Value) else "none",
         )
     console.print(table)
+    scorers_table(results, console)
     audit = results.leak_audit
     console.print(
         f"{results.n_scored} scored, {results.n_failed} failed; leak audit {'passed' if audit.passed else '[red]FAILED[/]'} "
@@ -165,6 +166,41 @@ def show(results: "RunResults", page: Path) -> None:
         console.print("[red]The run is void: more than a fifth of its sites failed. Its means are not to be used.")
     console.print(f"{mark} {plain(instrument_sentence(results))}".strip())
     console.print(f"Report: {plain(str(page))}", soft_wrap=True)
+
+
+def scorers_table(results: "RunResults", console: "Console") -> None:
+    """What further scorers say of every site, each figure above that of another site's explanation, and of twins."""
+    from rich import box
+    from rich.table import Table
+
+    from evals.results import Failure, ScorerResult, Value
+
+    names = list(dict.fromkeys(name for site in results.sites for name in site.scorers))
+    if names:
+        table = Table(title="Further scorers", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("site", no_wrap=True)
+        chances = {name: found for site in results.sites for name, found in site.scorers.items() if isinstance(found, ScorerResult)}
+        for name in names:
+            about = f"\n[dim]{chances[name].measure}, chance {short(chances[name].chance)}" if name in chances else ""
+            table.add_column(f"{plain(name)}{'✱' if name in chances and chances[name].warning else ''}{about}")
+        for site in results.sites:
+            cells = []
+            for name in names:
+                found = site.scorers.get(name)
+                if not isinstance(found, ScorerResult):
+                    cells.append("[red]failed" if isinstance(found, Failure) else "")
+                    continue
+                other = found.controls.get("shuffled", {}).get(found.measure)
+                beside = f"\n[dim]another site's {short(other.value)}" if isinstance(other, Value) else ""
+                cells.append(cell(found.scores.get(found.measure)) + beside)
+            table.add_row(site.site + ("-" if site.polarity == "-" else ""), *cells)
+        console.print(table)
+        for name in names:
+            if name in chances and chances[name].warning:
+                console.print(f"[yellow]✱ {plain(name)}: {plain(chances[name].warning or '')}")
+    for twin, value in results.twins.items():
+        said = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}], {value.n} sites" if isinstance(value, Value) else value.reason
+        console.print(f"Headline score minus that of {plain(twin)} twins: {plain(said)}")
 
 
 def reason(site: "SiteResult") -> str:
@@ -191,29 +227,3 @@ def cell(value: Any, *, sign: bool = False, mark: str = "") -> str:
 def short(value: float, *, digits: int = 2, sign: bool = False) -> str:
     """A number without the 0 before its point, and without the sign of a 0."""
     return re.sub(r"^([+-]?)0\.", r"\1.", f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}")
-
-
-def show_selftest(result: "SelftestResult") -> None:
-    """The table of a selftest: how true explanations rank over false ones, by kind, and which kinds are not to be judged."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"Selftest of {plain(result.simulator)}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("kind", no_wrap=True)
-    for column in ("neurons", "within", "AUROC", "as simulated:\nwithin", "\nAUROC"):
-        table.add_column(column)
-    table.add_column("", no_wrap=True)
-    rows = [("all", result.overall, result.raw_overall)]
-    rows += [(kind, ranking, result.raw_kinds[kind]) for kind, ranking in result.kinds.items()]
-    for kind, ranking, raw in rows:
-        cells = [cell(value) for value in (ranking.within, ranking.auroc, raw.within, raw.auroc)]
-        verdict = "" if kind in ("all", *result.judged) else "[red]cannot judge"
-        if ranking.unranked:
-            verdict += f"\n{ranking.unranked} of {ranking.pairs} pairs unranked"
-        table.add_row(plain(kind), str(ranking.neurons), *cells, verdict.strip())
-    console = Console()
-    console.print(table)
-    console.print(
-        "within: share of false explanations ranked below the true one of the same neuron; chance is .5 for both figures.", style="dim"
-    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.cautions import cautions
-from evals.results import Failure, Instrument, Lift, SiteResult, Value, headline
+from evals.results import Failure, Instrument, Lift, ScorerResult, SiteResult, Value, headline
 from explicate.forest import forest, mark
 from explicate.shading import Levels, Row, contrast, peaks, shaded
 
@@ -23,8 +23,10 @@ CONTROLS = {
     "bigram_lookup": "previous-token look-up",
     "lexical": "words of the explanation",
 }
+TWINS = {"random-direction": "a random direction, labelled alike", "random-init": "the same site with random weights"}
 FREE = ("token_lookup", "bigram_lookup", "lexical")
 TITLES = {"pearson": "score", "pearson_null_contrast": "score, null contrast"}
+MEASURES = {"auroc": "AUROC", "pearson": "Pearson", "share": "share right", "explained": "share of effect explained"}
 BINS = 24
 
 Simulated = Mapping[tuple[str, str, int], Mapping[str, Levels]]
@@ -79,7 +81,36 @@ def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument
             {"explanation": each.explanation, "score": f"{each.select_score:.2f}" if isinstance(each.select_score, float) else "none"}
             for each in site.candidates
         ],
+        "scorers": [scorer_row(name, result) for name, result in site.scorers.items()],
+        "experiments": site.experiments,
+        "twins": [{"name": TWINS.get(key, key), "site": twin.site, "explanation": twin.explanation} for key, twin in site.twins.items()],
         "excerpts": _excerpts(name, rows, simulated),
+    }
+
+
+def scorer_row(name: str, result: ScorerResult | Failure) -> dict[str, Any]:
+    """A scorer's line in the card: its figure beside the same of explanations that know nothing of the site."""
+    if isinstance(result, Failure):
+        return {"name": name, "failed": result.reason}
+    figure, shuffled = result.scores.get(result.measure), result.controls.get("shuffled", {}).get(result.measure)
+    return {
+        "name": name,
+        "scorer": result.scorer,
+        "measure": MEASURES.get(result.measure, result.measure),
+        "figure": _numbers(figure),
+        "why_not": figure.reason if isinstance(figure, Failure) else "",
+        "shuffled": _numbers(shuffled),
+        "lift": _numbers(result.lift, sign=True),
+        "chance": f"{result.chance:.2f}",
+        "plot": forest([mark("", figure, "ours")], lowest=0.0, zero=result.chance),
+        "others": [
+            {"name": other, "value": number(value)}
+            for other, value in result.scores.items()
+            if other != result.measure and isinstance(value, Value)
+        ],
+        "saved": result.saved,
+        "warning": result.warning,
+        "cannot_judge": ", ".join(result.cannot_judge),
     }
 
 
@@ -101,6 +132,8 @@ def _marks(site: SiteResult, first: str) -> list[dict[str, Any]]:
         if key in site.controls:
             scores = site.controls[key]
             marks.append(mark(title, scores.get(first, scores.get("pearson")), "free" if key in FREE else "told"))
+    for key, twin in site.twins.items():
+        marks.append(mark(TWINS.get(key, key), twin.scores.get(first, twin.scores.get("pearson")), "told"))
     return marks
 
 

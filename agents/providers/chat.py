@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agents.llm import Capability, Chat, ChatReply, Reply, Request, TokenLogprob, Usage
+from pydantic import ValidationError
+
+from agents.llm import Capability, Chat, ChatReply, Reply, Request, TokenLogprob, ToolChat, ToolReply, Usage
 from agents.prices import undated
 from agents.providers.faults import OPENAI_URL, Endpoint, Refused, translated
 from analyzers.errors import Failed, ProviderError
@@ -63,7 +65,11 @@ class ChatLLM:
         self.reasons: bool = isinstance(first, BaseChatOpenAI) and bool(profile.get("reasoning_output"))
         self.declares_schema: bool | None = profile.get("structured_output") if self._completions else False
         """Whether the model keeps to a JSON schema; None where the table does not say."""
+        self.declares_tools: bool | None = profile.get("tool_calling")
+        """Whether the model calls tools; None where the table does not say."""
         self.capabilities: frozenset[Capability] = frozenset(["chat"])
+        if self.declares_tools is not False:
+            self.capabilities |= {"tools"}
         if self._completions and self.declares_schema is not False:
             self.capabilities |= {"json_schema"}
         if self._completions and not self.reasons:
@@ -92,7 +98,7 @@ class ChatLLM:
         model: BaseChatModel = init_chat_model(model_provider=self._provider, **given)
         return model
 
-    def _ready(self, request: Chat) -> "BaseChatModel":
+    def _ready(self, request: Chat | ToolChat) -> "BaseChatModel":
         settings = (request.temperature, request.max_tokens)
         if settings not in self._built:
             given: dict[str, Any] = {}
@@ -110,6 +116,8 @@ class ChatLLM:
         return [await self._one(request) for request in requests]
 
     async def _one(self, request: Request) -> Reply | Failed:
+        if request.kind == "tools":
+            return await self._with_tools(request)
         if request.kind != "chat":
             raise ProviderError(f"{self.name!r} is a chat model and cannot read out log-probabilities of a given text; use local: or echo:")
         extras: dict[str, Any] = {}
@@ -133,25 +141,58 @@ class ChatLLM:
         except Refused as refusal:
             return Failed("ask", refusal.reason)
 
+    async def _with_tools(self, request: ToolChat) -> Reply | Failed:
+        from agents.providers.tools import to_function, to_messages
+
+        extras: dict[str, Any] = {"seed": request.seed} if self._completions else {}
+        if self._limit == "max_tokens":
+            extras["extra_body"] = {"max_tokens": request.max_tokens}
+        try:
+            with translated(self.endpoint):
+                model = self._ready(request)
+                able = model.bind_tools([to_function(tool) for tool in request.tools], tool_choice="any" if request.required else None)
+                try:
+                    message = await able.ainvoke(to_messages(request.messages), **extras)
+                except ValidationError:
+                    # langchain takes no arguments that are JSON and yet no object; what else was said is lost with them.
+                    return ToolReply(text="", finish="malformed")
+                return _tool_reply(message)
+        except Refused as refusal:
+            return Failed("ask", refusal.reason)
+
     async def close(self) -> None:
         if self._http is not None:
             await self._http.aclose()
 
 
+def _text(message: "AIMessage") -> tuple[str, str]:
+    """What was said, and why it ends."""
+    refusal = message.additional_kwargs.get("refusal")
+    return (str(refusal), "refusal") if refusal else (str(message.text), _finish(message.response_metadata))
+
+
+def _usage(message: "AIMessage") -> Usage:
+    usage = message.usage_metadata
+    return Usage() if usage is None else Usage(prompt_tokens=usage["input_tokens"], completion_tokens=usage["output_tokens"])
+
+
+def _tool_reply(message: "AIMessage") -> ToolReply:
+    from agents.providers.tools import calls_of, written
+
+    text, finish = _text(message)
+    return ToolReply(text=text, tool_calls=written(calls_of(message)), finish=finish, usage=_usage(message))
+
+
 def _reply(message: "AIMessage", request: Chat) -> ChatReply:
     about = message.response_metadata
-    refusal = message.additional_kwargs.get("refusal")
-    text = str(message.text) if not refusal else str(refusal)
-    finish = _finish(about) if not refusal else "refusal"
+    text, finish = _text(message)
     tokens = _logprobs(about.get("logprobs"))
     # A model that does not know stop sequences is cut by us; for one that does there is nothing to cut.
     end = min((at for at in map(text.find, request.stop) if at >= 0), default=len(text))
     if end < len(text):
         text, finish = text[:end], "stop"
         tokens = None if tokens is None else _until(tokens, end)
-    usage = message.usage_metadata
-    taken = Usage() if usage is None else Usage(prompt_tokens=usage["input_tokens"], completion_tokens=usage["output_tokens"])
-    return ChatReply(text=text, logprobs=tokens, finish=finish, usage=taken)
+    return ChatReply(text=text, logprobs=tokens, finish=finish, usage=_usage(message))
 
 
 def _finish(about: Mapping[str, Any]) -> str:

@@ -9,7 +9,20 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from agents.llm import Capability, Chat, ChatReply, Choice, ChoiceReply, ReadoutReply, Reply, Request, TokenLogprob, Usage
+from agents.llm import (
+    Capability,
+    Chat,
+    ChatReply,
+    Choice,
+    ChoiceReply,
+    ReadoutReply,
+    Reply,
+    Request,
+    TokenLogprob,
+    ToolReply,
+    Usage,
+    WrittenCall,
+)
 from analyzers.errors import Failed, ProviderError
 
 Answer = str | Reply | Failed | BaseException
@@ -88,11 +101,19 @@ class ScriptedLLM:
             raise answer
         if isinstance(answer, Failed):
             return answer
-        reply = ChatReply(text=answer) if isinstance(answer, str) else answer
+        if isinstance(answer, str):
+            answer = ToolReply(text=answer) if request.kind == "tools" else ChatReply(text=answer)
+        reply = answer
         if reply.usage != Usage():
             return reply
-        written = len(reply.text.split()) if reply.kind == "chat" else 0
+        written = _words_written(reply)
         return reply.model_copy(update={"usage": Usage(prompt_tokens=max(1, len(words(request).split())), completion_tokens=written)})
+
+
+def _words_written(reply: Reply) -> int:
+    if reply.kind == "tools":
+        return len(reply.text.split()) + sum(1 + len(call.arguments.split()) for call in reply.tool_calls)
+    return len(reply.text.split()) if reply.kind == "chat" else 0
 
 
 class _Strict(BaseModel):
@@ -100,10 +121,13 @@ class _Strict(BaseModel):
 
 
 class _Entry(_Strict):
-    """An answer in a script: a text with or without log-probabilities, the log-probabilities of options (readout), or a failure."""
+    """An answer in a script: a text with or without log-probabilities or calls of tools, the log-probabilities of options (readout), or
+    a failure."""
 
     text: str | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    tool_calls: tuple[WrittenCall, ...] = ()
+    """For a conversation with tools."""
     options: dict[str, float] | None = None
     """For a readout, the same at every position, or a choice."""
     failed: str | None = None
@@ -144,6 +168,8 @@ def _answer(entry: str | _Entry | None, request: Request) -> Answer:
         if entry.text is None:
             return Failed("ask", "the script has no text for this conversation")
         return entry.text if entry.logprobs is None else ChatReply(text=entry.text, logprobs=entry.logprobs)
+    if request.kind == "tools":
+        return ToolReply(text=entry.text or "", tool_calls=entry.tool_calls)
     if entry.options is None:
         return Failed("ask", f"the script has no options for this {request.kind}")
     if isinstance(request, Choice):

@@ -41,6 +41,8 @@ def check_whole(folder: Path) -> tuple[str, dict[str, Any]]:
         raise RunFolderError(f"{str(folder)!r} is half deleted: it has no manifest.json; restore it, or remove the folder")
     manifest = read_json(folder / "manifest.json")
     kind = manifest.get("command")
+    # What was imported has the layout of a labelling run.
+    kind = "label" if kind == "import" else kind
     if not isinstance(kind, str) or kind not in NEEDED:
         raise RunFolderError(f"{str(folder)!r} is a run of {kind!r}; runs of {', '.join(NEEDED)} can be in the database")
     missing = [name for name in NEEDED[kind] if not (folder / name).is_file()]

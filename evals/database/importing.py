@@ -1,5 +1,6 @@
 """A run folder as rows of the tables: read whole, so that it is in the database whole or not at all."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,9 @@ def read_run(folder: Path, within: Suite | None = None) -> list[Imported]:
     found = Imported(_run(place, kind, manifest, results, status=status, finished=finished, models=[_model(manifest)], within=within))
     _add_details(found, place)
     if kind == "label":
-        found.sites = [_site(found.run["id"], at, site) for at, site in enumerate(read_results(place, RunResults).sites)]
+        foreign = manifest["command"] == "import"
+        sites = enumerate(read_results(place, RunResults).sites)
+        found.sites = [_site(found.run["id"], at, site, foreign=foreign) for at, site in sites]
     return [found]
 
 
@@ -191,12 +194,16 @@ def _metric(own: str, position: int, metric: Metric) -> dict[str, Any]:
     return row | {"value": None, "low": None, "high": None, "n": None, **failed}
 
 
-def _site(own: str, position: int, site: SiteResult) -> dict[str, Any]:
+def _site(own: str, position: int, site: SiteResult, *, foreign: bool) -> dict[str, Any]:
+    """foreign: of a run that was imported, whose sites have the names of another tool; the first number in one is taken for the layer."""
     score = site.scores.get(headline(site.scores))
     try:
         layer = Site.parse(site.site).layer
     except SubjectError as error:
-        raise RunFolderError(f"a site of the run is damaged: {error}") from None
+        if not foreign:
+            raise RunFolderError(f"a site of the run is damaged: {error}") from None
+        number = re.search(r"[0-9]{1,9}", site.site)
+        layer = 0 if number is None else int(number[0])
     reasons = [failed.reason for failed in site.failures[-1:] if site.explanation is None or score is None]
     reasons += [value.reason for value in (score, site.lift) if isinstance(value, Failure)]
     return {

@@ -24,6 +24,8 @@ _BESIDE = {"label": "explanations.jsonl", "audit": "items.jsonl", "confidence": 
 def kind_of(folder: Path) -> Kind:
     """What a run folder is of; raises RunFolderError where it is no run folder, or one without metrics."""
     kind = read_json(folder / "manifest.json").get("command")
+    # What was imported has the layout of a labelling run.
+    kind = "label" if kind == "import" else kind
     if kind not in get_args(Kind):
         raise RunFolderError(f"{str(folder)!r} is a run of {kind!r}, which has no metrics; give one of {', '.join(get_args(Kind))}")
     return cast(Kind, kind)

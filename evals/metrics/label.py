@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from evals.metrics.metric import VOID, Items, Key, Metric, averaged
-from evals.results import Failure, RunResults, SiteResult, Value, headline, stored
+from evals.results import Failure, RunResults, SiteResult, Value, figures, headline, stored
 from evals.statistics import mean
 
 SHARE = "share_scored"
@@ -25,7 +25,7 @@ def items(results: RunResults, task: str = "") -> dict[Key, Items]:
     scored = [site for site in results.sites if _is_scored(site)]
     found = {}
     for name in results.means:
-        values = [(_name(site), {**site.scores, "lift": site.lift}.get(name)) for site in scored]
+        values = [(_name(site), figures(site).get(name)) for site in scored]
         found[task, name, ""] = averaged([(key, value.value) for key, value in values if isinstance(value, Value)])
     return found | {(task, SHARE, ""): averaged(_scored(results))}
 

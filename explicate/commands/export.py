@@ -9,8 +9,14 @@ from explicate.commands.options import Json
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of a label, audit, confidence or suite run.")],
-    format: Annotated[str, typer.Option(help="parquet or csv (one row a number), html (the page), inspect (.eval logs) or mlflow (runs).")],
+    run: Annotated[Path, typer.Argument(help="Run folder of any kind.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="parquet or csv (one row a number), html (the page), inspect (.eval logs), mlflow (runs); of labels also neuronpedia, "
+            "openai or saelens."
+        ),
+    ],
     out: Annotated[
         str | None,
         typer.Option(
@@ -19,7 +25,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a run in another format: a table, one page, logs of Inspect, or runs of MLflow.
+    """Write a run in another format: a table, one page, logs of Inspect, runs of MLflow, or the files of other tools.
 
     Example: explicate export runs/nightly --format csv --out nightly.csv
     """

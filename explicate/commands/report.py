@@ -13,7 +13,7 @@ def report(
     leak_audit: Annotated[bool, typer.Option("--leak-audit", help="Check again that nothing scored was shown to the explainer.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the report of a run (label, audit, confidence or suite), or re-check its leak audit.
+    """Draw the report of a run (label, import, audit, confidence or suite), or re-check its leak audit.
 
     Example: explicate report runs/demo --leak-audit
     """
@@ -24,13 +24,14 @@ def report(
 
     manifest = run / "manifest.json"
     kind = read_json(manifest).get("command", "label") if manifest.exists() else "label"
-    if leak_audit and kind != "label":
+    if leak_audit and kind not in ("label", "import"):
         raise ExplicateError(f"{str(run)!r} is no labelling run, but one of {kind!r}: only those have excerpts that could leak")
     if leak_audit:
         from agents.untrusted import one_line
+        from evals.exchange.audit import audit_imported
         from evals.leak_audit import audit
 
-        found = audit(run)
+        found = audit_imported(run) if kind == "import" else audit(run)
         if json:
             show_json(found.model_dump(mode="json"))
         else:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.budget import Budget, Estimate, Forecast, estimate
-from agents.llm import Chat, Choice, Message, Readout, Request, Usage
+from agents.llm import Chat, Choice, Message, Readout, Request, Tool, ToolCall, ToolChat, Turn, Usage
 from agents.metered import Metered
 from agents.prices import FREE, Price, listed_price
 from agents.providers.local import LocalLLM
@@ -325,6 +325,18 @@ def test_an_estimate_counts_everything_that_is_sent_and_allowed() -> None:
     pieces = ("word", "\t", "?", "\n") * 25
     readout = estimate(Readout(prefix=text, head=text, pieces=pieces, after=(1,), options=("0",)), PRICE)
     assert readout.prompt_tokens >= 2 * len(text.split()) + len(pieces)
+
+
+def test_an_estimate_of_a_conversation_with_tools_counts_calls_results_and_tools() -> None:
+    turn = Turn(role="user", content="go" * 50)
+    plain = ToolChat(messages=(turn,), tools=(), max_tokens=50)
+    assert estimate(plain, None).prompt_tokens >= 50
+    assert estimate(plain, None, hidden_tokens=7).completion_tokens == 57
+    call = ToolCall(id="a", name="measure", arguments="x" * 200)
+    tool = Tool(name="measure", description="y" * 300, parameters={"type": "object"})
+    called = plain.model_copy(update={"messages": (turn, Turn(role="assistant", content="", tool_calls=(call,)))})
+    assert estimate(called, None).prompt_tokens >= estimate(plain, None).prompt_tokens + 100
+    assert estimate(plain.model_copy(update={"tools": (tool,)}), None).prompt_tokens >= estimate(plain, None).prompt_tokens + 150
 
 
 async def test_a_budget_within_another_is_held_to_both_and_charges_both() -> None:

@@ -19,7 +19,7 @@ import pytest
 from agents.budget import Budget
 from agents.cache import ReplyCache
 from agents.connect import LOCAL_BATCH, OPENAI_KEY, connect
-from agents.llm import Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Reply
+from agents.llm import Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Reply, ToolChat, Turn
 from agents.metered import Metered
 from agents.prices import Price
 from agents.retry import ATTEMPTS
@@ -207,8 +207,60 @@ async def test_a_server_that_is_out_of_order_while_it_is_asked_what_it_can_stops
 async def test_a_known_model_is_not_asked_what_is_known(server: Any) -> None:
     server.answer = able(server)
     async with await to(server, spec="openai:gpt-5-mini") as llm:
-        assert llm.capabilities == {"chat", "json_schema"}
+        assert llm.capabilities == {"chat", "json_schema", "tools"}
     assert server.bodies == []
+
+
+def with_tools(server: Any, *, calls: bool = True, goes_on: bool = True) -> Any:
+    """`able`, and calls the first tool it is offered where it must; goes_on: takes a result."""
+    other = able(server)
+
+    def answer(body: dict[str, Any]) -> Any:
+        if "tools" not in body:
+            return other(body)
+        if body["messages"][-1]["role"] == "tool":
+            return server.chat("Told.") if goes_on else server.error(400, "no tool turns")
+        reply = server.chat("white")
+        if calls and body.get("tool_choice") == "required":
+            function = {"name": body["tools"][0]["function"]["name"], "arguments": '{"colour": "white"}'}
+            call = {"id": "x1", "type": "function", "function": function}
+            reply["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return reply
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("calls", "goes_on", "able_to", "asked"), [(True, True, True, 4), (False, True, False, 3), (True, False, False, 4)]
+)
+async def test_a_server_is_asked_whether_it_calls_tools_once(
+    server: Any, cache: ReplyCache, calls: bool, goes_on: bool, able_to: bool, asked: int
+) -> None:
+    server.answer = with_tools(server, calls=calls, goes_on=goes_on)
+    for _ in range(2):
+        async with await to(server, cache, tools=True) as llm:
+            assert ("tools" in llm.capabilities) == able_to
+            assert {"chat", "top_logprobs", "json_schema"} <= llm.capabilities
+        assert len(server.bodies) == asked
+
+
+async def test_a_server_that_rejects_tools_does_not_offer_them(server: Any, cache: ReplyCache) -> None:
+    other = able(server)
+    server.answer = lambda body: server.error(400, "tools need another template") if "tools" in body else other(body)
+    for _ in range(2):
+        async with await to(server, cache, tools=True) as llm:
+            assert llm.capabilities == {"chat", "top_logprobs", "json_schema"}
+    assert len(server.bodies) == 3
+
+
+async def test_a_server_that_is_not_asked_offers_no_tools(server: Any) -> None:
+    server.answer = with_tools(server)
+    async with await to(server) as llm:
+        assert "tools" not in llm.capabilities
+        request = ToolChat(messages=(Turn(role="user", content="go"),), tools=(), max_tokens=5)
+        with pytest.raises(ProviderError, match=r"cannot do what is asked of it \(tools\)"):
+            await llm.answer([request])
+    assert len(server.bodies) == 2
 
 
 async def test_logprobs_that_are_missing_later_are_a_failure(server: Any) -> None:

@@ -27,7 +27,12 @@ from agents.llm import (
     Reply,
     Request,
     TokenLogprob,
+    Tool,
+    ToolChat,
+    ToolReply,
+    Turn,
     Usage,
+    WrittenCall,
 )
 from agents.metered import PATIENCE, Metered
 from agents.prices import Price
@@ -519,6 +524,29 @@ async def test_the_transcript_line_has_the_prompts_hash_and_no_prompt() -> None:
     assert line["prompt"] != failure["prompt"]
     assert "secret" not in str(line)
     assert line["usd"] == pytest.approx((line["prompt_tokens"] + 2 * line["completion_tokens"]) / 1e6)
+
+
+async def test_conversations_with_tools_are_cached_and_kept_clean_of_keys(cache: ReplyCache) -> None:
+    secret = "sk-test-0123456789"
+    call = WrittenCall(id="a", name="measure", arguments=f'{{"texts": ["{secret}"]}}')
+    reply = ToolReply(text=f"with {secret} \ud83d", tool_calls=(call,))
+    tool = Tool(name="measure", description="Measure.", parameters={"type": "object", "properties": {}})
+    request = ToolChat(messages=(Turn(role="user", content="go"),), tools=(tool,), max_tokens=5)
+    records: list[CallRecord] = []
+    base = ScriptedLLM([reply], capabilities=frozenset({"tools"}))
+    llm = metered(base, cache, on_call=records.append, redact=lambda text: text.replace(secret, "[key]"))
+    first, again = await llm.answer([request, request])
+    assert (
+        bare(first)
+        == bare(again)
+        == ToolReply(text="with [key] ?", tool_calls=(call.model_copy(update={"arguments": '{"texts": ["[key]"]}'}),))
+    )
+    assert len(base.history) == 1
+    assert records[0].line()["reply"] == 'with [key] ?\nmeasure({"texts": ["[key]"]})'
+    assert (records[0].line()["kind"], [record.cached for record in records]) == ("tools", [False, True])
+    # Another tool, or another result, is another request.
+    for changes in ({"tools": ()}, {"required": True}, {"messages": (*request.messages, Turn(role="tool", content="1", answers="a"))}):
+        assert request_key(base.identity, request) != request_key(base.identity, request.model_copy(update=changes))
 
 
 async def test_a_model_is_let_go_of() -> None:

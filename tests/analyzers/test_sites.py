@@ -1,5 +1,7 @@
 """Sites by name, and where they are: the captured activations against the block's own MLP computed anew, for every family."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from analyzers.errors import SubjectError
+from analyzers.site_kinds import KINDS
 from analyzers.sites import Polarity, Site
 from analyzers.subject import Subject
 
@@ -130,16 +133,59 @@ def test_a_down_projection_that_is_never_called_is_refused(tiny_model: Callable[
         Subject(model, tokenizer, name="bypassing", identity={})
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(["+", "-"]))
-def test_a_site_reads_back_what_it_writes(layer: int, index: int, polarity: Polarity) -> None:
-    site = Site(layer, index, polarity)
+SIDES = {"mlp": "+-", "attn": "+", "resid": "+-", "direction": "+-", "random": "+-", "sae": "+"}
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([(kind, side) for kind, sides in SIDES.items() for side in sides]))
+def test_a_site_reads_back_what_it_writes(layer: int, index: int, what: tuple[str, Polarity]) -> None:
+    kind, polarity = what
+    site = Site(layer, index, polarity, kind)
+    assert str(site) == f"L{layer}.{kind}.{index}" + "-" * (polarity == "-")
     assert Site.parse(str(site)) == site
     assert site.name in str(site)
     assert site.sign == (1 if polarity == "+" else -1)
 
 
-@pytest.mark.parametrize("text", ["", "7.mlp.3", "L7.mlp", "L7.mlp.x", "L7.attn.3", "L7.mlp.3+", "L-1.mlp.3", "L7.mlp.3--"])
+def test_every_kind_of_site_is_tried_here() -> None:
+    assert KINDS.all().keys() == SIDES.keys()
+    assert {name for name, kind in KINDS.all().items() if kind.signed} == {name for name, sides in SIDES.items() if sides == "+-"}
+
+
+NO_SITES = [
+    "",
+    "7.mlp.3",
+    "L7.mlp",
+    "L7.mlp.x",
+    "L7.head.3",
+    "L7.MLP.3",
+    "L7.mlp.3+",
+    "L-1.mlp.3",
+    "L7.mlp.3--",
+    "L7.mlp.\u0663",
+    "L7.mlp.1e3",
+]
+
+
+@pytest.mark.parametrize("text", [*NO_SITES, "L7.mlp." + "9" * 5000])
 def test_what_is_no_site_is_named_in_the_error(text: str) -> None:
     with pytest.raises(SubjectError, match="is not a site") as raised:
         Site.parse(text)
     assert repr(text) in str(raised.value)
+    assert all(kind in str(raised.value) for kind in SIDES)
+
+
+@pytest.mark.parametrize("kind", ["attn", "sae"])
+def test_a_side_that_a_kind_does_not_have_is_refused(kind: str) -> None:
+    with pytest.raises(SubjectError, match=rf"L7.{kind}.3-.*never negative; write L7.{kind}.3$"):
+        Site.parse(f"L7.{kind}.3-")
+
+
+def test_a_neuron_is_what_a_site_is_unless_it_says_otherwise() -> None:
+    assert Site(7, 1306) == Site.parse("L7.mlp.1306")
+    assert Site(7, 1306, "-") == Site.parse("L7.mlp.1306-")
+    assert sorted([Site(1, 2), Site(1, 1, "-"), Site(0, 5), Site(1, 1)]) == [Site(0, 5), Site(1, 1), Site(1, 1, "-"), Site(1, 2)]
+
+
+def test_a_name_is_read_without_loading_torch() -> None:
+    code = "import sys; from analyzers.sites import Site; Site.parse('L4.attn.3'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

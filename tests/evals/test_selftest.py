@@ -16,9 +16,11 @@ from agents.simulators.lexical import Lexical
 from analyzers.errors import ExplicateError, Failed, LimitReached
 from analyzers.evidence import Excerpt, FloatArray
 from evals.instrument import quick
+from evals.kept_tests import identity, known, store
 from evals.planted import Planted, planted
+from evals.ranking import Explained, rank
 from evals.results import Failure, Instrument, Value
-from evals.selftest import Explained, SelftestResult, identity, known, rank, selftest, store
+from evals.selftest import SelftestResult, selftest
 
 NEURONS = planted()
 KINDS = {neuron.kind for neuron in NEURONS}
@@ -331,16 +333,16 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_a_stored_result_is_known_to_later_runs(beside: Path) -> None:
     result = await selftest(Fake(oracle), NEURONS)
     of = {"simulator": "fake", "llm model": "m"}
-    assert known(of) is None
+    assert known(of, SelftestResult) is None
     assert not beside.exists()
     path = store(result, of)
     assert [file.name for file in beside.iterdir()] == [path.name]
-    found = known(of)
-    assert found == result.instrument
-    assert found == Instrument.model_validate_json(found.model_dump_json())
-    assert known({**of, "llm model": "other"}) is None
-    assert known({**of, "prompt": "other"}) is None
-    assert known(of, "other planted neurons") is None
+    found = known(of, SelftestResult)
+    assert found == result
+    assert found.instrument == Instrument.model_validate_json(found.instrument.model_dump_json())
+    assert known({**of, "llm model": "other"}, SelftestResult) is None
+    assert known({**of, "prompt": "other"}, SelftestResult) is None
+    assert known(of, SelftestResult, "other planted neurons") is None
     store(result, of)
     assert len(list(beside.iterdir())) == 1
 
@@ -350,7 +352,7 @@ async def test_a_damaged_result_is_named(beside: Path, text: str) -> None:
     path = store(await selftest(Fake(oracle), NEURONS[:3]), {"simulator": "fake"})
     path.write_text(text)
     with pytest.raises(ExplicateError, match="damaged; remove the file"):
-        known({"simulator": "fake"}, (await selftest(Fake(oracle), NEURONS[:3])).planted)
+        known({"simulator": "fake"}, SelftestResult, (await selftest(Fake(oracle), NEURONS[:3])).planted)
 
 
 def test_identity_tells_models_and_prompts_apart() -> None:
@@ -365,9 +367,9 @@ def test_identity_tells_models_and_prompts_apart() -> None:
         prompt = "abc"
 
     fake = Fake(oracle)
-    assert identity(Lexical()) == {"simulator": "lexical", "prompt": ""}
-    assert identity(fake, Model("1")) != identity(fake, Model("2"))  # type: ignore[arg-type]
-    assert identity(fake) != identity(Prompted(oracle))
+    assert identity("simulator", Lexical()) == {"simulator": "lexical", "prompt": ""}
+    assert identity("simulator", fake, Model("1")) != identity("simulator", fake, Model("2"))  # type: ignore[arg-type]
+    assert identity("simulator", fake) != identity("simulator", Prompted(oracle))
 
 
 async def test_a_user_file_without_kinds_gets_one_kind() -> None:

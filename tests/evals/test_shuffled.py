@@ -15,7 +15,7 @@ from analyzers.store import ActivationStore
 from analyzers.subject import Subject
 from evals.label import _measure
 from evals.results import Failure, Value
-from evals.shuffled import DRAWN, lend, stand_ins
+from evals.shuffled import DRAWN, drawn_neurons, lend, stand_ins
 from evals.work import Work
 
 SITE = Site(0, 0)
@@ -50,7 +50,7 @@ class Neurons:
         raise NotImplementedError
 
     async def drawn(self, seed: int = 0, site: Site = SITE) -> tuple[str, ...]:
-        return await stand_ins(site, cast("Subject", self), cast("ActivationStore", self), seed)
+        return await stand_ins(site, drawn_neurons(site, cast("Subject", self), cast("ActivationStore", self), seed), self.name)
 
 
 def work(chosen: str | None, *lent: str) -> Work:

@@ -58,7 +58,7 @@ def test_json_is_one_object(workplace: Path, run_folder: Path) -> None:
 
 
 def test_an_unknown_format_lists_the_known(workplace: Path, run_folder: Path) -> None:
-    with pytest.raises(ExplicateError, match="choose one of csv, html, inspect, mlflow, parquet"):
+    with pytest.raises(ExplicateError, match="choose one of csv, html, inspect, mlflow, neuronpedia, openai, parquet, saelens"):
         call(run_folder, "--format", "excel")
 
 

@@ -96,7 +96,7 @@ async def test_a_server_of_ones_own_is_sent_the_limit_that_all_of_them_know(serv
 @pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-5-mini-2025-08-07", "o3-2025-04-16", "gpt-5.1"])
 async def test_a_reasoning_model_is_sent_only_what_it_takes(server: Any, model: str) -> None:
     fake = Fake(lambda body: server.chat("one\ntwo"), model=model)
-    assert fake.llm.capabilities == {"chat", "json_schema"}
+    assert fake.llm.capabilities == {"chat", "json_schema", "tools"}
     reply = await ask(fake, CHAT.model_copy(update={"stop": ("\n",)}))
     (body,) = fake.bodies
     assert not {"temperature", "stop", "logprobs"} & set(body)
@@ -121,12 +121,13 @@ async def test_logprobs_are_cut_where_the_text_is(server: Any) -> None:
 
 async def test_what_is_known_of_models_decides_what_they_offer(server: Any) -> None:
     offers = {model: Fake(server.chat, model=model).llm for model in ("gpt-4o-mini", "my-model", "gpt-3.5-turbo", "gpt-5-pro")}
-    assert offers["gpt-4o-mini"].capabilities == {"chat", "top_logprobs", "json_schema"}
-    assert offers["my-model"].capabilities == {"chat", "top_logprobs", "json_schema"}
+    assert offers["gpt-4o-mini"].capabilities == {"chat", "top_logprobs", "json_schema", "tools"}
+    assert offers["my-model"].capabilities == {"chat", "top_logprobs", "json_schema", "tools"}
     assert (offers["gpt-4o-mini"].declares_schema, offers["my-model"].declares_schema) == (True, None)
+    assert (offers["gpt-4o-mini"].declares_tools, offers["my-model"].declares_tools) == (True, None)
     assert offers["gpt-3.5-turbo"].capabilities == {"chat", "top_logprobs"}
-    # Served through another API, which has neither.
-    assert offers["gpt-5-pro"].capabilities == {"chat"}
+    # Served through another API, which has neither log-probabilities nor schemas of this form.
+    assert offers["gpt-5-pro"].capabilities == {"chat", "tools"}
 
 
 async def test_a_refusal_is_not_an_answer(server: Any) -> None:

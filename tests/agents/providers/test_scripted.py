@@ -5,7 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from agents.llm import Chat, ChatReply, Choice, ChoiceReply, Message, Readout, ReadoutReply, Request, Usage
+from agents.llm import (
+    Chat,
+    ChatReply,
+    Choice,
+    ChoiceReply,
+    Message,
+    Readout,
+    ReadoutReply,
+    Request,
+    ToolChat,
+    ToolReply,
+    Turn,
+    Usage,
+    WrittenCall,
+)
 from agents.providers.scripted import ScriptedLLM
 from analyzers.errors import Failed, ProviderError
 
@@ -70,6 +84,19 @@ async def test_a_file_holds_rules_of_which_the_first_that_fits_is_taken(tmp_path
     assert isinstance(outcomes[3], ChatReply)
     assert outcomes[3].logprobs is not None
     assert outcomes[3].logprobs[0].top == (("7", -0.1), ("0", -3.0))
+
+
+async def test_a_script_may_call_tools(tmp_path: Path) -> None:
+    path = tmp_path / "script.json"
+    call = {"id": "a", "name": "measure", "arguments": '{"texts": ["x"]}'}
+    path.write_text(
+        json.dumps({"rules": [{"contains": "go", "reply": {"tool_calls": [call]}}], "default": "done", "capabilities": ["tools"]})
+    )
+    llm = ScriptedLLM.load(path)
+    asked = [ToolChat(messages=(Turn(role="user", content=text),), tools=(), max_tokens=5) for text in ("go now", "stop")]
+    called, said = await llm.answer(asked)
+    assert called == ToolReply(text="", tool_calls=(WrittenCall(**call),), usage=Usage(prompt_tokens=2, completion_tokens=3))
+    assert said == ToolReply(text="done", usage=Usage(prompt_tokens=1, completion_tokens=1))
 
 
 async def test_options_answer_a_choice(tmp_path: Path) -> None:

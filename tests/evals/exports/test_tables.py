@@ -27,8 +27,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def test_formats_are_found() -> None:
-    assert list(EXPORTS.all()) == ["csv", "html", "inspect", "mlflow", "parquet"]
-    with pytest.raises(ExplicateError, match="no format is called 'xlsx'; choose one of csv, html, inspect, mlflow, parquet"):
+    assert list(EXPORTS.all()) == ["csv", "html", "inspect", "mlflow", "neuronpedia", "openai", "parquet", "saelens"]
+    with pytest.raises(
+        ExplicateError, match="no format is called 'xlsx'; choose one of csv, html, inspect, mlflow, neuronpedia, openai, parquet, saelens"
+    ):
         EXPORTS.get("xlsx")
 
 

@@ -1,0 +1,24 @@
+"""Which of the texts that stand for explanations are explanations."""
+
+import re
+from collections.abc import Sequence
+
+from evals.exchange.record import Told
+
+UNPARSED = re.compile(r"could not be parsed|could not parse|^\W*(?:none|null|nan|n/?a|error|undefined)?\W*$", re.IGNORECASE)
+"""What pipelines keep as an explanation where a reply could not be read: it is then scored like one."""
+REFUSAL = re.compile(r"^\W*(?:i['’]?m (?:sorry|unable)|i (?:cannot|can['’]?t|am unable|apologi[sz]e)|sorry\b|as an ai\b)", re.IGNORECASE)
+
+
+def is_explanation(told: Told) -> bool:
+    """Whether it says anything of the site: no failure to parse that was kept as an explanation, and no refusal."""
+    return not UNPARSED.search(told.text) and not REFUSAL.search(told.text)
+
+
+def candidates(told: Sequence[Told]) -> list[Told]:
+    """Those that are explanations, each text once."""
+    found: dict[str, Told] = {}
+    for one in told:
+        if is_explanation(one):
+            found.setdefault(one.text, one)
+    return list(found.values())

@@ -1,0 +1,123 @@
+"""What the scorers of a run say of each site's explanation, beside another site's and an empty one on the same items."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analyzers.errors import Failed
+from analyzers.progress import Report
+from evals.calls import doing
+from evals.cautions import CHANCE
+from evals.each import each
+from evals.results import Failure, Instrument, ScorerResult, Scores, Value, failure, stored
+from evals.scorers import Scorer
+from evals.scoring.judged import Judged
+from evals.scoring.measures import difference, measured
+from evals.work import Work
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one scorer answered of one site."""
+
+    explanation: Judged | Failed
+    shuffled: Judged | Failed
+    null: Judged | Failed
+
+
+async def judge(
+    works: Sequence[Work],
+    scorers: Mapping[str, Scorer],
+    *,
+    seed: int,
+    report: Report,
+    at_once: int,
+) -> None:
+    """Fill in what every scorer answers of every site that has an explanation."""
+    explained = [work for work in works if work.chosen is not None]
+    for name, scorer in scorers.items():
+
+        async def one(work: Work, scorer: Scorer = scorer) -> Said | Failed:
+            assert work.chosen is not None
+            if work.material is None:
+                return Failed("score", "there are no items to judge on")
+            texts = [work.chosen.text, *([work.shuffled] if isinstance(work.shuffled, str) else []), ""]
+            with doing("judge", work.site):
+                said = await scorer.judge(texts, work.material, seed=seed)
+            shuffled = said[1] if isinstance(work.shuffled, str) else work.shuffled
+            return Said(said[0], shuffled, said[-1])
+
+        for work, outcome in zip(explained, await each(explained, one, f"score by {name}", report, at_once), strict=True):
+            work.said[name] = outcome
+
+
+def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None, seed: int) -> ScorerResult | Failure:
+    """The numbers made of it, and what to mind."""
+    if isinstance(said, Failed):
+        return failure(said)
+    if isinstance(said.explanation, Failed):
+        return failure(said.explanation)
+    both = None if isinstance(said.shuffled, Failed) else difference(said.explanation, said.shuffled, scorer.measure, seed=seed)
+    lift: Value | Failed = said.shuffled if isinstance(said.shuffled, Failed) else both or Failed("score", "nothing to compare")
+    return ScorerResult(
+        scorer=scorer.name,
+        measure=scorer.measure,
+        chance=scorer.chance,
+        scores=stored(measured(said.explanation, scorer.measure, seed=seed)),
+        controls={"shuffled": _scores(said.shuffled, scorer, seed), "null": _scores(said.null, scorer, seed)},
+        lift=failure(lift) if isinstance(lift, Failed) else lift,
+        saved=said.explanation.saved,
+        warning=_warning(tested),
+        cannot_judge=[] if tested is None else tested.cannot_judge,
+    )
+
+
+def answers_of(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
+    """Rows of judgements.parquet: one an answer."""
+    for work in works:
+        for name, said in work.said.items():
+            if isinstance(said, Failed):
+                continue
+            for of, judged in (("explanation", said.explanation), ("shuffled", said.shuffled), ("null", said.null)):
+                for answer in () if isinstance(judged, Failed) else judged.answers:
+                    failed = isinstance(answer.prediction, Failed)
+                    yield {
+                        "site": work.site.name,
+                        "polarity": work.site.polarity,
+                        "scorer": name,
+                        "of": of,
+                        "item": answer.item,
+                        "document": answer.document,
+                        "group": answer.group,
+                        "weight": answer.weight,
+                        "truth": answer.truth,
+                        "prediction": None if failed else answer.prediction,
+                        "failed": answer.prediction.reason if isinstance(answer.prediction, Failed) else None,
+                    }
+
+
+def answer_columns() -> Any:
+    """Schema of judgements.parquet."""
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("site", "polarity", "scorer", "of", "item", "document", "group")]
+    numbers = [(name, pa.float64()) for name in ("weight", "truth", "prediction")]
+    return pa.schema([*texts, *numbers, ("failed", pa.string())])
+
+
+def _scores(judged: Judged | Failed, scorer: Scorer, seed: int) -> Scores:
+    if isinstance(judged, Failed):
+        return {scorer.measure: failure(judged)}
+    return stored(measured(judged, scorer.measure, seed=seed))
+
+
+def _warning(tested: Instrument | None) -> str | None:
+    if tested is None or not isinstance(tested.within, Value):
+        return "How this scorer does on planted neurons with this model is not known: nothing says what its figures are worth."
+    if tested.within.low <= CHANCE and not tested.judges:
+        within = tested.within
+        return (
+            "This scorer does not tell true explanations of planted neurons from false ones with this model "
+            f"(ranks {within.value:.2f} [{within.low:.2f}, {within.high:.2f}] of them rightly, chance is .5): its figure is no evidence."
+        )
+    return None

@@ -1,0 +1,99 @@
+"""Who explains, simulates and scores in a labelling run."""
+
+from dataclasses import dataclass
+
+from agents.experimenter import ExperimentLimits, experiment
+from agents.explainers import EXPLAINERS, Explainer
+from agents.explanation import Explanation
+from agents.llm import LLM
+from agents.simulators import SIMULATORS, Simulator
+from analyzers.errors import Failed, ProviderError
+from analyzers.laboratory import Laboratory
+from analyzers.subject import Subject
+from evals.calls import AGENT, Calls, doing
+from evals.label_config import LabelConfig
+from evals.scorers import SCORERS, Scorer
+from evals.scorers.recall import Recall
+from evals.scoring.sequential import Sequential
+from evals.scoring.yes_no import YesNo
+from evals.site_scores import pearson_of
+from evals.work import Work
+from prompts import load
+
+
+class Experimenter:
+    """An explainer that experiments on the subject."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+        self.name = f"agent({llm.name})"
+        self.prompt = load("experimenter" if "tools" in llm.capabilities else "experiment_plan").hash
+
+    async def experiment(self, work: Work, simulator: Simulator, subject: Subject, config: LabelConfig) -> Explanation | Failed:
+        """Let it find out what the site responds to; of the select split it learns nothing but scores.
+
+        Raises LimitReached where a limit of the whole run left it without any hypothesis.
+        """
+        excerpts = work.evidence.splits["select"]
+        has_prior = simulator.scale == "level"
+
+        async def score(text: str) -> float | Failed:
+            with doing("select", work.site):
+                null = await simulator.simulate("", excerpts) if has_prior else None
+                return pearson_of(excerpts, await simulator.simulate(text, excerpts), null)
+
+        found = await experiment(
+            self._llm,
+            Laboratory(subject, work.site),
+            work.evidence.splits["explain"],
+            score_on_select=score,
+            limits=ExperimentLimits(**config.experiment.model_dump()),
+            seed=config.seed,
+        )
+        if isinstance(found, Failed):
+            return found
+        work.experimented = found
+        return found.explanation
+
+
+@dataclass(frozen=True)
+class Models:
+    """Who does what, each with its language model where it has one."""
+
+    explainer: Explainer | Experimenter
+    simulator: Simulator
+    scorers: dict[str, Scorer]
+    explains: LLM | None
+    simulates: LLM | None
+
+    @property
+    def keeps_subject(self) -> bool:
+        """Whether the subject is measured on after the sampling."""
+        return isinstance(self.explainer, Experimenter) or bool(self.scorers)
+
+
+def sequential(scorers: dict[str, Scorer], enough: float | None) -> dict[str, Scorer]:
+    """The scorers, those that ask about one item after the other stopping at an interval of that width."""
+    if enough is None:
+        return scorers
+    return {
+        name: Sequential(scorer, width=enough) if isinstance(scorer, YesNo) and not isinstance(scorer, Recall) else scorer
+        for name, scorer in scorers.items()
+    }
+
+
+async def connect_models(config: LabelConfig, calls: Calls) -> Models:
+    """Reach both language models, and find out whether they can do what is asked of them."""
+    experiments = config.explainer.startswith(AGENT)
+    explains = await calls.connect(config.explainer.removeprefix(AGENT), "explainer", tools=experiments)
+    explainer: Explainer | Experimenter
+    if experiments:
+        if explains is None:
+            raise ProviderError(f"--explainer {config.explainer!r}: only a language model can experiment; write {AGENT}openai:MODEL")
+        explainer = Experimenter(explains)
+    else:
+        explainer = EXPLAINERS.create("template" if explains is None else config.style, explains)
+    simulates = await calls.connect(config.simulator, "simulator")
+    simulator = SIMULATORS.create("lexical") if simulates is None else SIMULATORS.pick(simulates)
+    scorers = {name: SCORERS.create(name, simulates) for name in config.scorers}
+    return Models(explainer, simulator, scorers, explains, simulates)

@@ -1,0 +1,51 @@
+"""Twins: controls that are sampled, explained and scored just like the sites of a run, in a run folder of their own within it.
+
+random-direction is a random unit vector of the residual stream behind the site's block, random-init the same site of a subject with the
+same architecture and fresh weights. Labels of trained sites that score no higher than their twins' say nothing of what was learnt.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from analyzers.errors import Failed
+from analyzers.sites import Site
+from evals.label_config import LabelConfig, Twin
+from evals.results import RunResults, SiteResult, Value, failure, headline
+from evals.results import Twin as TwinResult
+from evals.statistics import mean
+
+
+def twin_config(config: LabelConfig, twin: Twin, sites: Sequence[Site]) -> LabelConfig:
+    """The same run on the twins of its sites, in order."""
+    same = {"twins": (), "layers": "", "sample": 0, "polarity": "dominant", "kind": "mlp", "scorers": (), "sae": (), "directions": None}
+    if twin == "random-init":
+        keep = {"sae": config.sae, "directions": config.directions}
+        return config.model_copy(update={**same, **keep, "sites": tuple(map(str, sites)), "init": "random"})
+    return config.model_copy(update={**same, "sites": tuple(str(_direction(site)) for site in sites)})
+
+
+def with_twins(results: RunResults, twin: Twin, of_twins: RunResults, seed: int) -> RunResults:
+    """The results with those of one sort of twins, which are in the same order."""
+    sites, differences = [], []
+    for site, other in zip(results.sites, of_twins.sites, strict=True):
+        name = other.site + ("-" if other.polarity == "-" else "")
+        beside = TwinResult(site=name, explanation=other.explanation, scores=other.scores, lift=other.lift)
+        sites.append(site.model_copy(update={"twins": {**site.twins, twin: beside}}))
+        mine, theirs = _headline(site), _headline(other)
+        if mine is not None and theirs is not None:
+            differences.append(mine - theirs)
+    difference = mean(np.array(differences), seed=seed)
+    value = failure(difference) if isinstance(difference, Failed) else difference
+    return results.model_copy(update={"sites": sites, "twins": {**results.twins, twin: value}})
+
+
+def _direction(site: Site) -> Site:
+    """Drawn by the name of the site, so that it does not depend on the run's other sites."""
+    return Site(site.layer, zlib.crc32(site.name.encode()) % 1_000_000, site.polarity, "random")
+
+
+def _headline(site: SiteResult) -> float | None:
+    score = site.scores.get(headline(site.scores))
+    return score.value if isinstance(score, Value) else None

@@ -1,0 +1,125 @@
+"""What each tool measures, beside a plain computation of the same."""
+
+import math
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.experimenter import arguments as a
+from agents.experimenter.bench import Live
+from agents.experimenter.hypotheses import Hypotheses
+from agents.experimenter.told import fence
+from analyzers.errors import Failed
+
+
+@pytest.fixture
+def bench(planted: SimpleNamespace) -> Live:
+    return Live(planted.lab, planted.excerpts, 10.0, score_on_select=planted.score, seed=5)
+
+
+async def found(bench: Live, name: str, **arguments: Any) -> dict[str, Any]:
+    read = a.read(name, arguments)
+    assert not isinstance(read, str), read
+    result = await bench.measure(name, read)
+    assert not isinstance(result, Failed), result
+    return dict(result)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.9, 1.0), (0.5, 0.8), (0.0, 0.01)])
+async def test_excerpts_lie_between_their_quantiles_loudest_first(planted: SimpleNamespace, bench: Live, low: float, high: float) -> None:
+    result = await found(bench, "excerpts", low=low, high=high, count=12)
+    peaks = sorted(float(excerpt.activations.max()) for excerpt in planted.excerpts)
+    n = len(peaks)
+    wanted = [peaks[at] for at in range(n) if at + 1 > low * n and at < high * n]
+    shown = [row["peak"] for row in result["texts"]]
+    assert shown == sorted(shown, reverse=True)
+    if len(wanted) <= 12:
+        assert shown == sorted(wanted, reverse=True)
+    else:
+        assert (shown[0], shown[-1], len(shown)) == (wanted[-1], wanted[0], 12)
+
+
+async def test_tokens_it_fires_on_are_marked_beyond_what_a_text_can_write(bench: Live) -> None:
+    result = await found(bench, "activations", texts=["it fell due to rain <<here>> \n now"])
+    assert result["marks"] == ["<<<", ">>>"]
+    assert result["texts"] == [{"text": "it fell due to <<<rain>>> <<here>> \\n now", "peak": 8.0, "loudest": [[" rain", 8.0]]}]
+
+
+async def test_edits_measure_each_change(bench: Live) -> None:
+    edits = [
+        {"kind": "swap", "find": "due", "to": "owing"},
+        {"kind": "mask", "find": "rain"},
+        {"kind": "delete", "find": "fell"},
+        {"kind": "delete", "find": "nowhere"},
+    ]
+    result = await found(bench, "edits", text="it fell due to rain", edits=edits)
+    assert result["original"]["peak"] == 8.0
+    by_edit = {row["edit"]: row for row in result["edits"]}
+    assert by_edit["swap 'due' for 'owing'"]["change"] == -8.0
+    assert by_edit["mask 'rain'"]["text"].endswith("due to <<[REDACTED]>>")
+    assert (by_edit["delete 'fell'"]["text"], by_edit["delete 'fell'"]["change"]) == ("it due to <<rain>>", 0.0)
+    assert by_edit["delete 'nowhere'"] == {"edit": "delete 'nowhere'", "failed": "changes nothing"}
+
+
+async def test_an_edit_without_a_target_is_made_to_each_token_in_turn(planted: SimpleNamespace, bench: Live) -> None:
+    result = await found(bench, "edits", text="it fell due to rain", edits=[{"kind": "delete"}])
+    words = ["it", "fell", "due", "to", "rain"]
+    left = [" ".join(words[:at] + words[at + 1 :]) for at in range(5)]
+    # The first token has no space before it, so that its deletion leaves the next one's.
+    assert [text.strip() for text in planted.lab.asked[-5:]] == left
+    assert [row["change"] for row in result["edits"]] == [0.0, 0.0, -8.0, -8.0, -8.0]
+
+
+async def test_the_nearest_silent_text_shares_the_most_words(planted: SimpleNamespace, bench: Live) -> None:
+    result = await found(bench, "nearest_silent", text="the marathon was stopped in the park due to rain", count=3)
+    assert result["texts"][0]["text"] == "the marathon began at noon in the park"
+    assert [row["peak"] for row in result["texts"]] == [0.0] * 3
+    assert result["of"] == sum(float(excerpt.activations.max()) == 0 for excerpt in planted.excerpts)
+
+
+async def test_the_output_side(bench: Live) -> None:
+    ablated = await found(bench, "ablation", texts=["it fell due to rain"])
+    (row,) = ablated["texts"]
+    assert math.isclose(row["mean_nats"], 0.08 / 5)
+    assert row["largest"][0] == {"after": " rain", "nats": 0.08, "next": " rain", "next_without": "x"}
+    steered = await found(bench, "steering", prompts=["I think"], direction="down")
+    assert steered == {"continuations": [{"prompt": "I think", "text": "I think -1 0.25 5"}]}
+
+
+@given(st.text(alphabet="`a\n ", max_size=40))
+def test_nothing_closes_its_fence(text: str) -> None:
+    shown = fence(text, "json")
+    opening, closing = shown.split("\n")[0].removesuffix("json"), shown.split("\n")[-1]
+    assert opening == closing
+    assert set(opening) == {"`"}
+    assert max((len(run) for run in re.findall("`+", text)), default=0) < len(opening)
+
+
+def test_schemas_stand_alone() -> None:
+    for name, kind in a.TOOLS.items():
+        schema = a._schema(kind)
+        assert schema["type"] == "object"
+        assert schema["additionalProperties"] is False
+        assert "$ref" not in str(schema), name
+        assert set(schema["properties"]) == set(kind.model_fields)
+    assert a._schema(a.Conclude)["properties"]["clauses"]["items"]["properties"]["text"]["type"] == "string"
+
+
+def test_the_best_hypothesis_stands_and_does_best() -> None:
+    hypotheses = Hypotheses()
+    for text, status, score, support in (
+        ("a", "refuted", 0.9, {1, 2}),
+        ("b", "open", 0.8, {1, 2}),
+        ("c", "supported", None, {1, 2, 3}),
+        ("d", "supported", 0.1, {1}),
+        ("e", "supported", 0.1, {1, 4}),
+        ("f", "open", None, set()),
+    ):
+        one = hypotheses.of(text)
+        one.status, one.score, one.support = status, score, support  # type: ignore[assignment]
+    assert hypotheses.of(" A ") is hypotheses.of("a")
+    assert [one.text for one in hypotheses.best_first()] == ["e", "d", "c", "b", "f"]
