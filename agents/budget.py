@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +53,9 @@ class Estimate:
             self.completion_tokens + other.completion_tokens,
             self.usd + other.usd,
         )
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        return self + Estimate(-other.calls, -other.prompt_tokens, -other.completion_tokens, -other.usd)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,9 @@ class Budget:
         self.spent = Spent()
         self._within = within
         self._models: dict[str, _Model] = {}
-        self._held: list[Estimate] = []
+        self._held: Counter[Estimate] = Counter()
+        self._holding = Estimate()
+        """All that is held, summed up as it comes and goes: thousands of calls may be under way."""
         self._waiting: list[asyncio.Future[None]] = []
         self._reached: str | None = None
 
@@ -197,7 +203,7 @@ class Budget:
 
     def fits(self, expected: Estimate) -> bool:
         """Whether a call fits now, beside those under way."""
-        return self._reached is None and self._beyond(sum(self._held, self._total()) + expected) is None
+        return self._reached is None and self._beyond(self._total() + self._holding + expected) is None
 
     async def reserve(self, *expected: Estimate) -> None:
         """Hold estimates against the limits before their calls, all or none; `book` or `release` ends each. Raises LimitReached."""
@@ -210,7 +216,8 @@ class Budget:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-        self._held.extend(expected)
+        self._held.update(expected)
+        self._holding += together
         if self._within is not None:
             try:
                 await self._within.reserve(*expected)
@@ -226,7 +233,11 @@ class Budget:
             self._within.release(expected)
 
     def _let_go(self, expected: Estimate) -> None:
-        self._held.remove(expected)
+        self._held[expected] -= 1
+        if not self._held[expected]:
+            del self._held[expected]
+        # From nothing again where nothing is held, so that rounding does not add up.
+        self._holding = self._holding - expected if self._held else Estimate()
         waiting, self._waiting = self._waiting, []
         for turn in waiting:
             if not turn.done():

@@ -24,6 +24,8 @@ Role = Literal["explainer", "simulator", "model"]
 WITHOUT: Mapping[Role, str] = {"explainer": "template", "simulator": "lexical"}
 """What takes a language model's part and needs none."""
 
+BATCHED = "openai:"
+"""What the Batch API is for."""
 AGENT = "agent:"
 """Before a language model that explains: it is to experiment, not only to read."""
 
@@ -80,6 +82,11 @@ class Calls:
 
     def at_once(self, spec: str) -> int:
         """How many sites to work on at a time with this model: a local one does one thing after the other anyway."""
+        if self._limits.batch and spec.startswith(BATCHED):
+            from agents.providers.batch import LANES
+
+            # All that can be asked goes into one batch.
+            return LANES
         return self._limits.concurrency if _is_remote(spec) else 1
 
     async def connect(self, spec: str, role: Role, *, tools: bool = False, dtype: str = "auto", device: str = "auto") -> LLM | None:
@@ -103,6 +110,7 @@ class Calls:
             price=None if self._limits.price is None else Price.parse(self._limits.price),
             report=self._report,
             tools=tools,
+            batch=self._limits.batch and spec.startswith(BATCHED) and not tools,
             dtype=dtype,
             device=device,
         )
@@ -146,6 +154,13 @@ def check_base_url(base_url: str | None, *specs: str) -> None:
     if base_url is not None and not any(_is_remote(spec) for spec in specs):
         named = " and ".join(repr(spec) for spec in specs)
         raise ExplicateError(f"--base-url {base_url!r} is for openai:MODEL and echo:MODEL, and {named} ask no server: leave it out")
+
+
+def check_batch(batch: bool, *specs: str) -> None:
+    """Raise ExplicateError for batches that no model could be asked by; an agent cannot wait for each reply."""
+    if batch and not any(spec.startswith(BATCHED) for spec in specs):
+        named = " and ".join(repr(spec) for spec in specs)
+        raise ExplicateError(f"--batch is for {BATCHED}MODEL, and {named} cannot be asked by batches: leave it out, or name another model")
 
 
 def _is_remote(spec: str) -> bool:

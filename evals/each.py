@@ -1,8 +1,8 @@
 """Something done for every item of a run, some at once; and what a run leaves that a limit has stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,16 @@ async def each_open(works: Sequence[W], do: Callable[[W], Awaitable[None]], what
     for work, outcome in zip(open_, outcomes, strict=True):
         if isinstance(outcome, Failed):
             work.failed = outcome
+
+
+async def together(*tasks: Coroutine[Any, Any, R]) -> list[R]:
+    """The results of coroutines that run at the same time, in order; after an error in one the others are of no use and are cancelled."""
+    started = [asyncio.ensure_future(task) for task in tasks]
+    try:
+        return list(await asyncio.gather(*started))
+    finally:
+        for task in started:
+            task.cancel()
 
 
 def drawn(items: Sequence[T], n: int, seed: int) -> list[T]:

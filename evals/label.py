@@ -18,9 +18,9 @@ from analyzers.passes import open_blocks
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.subject import Subject
-from evals.calls import Calls, Foretold, budget_of, check_base_url, doing, sharing
+from evals.calls import Calls, Foretold, budget_of, check_base_url, check_batch, doing, sharing
 from evals.code_version import code_hash
-from evals.each import Stopped, each
+from evals.each import Stopped, each, together
 from evals.forecast import forecast
 from evals.instrument import instrument, scorer_instrument
 from evals.judging import judge
@@ -75,6 +75,7 @@ async def _label(
     folder.check()
     limits.check()
     check_base_url(config.base_url, config.explainer, config.simulator)
+    check_batch(limits.batch, config.explainer, config.simulator)
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
         models = await connect_models(config, calls)
@@ -218,8 +219,9 @@ async def _choose(work: Work, simulator: Simulator, *, has_prior: bool) -> None:
     if len(candidates) > 1:
         excerpts = work.evidence.splits["select"]
         with doing("select", work.site):
-            null = await simulator.simulate("", excerpts) if has_prior else None
-            outcomes = [await simulator.simulate(candidate.text, excerpts) for candidate in candidates]
+            texts = [*(candidate.text for candidate in candidates), *([""] if has_prior else [])]
+            outcomes = await together(*(simulator.simulate(text, excerpts) for text in texts))
+        null = outcomes.pop() if has_prior else None
         work.select_scores = [pearson_of(excerpts, outcome, null) for outcome in outcomes]
         best = max(enumerate(work.select_scores), key=lambda pair: (-2.0 if isinstance(pair[1], Failed) else pair[1], -pair[0]))
         work.chosen = candidates[best[0]]
@@ -233,16 +235,21 @@ async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: i
         return
     test, calibrate, lent = work.evidence.splits["test"], work.evidence.splits["calibrate"], work.shuffled
 
-    async def shuffled(excerpts: Sequence[Excerpt]) -> Outcomes:
-        return [lent] * len(excerpts) if isinstance(lent, Failed) else await simulator.simulate(lent, excerpts)
+    async def simulated(text: str | Failed | None, excerpts: Sequence[Excerpt]) -> Outcomes:
+        if isinstance(text, Failed):
+            return [text] * len(excerpts)
+        return [] if text is None else await simulator.simulate(text, excerpts)
 
+    null = "" if has_prior else None
     with doing("simulate", work.site):
         work.simulations = Simulations(
-            calibrate=await simulator.simulate(work.chosen.text, calibrate),
-            calibrate_null=await simulator.simulate("", calibrate) if has_prior else [],
-            test=await simulator.simulate(work.chosen.text, test),
-            test_null=await simulator.simulate("", test) if has_prior else [],
-            shuffled=await shuffled(test),
-            calibrate_shuffled=await shuffled(calibrate),
+            *await together(
+                simulated(work.chosen.text, calibrate),
+                simulated(null, calibrate),
+                simulated(work.chosen.text, test),
+                simulated(null, test),
+                simulated(lent, test),
+                simulated(lent, calibrate),
+            )
         )
     work.scores = await score_site(work.evidence, work.chosen.text, work.simulations, has_prior=has_prior, seed=seed)

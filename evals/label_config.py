@@ -116,6 +116,8 @@ class Limits(BaseModel):
     usd: float | None = Field(default=None, ge=0)
     price: str | None = None
     concurrency: int = Field(default=8, ge=1)
+    batch: bool = False
+    """Ask openai: models through the Batch API."""
 
     def check(self) -> None:
         """Raise ExplicateError for a limit of zero, which allows nothing."""

@@ -4,11 +4,11 @@ Every explanation of a planted neuron is simulated on the neuron's sentences and
 a simulator that predicts levels is scored with null contrast, and without it beside ("raw"). How the scores rank is told by evals.ranking.
 """
 
-import asyncio
 from collections.abc import Sequence
 
 from agents.simulators import Simulator
 from analyzers.progress import Report, quiet
+from evals.each import together
 from evals.planted import Planted, fingerprint
 from evals.ranking import Explained, Ranking, Tested, by_kind, outcome, rank
 from evals.results import Instrument
@@ -46,11 +46,17 @@ async def selftest(simulator: Simulator, neurons: Sequence[Planted], *, seed: in
     The seed draws the bootstrap samples only. What the language model raises (no access, a limit) passes through.
     """
     contrast = simulator.scale == "level"
-    rows: list[Explained] = []
-    for done, neuron in enumerate(neurons):
+    done = 0
+
+    async def explained(neuron: Planted) -> list[Explained]:
+        nonlocal done
+        found = await _explained(simulator, neuron, contrast=contrast)
+        done += 1
         report("selftest", done, len(neurons))
-        rows += await _explained(simulator, neuron, contrast=contrast)
-    report("selftest", len(neurons), len(neurons))
+        return found
+
+    report("selftest", 0, len(neurons))
+    rows = [row for found in await together(*map(explained, neurons)) for row in found]
     return SelftestResult(
         simulator=simulator.name,
         planted=fingerprint(neurons),
@@ -67,13 +73,7 @@ async def _explained(simulator: Simulator, neuron: Planted, *, contrast: bool) -
     """All explanations of one neuron with their scores."""
     excerpts = neuron.excerpts()
     said = [neuron.explanation, *neuron.false_explanations]
-    tasks = [asyncio.ensure_future(simulator.simulate(text, excerpts)) for text in ([*said, ""] if contrast else said)]
-    try:
-        outcomes = await asyncio.gather(*tasks)
-    finally:
-        # After an error the other simulations of this neuron are of no use.
-        for task in tasks:
-            task.cancel()
+    outcomes = await together(*(simulator.simulate(text, excerpts) for text in ([*said, ""] if contrast else said)))
     null = outcomes[-1] if contrast else None
     return [
         Explained(

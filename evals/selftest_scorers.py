@@ -10,6 +10,7 @@ from pydantic import Field
 
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
+from evals.each import together
 from evals.planted import Planted, fingerprint
 from evals.planted_lab import lab_of
 from evals.ranking import Explained, Tested, by_kind, outcome, rank
@@ -56,13 +57,18 @@ async def try_scorer(scorer: Scorer, neurons: Sequence[Planted], *, seed: int = 
 
     What the language model raises (no access, a limit) passes through.
     """
-    rows: list[Explained] = []
-    for done, neuron in enumerate(neurons):
-        report(f"selftest of {scorer.name}", done, len(neurons))
+    done, what = 0, f"selftest of {scorer.name}"
+
+    async def explained(neuron: Planted) -> list[Explained]:
+        nonlocal done
         said = [neuron.explanation, *neuron.false_explanations]
         judged = await scorer.judge(said, planted_material(neuron), seed=seed)
-        rows += _rows(neuron, [_figure(each, scorer) for each in judged])
-    report(f"selftest of {scorer.name}", len(neurons), len(neurons))
+        done += 1
+        report(what, done, len(neurons))
+        return _rows(neuron, [_figure(each, scorer) for each in judged])
+
+    report(what, 0, len(neurons))
+    rows = [row for found in await together(*map(explained, neurons)) for row in found]
     return _result(scorer.name, scorer.measure, neurons, rows, seed)
 
 

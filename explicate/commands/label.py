@@ -86,6 +86,9 @@ def label(
     max_usd: MaxUsd = None,
     price: Price = None,
     concurrency: Concurrency = 8,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask openai: models through the Batch API: half the price, replies within a day; resumable.")
+    ] = False,
     seed: Seed = 0,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -128,5 +131,5 @@ def label(
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, batch=batch)
     run_label(config, limits, out, json=json)
