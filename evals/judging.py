@@ -16,6 +16,12 @@ from evals.scoring.measures import difference, measured
 from evals.work import Work
 
 
+COMPARING = ("contest", "contest-all", "likelihood")
+"""Scorers whose figure is a share of wins over the other explanations of the call."""
+OPPONENTS = 6
+"""Explanations of other sites that are lent to them, beside the shuffled one."""
+
+
 @dataclass(frozen=True)
 class Said:
     """What one scorer answered of one site."""
@@ -37,11 +43,14 @@ async def judge(
     explained = [work for work in works if work.chosen is not None]
     for name, scorer in scorers.items():
 
-        async def one(work: Work, scorer: Scorer = scorer) -> Said | Failed:
+        async def one(work: Work, scorer: Scorer = scorer, name: str = name) -> Said | Failed:
             assert work.chosen is not None
             if work.material is None:
                 return Failed("score", "there are no items to judge on")
-            texts = [work.chosen.text, *([work.shuffled] if isinstance(work.shuffled, str) else []), ""]
+            texts = [work.chosen.text, *([work.shuffled] if isinstance(work.shuffled, str) else [])]
+            if name in COMPARING:
+                texts += _others(explained, texts)
+            texts.append("")
             with doing("judge", work.site):
                 said = await scorer.judge(texts, work.material, seed=seed)
             shuffled = said[1] if isinstance(work.shuffled, str) else work.shuffled
@@ -49,6 +58,12 @@ async def judge(
 
         for work, outcome in zip(explained, await each(explained, one, f"score by {name}", report, at_once), strict=True):
             work.said[name] = outcome
+
+
+def _others(works: Sequence[Work], texts: Sequence[str]) -> list[str]:
+    """Explanations of other sites, with other texts, for a scorer that holds explanations against each other; in the order of the sites."""
+    said = dict.fromkeys(work.chosen.text for work in works if work.chosen is not None)
+    return [text for text in said if text not in texts][:OPPONENTS]
 
 
 def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None, seed: int) -> ScorerResult | Failure:

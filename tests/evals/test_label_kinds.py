@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from analyzers.errors import ExplicateError, ProviderError, SubjectError
+from agents.experimenter import replay
+from analyzers.errors import ExplicateError, Failed, ProviderError, SubjectError
 from evals.label import label
 from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
@@ -155,3 +156,56 @@ async def test_twins_are_labelled_like_the_sites(run: Label, workplace: Path) ->
         both = [(a.value, b.value) for a, b in zip(mine, theirs, strict=True) if isinstance(a, Value) and isinstance(b, Value)]
         if isinstance(value, Value):
             assert value.value == pytest.approx(sum(a - b for a, b in both) / len(both))
+
+
+def tool(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"tool_calls": [{"id": f"{name}-1", "name": name, "arguments": json.dumps(arguments)}]}
+
+
+SCIENTIST = {
+    "rules": [
+        {
+            "contains": '"experiment": 2',
+            "reply": tool("conclude", clauses=[{"text": "the word rain", "experiments": [2]}, {"text": "rivers"}], confidence=0.7),
+        },
+        {"contains": '"experiment": 1', "reply": tool("activations", texts=["Rain fell on the river.", "Nobody came."])},
+    ],
+    "default": tool("excerpts"),
+    "capabilities": ["chat", "tools"],
+}
+
+
+async def test_an_explainer_that_experiments_measures_on_the_subject(run: Label, workplace: Path) -> None:
+    (workplace / "scientist.json").write_text(json.dumps(SCIENTIST))
+    results = await run("out", sites=("L0.mlp.6",), explainer="agent:scripted:scientist.json")
+    (site,) = results.sites
+    assert site.explanation == "the word rain; rivers"
+    assert site.explainer == "agent(scripted:scientist.json)"
+    assert site.experiments is not None
+    assert site.experiments.confidence == 0.7
+    assert [clause["supported"] for clause in site.experiments.clauses] == [True, False]
+    assert isinstance(site.scores["pearson"], Value | Failure)
+    assert results.leak_audit.passed
+    assert results.leak_audit.prompts >= 3
+    rows = [json.loads(line) for line in (workplace / "out" / "experiments.jsonl").read_text("utf-8").splitlines()]
+    again = await replay([{key: value for key, value in row.items() if key not in ("site", "polarity")} for row in rows])
+    assert not isinstance(again.outcome, Failed)
+    assert again.outcome.explanation.text == site.explanation
+    assert again.outcome.confidence == 0.7
+    # The same command asks nothing and finds the same.
+    repeated = await run("out", sites=("L0.mlp.6",), explainer="agent:scripted:scientist.json")
+    assert repeated.calls.made == 0
+    assert repeated.sites == results.sites
+
+
+async def test_a_limit_of_the_agent_ends_it_with_what_it_has(run: Label, workplace: Path) -> None:
+    (workplace / "scientist.json").write_text(json.dumps(SCIENTIST))
+    results = await run("out", sites=("L0.mlp.6",), explainer="agent:scripted:scientist.json", experiment={"steps": 1})
+    (site,) = results.sites
+    assert site.explanation is None
+    assert "steps" in site.failures[-1].reason
+
+
+async def test_only_a_language_model_can_experiment(run: Label) -> None:
+    with pytest.raises(ProviderError, match="only a language model can experiment"):
+        await run("out", sites=("L0.mlp.6",), explainer="agent:template")
