@@ -15,7 +15,6 @@ from evals.scoring.judged import Judged
 from evals.scoring.measures import difference, measured
 from evals.work import Work
 
-
 COMPARING = ("contest", "contest-all", "likelihood")
 """Scorers whose figure is a share of wins over the other explanations of the call."""
 OPPONENTS = 6
