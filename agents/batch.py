@@ -306,6 +306,8 @@ class BatchQueue:
                         batch = await self._client.batches.retrieve(batch_id)
                     except openai.NotFoundError:
                         return None
+            except Refused as refusal:
+                raise ProviderError(f"{self._endpoint} does not tell of batch {batch_id}: {refusal.reason}") from None
             except Transient as error:
                 missed += 1
                 if missed == MISSES:

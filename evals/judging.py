@@ -57,6 +57,9 @@ async def judge(
 
         for work, outcome in zip(explained, await each(explained, one, f"score by {name}", report, at_once), strict=True):
             work.said[name] = outcome
+            if isinstance(outcome, Failed) and outcome.stage == "budget":
+                # Of a limit the run must know: it ends otherwise.
+                work.failures.append(outcome)
 
 
 def _others(works: Sequence[Work], texts: Sequence[str]) -> list[str]:
@@ -71,8 +74,7 @@ def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None
         return failure(said)
     if isinstance(said.explanation, Failed):
         return failure(said.explanation)
-    both = None if isinstance(said.shuffled, Failed) else difference(said.explanation, said.shuffled, scorer.measure, seed=seed)
-    lift: Value | Failed = said.shuffled if isinstance(said.shuffled, Failed) else both or Failed("score", "nothing to compare")
+    lift = _lift(said.explanation, said.shuffled, scorer, seed)
     return ScorerResult(
         scorer=scorer.name,
         measure=scorer.measure,
@@ -117,6 +119,13 @@ def answer_columns() -> Any:
     texts = [(name, pa.string()) for name in ("site", "polarity", "scorer", "of", "item", "document", "group")]
     numbers = [(name, pa.float64()) for name in ("weight", "truth", "prediction")]
     return pa.schema([*texts, *numbers, ("failed", pa.string())])
+
+
+def _lift(explanation: Judged, shuffled: Judged | Failed, scorer: Scorer, seed: int) -> Value | Failed | None:
+    """None for one outcome that stands for both: its scorer reads no explanation."""
+    if isinstance(shuffled, Failed):
+        return shuffled
+    return None if shuffled is explanation else difference(explanation, shuffled, scorer.measure, seed=seed)
 
 
 def _scores(judged: Judged | Failed, scorer: Scorer, seed: int) -> Scores:

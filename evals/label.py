@@ -4,8 +4,9 @@ Every reply of a language model is in the cache before it is used, so a run that
 is not asked again, and the rest is computed again to the same result.
 """
 
+import functools
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from analyzers.passes import open_blocks
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from analyzers.subject import Subject
-from evals.calls import Calls, Foretold, budget_of, check_base_url, check_batch, doing, sharing
+from evals.calls import BATCHED, Calls, Foretold, budget_of, check_base_url, check_batch, doing, sharing
 from evals.code_version import code_hash
 from evals.each import Stopped, each, together
 from evals.forecast import forecast
@@ -129,8 +130,8 @@ async def _label(
             if forecast_only:
                 raise Foretold(total)
             await _explain(works, models, subject, config, calls, report)
-            tested = await _simulate(works, models, config, calls, report)
-            instruments = await _judge(works, models, config, calls, report)
+            batched = limits.batch and config.simulator.startswith(BATCHED)
+            tested, instruments = await _score(works, models, config, calls, report, batched=batched)
             await calls.close("simulator")
             limit = next((failed.reason for work in works for failed in work.failures if failed.stage == "budget"), None)
             if limit is not None and not any(work.scores for work in works):
@@ -173,40 +174,61 @@ async def _explain(
     await calls.close("explainer")
 
 
-async def _simulate(works: Sequence[Work], models: Models, config: LabelConfig, calls: Calls, report: Report) -> Instrument | None:
-    """Choose each site's explanation, simulate it and its controls, and score them; returns how the simulator did when tested."""
+async def _score(
+    works: Sequence[Work], models: Models, config: LabelConfig, calls: Calls, report: Report, *, batched: bool
+) -> tuple[Instrument | None, dict[str, Instrument]]:
+    """Choose each site's explanation, simulate it and its controls, score them, and have the scorers say what they think of them; returns
+    how the simulator and each scorer did when tested.
+
+    batched: a reply may take a day, so that all that waits for no other is asked at the same time.
+    """
     if not any(isinstance(candidate, Explanation) for work in works for candidate in work.candidates):
-        return None
-    simulator = models.simulator
-    tested = await instrument(simulator, models.simulates, seed=config.seed, report=report)
+        return None, {}
+    simulator, scorers = models.simulator, sequential(models.scorers, config.enough)
     has_prior = simulator.scale == "level"
     at_once = calls.at_once(config.simulator)
+    tested: list[Instrument] = []
+    instruments: dict[str, Instrument] = {}
 
-    async def choose(work: Work) -> None:
-        await _choose(work, simulator, has_prior=has_prior)
+    async def test() -> None:
+        tested.append(await instrument(simulator, models.simulates, seed=config.seed, report=report))
 
-    async def measure(work: Work) -> None:
-        await _measure(work, simulator, has_prior=has_prior, seed=config.seed)
+    async def choose() -> None:
+        await _every(works, lambda work: _choose(work, simulator, has_prior=has_prior), "choose explanations", report, at_once)
 
-    chosen = await each(works, choose, "choose explanations", report, at_once)
-    lend(works, config.seed)
-    measured = await each(works, measure, "simulate and score", report, at_once)
-    for outcomes in (chosen, measured):
-        for work, outcome in zip(works, outcomes, strict=True):
-            if isinstance(outcome, Failed):
-                work.failures.append(outcome)
-    return tested
+    async def measure() -> None:
+        measured = functools.partial(_measure, simulator=simulator, has_prior=has_prior, seed=config.seed)
+        await _every(works, measured, "simulate and score", report, at_once)
+
+    async def test_scorer(name: str) -> None:
+        instruments[name] = await scorer_instrument(name, models.scorers[name], models.simulates, seed=config.seed, report=report)
+
+    async def judge_by(name: str) -> None:
+        await judge(works, {name: scorers[name]}, seed=config.seed, report=report, at_once=at_once)
+
+    if batched:
+        await together(test(), *map(test_scorer, scorers), choose())
+        lend(works, config.seed)
+        await together(measure(), *map(judge_by, scorers))
+    else:
+        await test()
+        await choose()
+        lend(works, config.seed)
+        await measure()
+        if any(work.chosen is not None for work in works):
+            for do in (test_scorer, judge_by):
+                for name in scorers:
+                    await do(name)
+    for work in works:
+        work.said = {name: work.said[name] for name in scorers if name in work.said}
+    return tested[0], instruments
 
 
-async def _judge(works: Sequence[Work], models: Models, config: LabelConfig, calls: Calls, report: Report) -> dict[str, Instrument]:
-    """Have the scorers say what they think of every explanation; returns how each did when tested."""
-    if not any(work.chosen is not None for work in works):
-        return {}
-    tested = {}
-    for name, scorer in models.scorers.items():
-        tested[name] = await scorer_instrument(name, scorer, models.simulates, seed=config.seed, report=report)
-    await judge(works, sequential(models.scorers, config.enough), seed=config.seed, report=report, at_once=calls.at_once(config.simulator))
-    return tested
+async def _every(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], what: str, report: Report, at_once: int) -> None:
+    """Do something for every site, and note down a limit that kept it from being done."""
+    for work, outcome in zip(works, await each(works, do, what, report, at_once), strict=True):
+        if isinstance(outcome, Failed):
+            work.failures.append(outcome)
 
 
 def _identity(name: str, llm: LLM | None) -> dict[str, str]:

@@ -16,6 +16,9 @@ from evals.results import RunResults, SiteResult, Value, failure, headline
 from evals.results import Twin as TwinResult
 from evals.statistics import mean
 
+DIRECTIONS = 1_000_000
+"""Random directions of a layer that twins are drawn from."""
+
 
 def twin_config(config: LabelConfig, twin: Twin, sites: Sequence[Site]) -> LabelConfig:
     """The same run on the twins of its sites, in order."""
@@ -23,7 +26,7 @@ def twin_config(config: LabelConfig, twin: Twin, sites: Sequence[Site]) -> Label
     if twin == "random-init":
         keep = {"sae": config.sae, "directions": config.directions}
         return config.model_copy(update={**same, **keep, "sites": tuple(map(str, sites)), "init": "random"})
-    return config.model_copy(update={**same, "sites": tuple(str(_direction(site)) for site in sites)})
+    return config.model_copy(update={**same, "sites": tuple(map(str, directions(sites)))})
 
 
 def with_twins(results: RunResults, twin: Twin, of_twins: RunResults, seed: int) -> RunResults:
@@ -41,9 +44,16 @@ def with_twins(results: RunResults, twin: Twin, of_twins: RunResults, seed: int)
     return results.model_copy(update={"sites": sites, "twins": {**results.twins, twin: value}})
 
 
-def _direction(site: Site) -> Site:
-    """Drawn by the name of the site, so that it does not depend on the run's other sites."""
-    return Site(site.layer, zlib.crc32(site.name.encode()) % 1_000_000, site.polarity, "random")
+def directions(sites: Sequence[Site]) -> list[Site]:
+    """A random direction for each site, all different; drawn by the site's name, so that it does not depend on the run's other sites
+    unless one of them has drawn the same."""
+    taken: dict[Site, None] = {}
+    for site in sites:
+        index = zlib.crc32(site.name.encode()) % DIRECTIONS
+        while (direction := Site(site.layer, index % DIRECTIONS, site.polarity, "random")) in taken:
+            index += 1
+        taken[direction] = None
+    return list(taken)
 
 
 def _headline(site: SiteResult) -> float | None:

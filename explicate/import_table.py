@@ -4,7 +4,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explicate.running import FREE, cell, plain, show
+from explicate.label_table import FREE, show
+from explicate.running import cell, plain
 
 if TYPE_CHECKING:
     from evals.exchange.results import ImportedResults, Problem

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from explicate.running import cell, plain
+from explicate.running import cell, plain, short
 
 if TYPE_CHECKING:
     from evals.selftest import SelftestResult
@@ -54,7 +54,6 @@ def show_scorer_tests(found: "ScorerTests") -> None:
     from rich.table import Table
 
     from evals.results import Value
-    from explicate.running import short
 
     kinds = list(dict.fromkeys(kind for test in found.tests.values() for kind in test.kinds))
     table = Table(

@@ -8,8 +8,10 @@ import os
 import random
 import re
 import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -323,15 +325,200 @@ class _Http(ThreadingHTTPServer):
         """A client that went away is part of some tests."""
 
 
+@contextmanager
+def _served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A running server; yields its base URL."""
+    http = _Http(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}/v1"
+    http.shutdown()
+    thread.join()
+    http.server_close()
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     """A running server; its base URL is `server.url`."""
     made = Server()
-    http = _Http(("127.0.0.1", 0), _handler(made))
-    made.url = f"http://127.0.0.1:{http.server_port}/v1"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield made
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with _served(_handler(made)) as made.url:
+        yield made
+
+
+# ---- a server with OpenAI's Batch API
+
+
+def batch_model(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A chat completion that depends on everything that was sent; it keeps to schemas and gives log-probabilities."""
+    told = json.dumps(body, sort_keys=True).encode()
+    text = body["messages"][-1]["content"]
+    reply, logprobs = f"re {text} {zlib.crc32(told):08x}", None
+    if "zebra" in json.dumps(body.get("response_format")):
+        reply = '{"animal": "zebra"}'
+    elif "levels" in json.dumps(body.get("response_format")):
+        lines = [line.split("\t", 1) for line in text.split("\n") if re.match(r"\d+\t", line)]
+        reply = json.dumps({"levels": [[int(number), token, zlib.crc32(token.encode()) % 10] for number, token in lines]})
+    if body.get("logprobs"):
+        tops = [{"token": str(digit), "logprob": -1.0 - digit, "bytes": None} for digit in range(body["top_logprobs"])]
+        reply, logprobs = "0", {"content": [{"token": "0", "logprob": -1.0, "bytes": None, "top_logprobs": tops}]}
+    message = {"role": "assistant", "content": reply}
+    choice = {"index": 0, "finish_reason": "stop", "message": message, "logprobs": logprobs}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+Verdict = tuple[int, str] | str
+"""What becomes of a request: a status and a message, "expired", "cancelled", "missing", or "ok"."""
+
+
+@dataclass
+class Batches:
+    """It keeps to OpenAI's Batch API; `verdict(nth batch from 0, text)` says what becomes of a request of a batch, `model(body)` answers
+    calls and requests of batches alike."""
+
+    url: str = ""
+    verdict: Callable[[int, str], Verdict] = lambda nth, text: "ok"
+    refuses: Callable[[int, list[dict[str, Any]]], list[dict[str, Any]] | None] = lambda nth, lines: None
+    """Errors for which a batch fails as a whole."""
+    ends: Callable[[int], str] = lambda nth: "completed"
+    breaks: Callable[[str, str], Any] = lambda method, path: None
+    """A status in place of an answer, or "after": the connection is lost once the request is carried out."""
+    looks: int = 3
+    """At which one look a batch has ended."""
+    model: Callable[[Mapping[str, Any]], Any] = batch_model
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """Bodies of live calls."""
+    keys: set[str] = field(default_factory=set)
+    lock: Any = field(default_factory=threading.RLock)
+
+    fake = staticmethod(batch_model)
+    labeller = staticmethod(labeller)
+
+    def lines(self, nth: int) -> list[dict[str, Any]]:
+        """The requests of a batch."""
+        return [json.loads(line) for line in self.files[self.batches[nth]["input_file_id"]].decode().splitlines()]
+
+    def texts(self, nth: int) -> list[str]:
+        return [line["body"]["messages"][-1]["content"] for line in self.lines(nth)]
+
+    def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        nth = len(self.batches)
+        batch = {
+            "id": f"batch_{nth}",
+            "object": "batch",
+            "endpoint": body["endpoint"],
+            "completion_window": body["completion_window"],
+            "created_at": int(time.time()),
+            "input_file_id": body["input_file_id"],
+            "metadata": body.get("metadata"),
+            "status": "validating",
+        }
+        self.batches.append(batch | {"looked": 0})
+        return batch
+
+    def look(self, nth: int) -> dict[str, Any]:
+        batch = self.batches[nth]
+        batch["looked"] += 1
+        lines = self.lines(nth)
+        total = len(lines)
+        if batch["status"] in ("validating", "in_progress"):
+            batch["status"] = "in_progress"
+            batch["request_counts"] = {"total": total, "completed": min(total, batch["looked"]), "failed": 0}
+            if batch["looked"] >= self.looks:
+                self.end(nth, batch, lines)
+        return {name: value for name, value in batch.items() if name != "looked"}
+
+    def end(self, nth: int, batch: dict[str, Any], lines: list[dict[str, Any]]) -> None:
+        errors = self.refuses(nth, lines)
+        if errors is not None:
+            batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
+            return
+        good, bad = [], []
+        for line in reversed(lines):
+            text = line["body"]["messages"][-1]["content"]
+            verdict = self.verdict(nth, text)
+            row: dict[str, Any] = {"id": f"batch_req_{nth}", "custom_id": line["custom_id"], "response": None, "error": None}
+            if verdict == "ok":
+                good.append(row | {"response": {"status_code": 200, "request_id": "r", "body": self.model(line["body"])}})
+            elif isinstance(verdict, tuple):
+                error = {"message": verdict[1], "type": "test", "param": None, "code": None}
+                bad.append(row | {"response": {"status_code": verdict[0], "request_id": "r", "body": {"error": error}}})
+            elif verdict != "missing":
+                bad.append(row | {"error": {"code": f"batch_{verdict}", "message": f"This request could not be executed: {verdict}."}})
+        batch["status"] = self.ends(nth)
+        for name, rows in (("output", good), ("error", bad)):
+            if rows:
+                batch[f"{name}_file_id"] = f"file-{name}-{nth}"
+                self.files[f"file-{name}-{nth}"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _batch_handler(state: Batches) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            self.serve("GET", b"")
+
+        def do_POST(self) -> None:
+            self.serve("POST", self.rfile.read(int(self.headers["content-length"])))
+
+        def serve(self, method: str, sent: bytes) -> None:
+            path = self.path.partition("?")[0].removeprefix("/v1")
+            state.keys.add(self.headers.get("authorization", ""))
+            broken = state.breaks(method, path)
+            if isinstance(broken, int):
+                return self.send(broken, {"error": {"message": f"down {self.headers.get('authorization')}", "code": None}})
+            with state.lock:
+                status, answer = self.route(method, path, sent)
+            if broken == "after":
+                self.close_connection = True
+                return None
+            return self.send(status, answer)
+
+        def route(self, method: str, path: str, sent: bytes) -> tuple[int, Any]:
+            if method == "POST" and path == "/chat/completions":
+                state.calls.append(json.loads(sent))
+                return 200, state.model(state.calls[-1])
+            if method == "POST" and path == "/files":
+                boundary = b"--" + re.search(r"boundary=(\S+)", self.headers["content-type"])[1].encode()  # type: ignore[index]
+                parts = [part.strip(b"\r\n").split(b"\r\n\r\n", 1) for part in sent.split(boundary)[1:-1]]
+                fields = {re.search(rb'name="(\w+)"', head)[1]: content for head, content in parts}  # type: ignore[index]
+                assert fields[b"purpose"] == b"batch"
+                name = f"file-{len(state.files)}"
+                state.files[name] = fields[b"file"]
+                return 200, {"id": name, "object": "file", "purpose": "batch", "bytes": 0, "created_at": 0, "filename": "f", "status": "x"}
+            if method == "POST" and path == "/batches":
+                return 200, state.submit(json.loads(sent))
+            if path == "/batches":
+                return 200, {"object": "list", "data": state.batches[::-1], "has_more": False}
+            found = re.fullmatch(r"/batches/batch_(\d+)", path)
+            if found and int(found[1]) < len(state.batches):
+                return 200, state.look(int(found[1]))
+            found = re.fullmatch(r"/files/([\w-]+)/content", path)
+            if found and found[1] in state.files:
+                return 200, state.files[found[1]]
+            return 404, {"error": {"message": "not there", "code": None}}
+
+        def send(self, status: int, answer: Any) -> None:
+            raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            return None
+
+    return Handler
+
+
+@pytest.fixture
+def batches() -> Iterator[Batches]:
+    """A running server with OpenAI's Batch API, which fails where it is told to; its base URL is `batches.url`."""
+    made = Batches()
+    with _served(_batch_handler(made)) as made.url:
+        yield made

@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from agents.experimenter import arguments as a
 from agents.experimenter.lab import Laboratory
 from agents.explainers.leakage import words
-from agents.explainers.marked_text import marked_line, marks
-from agents.levels import levels
+from agents.explainers.marked_text import MARKED_LEVEL, marked_line, marks
 from agents.untrusted import one_line
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
@@ -31,6 +30,8 @@ LOUDEST = 6
 """Tokens listed with their strength."""
 AROUND = 5
 """Tokens on either side of the loudest that are edited in turn where an edit names none."""
+MAX_EDITED = 2 * a.MAX_TEXTS
+"""Edited texts measured in one call."""
 LENS = 10
 STEERED_KL = 0.25
 """Nats, as in Gur-Arieh et al. 2025."""
@@ -115,11 +116,20 @@ class Live:
         (base,) = self._lab.activations([wanted.text])
         if isinstance(base, Failed):
             return base
+        if any(not edit.find for edit in wanted.edits) and base.text != wanted.text:
+            # Put together again from its tokens, such a text would differ in more than the edit.
+            return Failed("experiment", "a character of the text is several tokens: say in each edit what to find")
         planned = [each for edit in wanted.edits for each in _edited(wanted.text, base, edit)]
-        done = [(label, text) for label, text in planned if text.strip() and text != wanted.text][: 2 * a.MAX_TEXTS]
+        able = [(label, text) for label, text in planned if text.strip() and text != wanted.text]
+        done = able[:MAX_EDITED]
         measured = self._lab.activations([text for _, text in done])
         brackets = marks([wanted.text, *(text for _, text in done)])
-        rows: list[dict[str, Any]] = [{"edit": label, "failed": "changes nothing"} for label, text in planned if text == wanted.text]
+        rows: list[dict[str, Any]] = [
+            {"edit": label, "failed": "changes nothing" if text == wanted.text else "leaves nothing"}
+            for label, text in planned
+            if text == wanted.text or not text.strip()
+        ]
+        rows += [{"edit": label, "failed": f"not measured: only {MAX_EDITED} are at a time"} for label, _ in able[MAX_EDITED:]]
         before = self._strength(_peak(base))
         for (label, text), each in zip(done, measured, strict=True):
             row = {"edit": label, **self._outcome(text, each, brackets)}
@@ -164,7 +174,10 @@ class Live:
     async def _score(self, wanted: a.ScoreOnSelect) -> Mapping[str, Any] | Failed:
         assert self._score_on_select is not None
         score = await self._score_on_select(wanted.explanation)
-        return score if isinstance(score, Failed) else {"score": round(float(score), 3)}
+        if isinstance(score, Failed):
+            # Why may quote a reply, and with it text of the select split.
+            return Failed("experiment", "it could not be scored")
+        return {"score": round(float(score), 3)}
 
     def _strength(self, activation: float) -> float:
         return 10.0 * activation / self._peak
@@ -175,13 +188,13 @@ class Live:
         return {"of": of, "marks": list(brackets), "texts": [self._excerpt(excerpt, brackets) for excerpt in cut]}
 
     def _excerpt(self, excerpt: Excerpt, brackets: tuple[str, str]) -> dict[str, Any]:
-        level = levels(excerpt.activations, self._peak, top=9).tolist()
+        strengths = [round(self._strength(activation), 1) for activation in excerpt.activations.tolist()]
+        level = [MARKED_LEVEL if strength >= FIRES else 0 for strength in strengths]
         loudest = np.argsort(-excerpt.activations, kind="stable")[:LOUDEST].tolist()
-        strengths = [(excerpt.tokens[at], round(self._strength(float(excerpt.activations[at])), 1)) for at in loudest]
         return {
             "text": marked_line(list(zip(excerpt.tokens, level, strict=True)), *brackets).strip(),
             "peak": round(self._strength(_peak(excerpt)), 1),
-            "loudest": [[one_line(token), strength] for token, strength in strengths if strength >= SILENT],
+            "loudest": [[one_line(excerpt.tokens[at]), strengths[at]] for at in loudest if strengths[at] >= SILENT],
         }
 
 
@@ -199,8 +212,9 @@ def _around(excerpt: Excerpt) -> Excerpt:
 def _edited(text: str, base: Excerpt, edit: a.Edit) -> list[tuple[str, str]]:
     """(what is done, the text then): one where the edit names what to find, else one for each token around the loudest."""
     to = {"swap": edit.to, "delete": "", "mask": MASK}[edit.kind]
+    instead = f" for {edit.to!r}" if edit.kind == "swap" else ""
     if edit.find:
-        what = f"{edit.kind} {edit.find!r}" + (f" for {edit.to!r}" if edit.kind == "swap" else "")
+        what = f"{edit.kind} {edit.find!r}{instead}"
         before, found, after = text.partition(edit.find)
         return [(one_line(what), _joined(before, to, after) if found else text)]
     at = int(np.argmax(base.activations))
@@ -211,7 +225,7 @@ def _edited(text: str, base: Excerpt, edit: a.Edit) -> list[tuple[str, str]]:
         if bare:
             space = token[: len(token) - len(token.lstrip())]
             now = "".join(base.tokens[:place]) + (space + to if to else "") + "".join(base.tokens[place + 1 :])
-            edited.append((one_line(f"{edit.kind} {bare!r} at token {place}"), now))
+            edited.append((one_line(f"{edit.kind} {bare!r} at token {place}{instead}"), now))
     return edited
 
 
@@ -222,7 +236,7 @@ def _joined(before: str, to: str, after: str) -> str:
 
 
 def _similarities(query: Counter[str], bags: Sequence[Counter[str]]) -> list[float]:
-    """Cosine of word counts, each divided by the share of texts that have the word."""
+    """Cosine of word counts, each times log(1 + texts / (1 + texts that have the word)), so that rare words count more."""
     weight = {word: math.log(1 + len(bags) / (1 + sum(word in bag for bag in bags))) for bag in (query, *bags) for word in bag}
 
     def norm(bag: Counter[str]) -> float:

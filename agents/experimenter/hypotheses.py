@@ -20,7 +20,6 @@ class Hypothesis:
     against: set[int] = field(default_factory=set)
     score: float | None = None
     """On the select split, where it was scored."""
-    confidence: float | None = None
 
 
 class Hypotheses:

@@ -26,7 +26,7 @@ class Experimented:
     """The clauses, divided by semicolons."""
     clauses: tuple[Clause, ...]
     confidence: float | None
-    """0 to 1, as the model states it, or the share of predictions that held where the plan is fixed; None where it was stopped."""
+    """0 to 1, as the model states it, or the share of predictions that held where the plan is fixed; None where it gave no answer."""
     stopped: str
     """Why it ended before its answer was accepted; empty where it was."""
     on_budget: bool

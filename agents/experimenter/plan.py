@@ -47,6 +47,7 @@ class _Tested:
 
     @property
     def share(self) -> float:
+        """Of the predictions that held; 0 where nothing was predicted, which orders hypotheses and is no confidence."""
         return self.held / self.predictions if self.predictions else 0.0
 
 
@@ -114,7 +115,7 @@ class _Plan:
         return tested
 
     async def _conclude(self) -> None:
-        """Answer with the hypothesis that does best on select; by its predictions where none can be scored."""
+        """Answer with the tested hypothesis that does best on select; by its predictions where none can be scored."""
         known = {_key(one.text): one for one in self._session.hypotheses.all()}
         standing = [key for key in self._tested if key in known and known[key].status != "refuted"]
         # Where all are refuted, the one of them that predicts best is still the best that is known.
@@ -123,12 +124,15 @@ class _Plan:
             await self._call("score_on_select", {"explanation": self._tested[key].text})
         if not candidates:
             return
+        tested = [key for key in candidates if self._tested[key].predictions]
+        if not tested:
+            raise Spent("no hypothesis that stands was tested: the model wrote no texts for one")
 
         def merit(key: str) -> tuple[float, float]:
             score = known[key].score if key in known else None
             return (-2.0 if score is None else score), self._tested[key].share
 
-        best = self._tested[max(candidates, key=merit)]
+        best = self._tested[max(tested, key=merit)]
         clause = {"text": best.text, "experiments": sorted(known[_key(best.text)].support) if _key(best.text) in known else []}
         for _ in range(2):
             # Without an experiment that supports it, it is sent back once, and kept as what it is.

@@ -81,11 +81,15 @@ async def replay(steps: Iterable[Mapping[str, Any]], lab: Laboratory | None = No
     number = 0
     while (step := bench.turn()) is not None:
         number += 1
-        result = await session.perform(step.name, step.arguments, step.raw)
+        try:
+            result = await session.perform(step.name, step.arguments, step.raw)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"step {number} of an experiment holds no result that {step.name!r} gives: it is damaged") from error
         differences += _differences(number, step, result.data)
         if live is not None and step.experiment is not None and step.name in ON_SITE:
             arguments = read(step.name, step.arguments or {})
-            assert not isinstance(arguments, str)
+            if isinstance(arguments, str):
+                raise RunFolderError(f"step {number} of an experiment measured with arguments that do not fit ({arguments}): it is damaged")
             found = await live.measure(step.name, arguments)
             differences += _differences(number, step, {"error": found.reason} if isinstance(found, Failed) else found)
     return Replayed(ended(session, end), tuple(differences))

@@ -114,8 +114,10 @@ class Session:
             return self._error("cites", missing=missing, made=str(self.experiments))
         hypothesis = self.hypotheses.of(_phrase(noted.text))
         hypothesis.status = noted.status
-        hypothesis.support = (hypothesis.support | set(noted.evidence_for)) - set(noted.evidence_against)
-        hypothesis.against = (hypothesis.against | set(noted.evidence_against)) - set(noted.evidence_for)
+        # The latest word on an experiment counts; one of several texts may speak both for and against.
+        speaks_for, speaks_against = set(noted.evidence_for), set(noted.evidence_against)
+        hypothesis.support = (hypothesis.support - speaks_against) | speaks_for
+        hypothesis.against = (hypothesis.against - speaks_for) | speaks_against
         return Result(None, {"noted": hypothesis.number, "for": sorted(hypothesis.support), "against": sorted(hypothesis.against)})
 
     def _conclude(self, answer: a.Conclude) -> Result:

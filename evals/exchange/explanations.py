@@ -7,7 +7,11 @@ from evals.exchange.record import Told
 
 UNPARSED = re.compile(r"could not be parsed|could not parse|^\W*(?:none|null|nan|n/?a|error|undefined)?\W*$", re.IGNORECASE)
 """What pipelines keep as an explanation where a reply could not be read: it is then scored like one."""
-REFUSAL = re.compile(r"^\W*(?:i['’]?m (?:sorry|unable)|i (?:cannot|can['’]?t|am unable|apologi[sz]e)|sorry\b|as an ai\b)", re.IGNORECASE)
+REFUSAL = re.compile(
+    r"^[\s*_#>]*(?:i['’]?m (?:sorry|unable)|i (?:cannot|can['’]?t|am unable|apologi[sz]e)|sorry\W+(?:but|i|unable)\b|as an ai\b)",
+    re.IGNORECASE,
+)
+"""How a model refuses; a quotation mark before it makes it a phrase that a site fires on."""
 
 
 def is_explanation(told: Told) -> bool:

@@ -6,7 +6,7 @@ record, dealt out by rank so that every split has loud and silent ones.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -85,9 +85,8 @@ def _same_document(a: Record, b: Record) -> bool:
     return a.document is not None and a.document == b.document
 
 
-def _pairs(records: Sequence[Record]) -> set[tuple[int, int]]:
+def _pairs(records: Sequence[Record]) -> Iterator[tuple[int, int]]:
     """Pairs that can belong together: of one document, with five words in a row in common, or one of them shorter than that."""
-    found: set[tuple[int, int]] = set()
     seen: dict[object, list[int]] = defaultdict(list)
     short: list[int] = []
     for at, record in enumerate(records):
@@ -95,13 +94,14 @@ def _pairs(records: Sequence[Record]) -> set[tuple[int, int]]:
         keys: set[object] = {tuple(spoken[i : i + SHINGLE]) for i in range(len(spoken) - SHINGLE + 1)}
         if record.document is not None:
             keys.add(record.document)
+        # Those of one record at a time: of records that all share a phrase, all pairs together would not fit into memory.
+        others = set(short if len(spoken) >= SHINGLE else range(at))
         for key in keys:
-            found.update((other, at) for other in seen[key])
+            others.update(seen[key])
             seen[key].append(at)
-        found.update((other, at) for other in (short if len(spoken) >= SHINGLE else range(at)))
+        yield from ((other, at) for other in others)
         if len(spoken) < SHINGLE:
             short.append(at)
-    return found
 
 
 def _evenly(found: Sequence[int], most: int) -> list[int]:

@@ -71,15 +71,15 @@ class Contesting:
         found = iter(await pick(self._llm, asked, (A, B)))
         answers: list[list[Answer]] = [[] for _ in explanations]
         for group in groups:
-            document = group[0].excerpt.document if len(groups) > 1 else ""
+            # No firing excerpt stands in two questions, but silent ones may.
+            first = next(item.excerpt for item in group if item.fires)
+            document = first.document if len(groups) > 1 else ""
             for one, other in pairs:
                 won = winning(next(found), next(found))
                 lost = won if isinstance(won, Failed) else 1 - won
                 for mine, theirs, prediction in ((one, other, won), (other, one, lost)):
                     # Of a single question the opponents are what varies.
-                    answers[mine].append(
-                        Answer(f"{group[0].excerpt.key} against {theirs}", document or f"against {theirs}", 1.0, prediction)
-                    )
+                    answers[mine].append(Answer(f"{first.key} against {theirs}", document or f"against {theirs}", 1.0, prediction))
         return [Judged(tuple(mine)) for mine in answers]
 
     def _shown(self, group: Group, peak: float) -> str:

@@ -4,6 +4,7 @@ Source: delphi's surprisal scorer, which leaves the two figures of a text as the
 fires in should have more of than those it is silent in.
 """
 
+import math
 from collections.abc import Sequence
 
 from agents.llm import LLM, Choice, ChoiceReply, Message, Reply
@@ -14,6 +15,8 @@ from evals.scorers import SCORERS
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.material import Material
 from prompts import load
+
+NONE = Failed("score", "the model gives the text no probability")
 
 
 @SCORERS.add("surprisal", needs=frozenset({"choice"}))
@@ -54,7 +57,7 @@ class Surprisal:
             return reply
         if not isinstance(reply, ChoiceReply):
             raise TypeError(f"{self._llm.name!r} answered a choice with {reply!r:.80}")
-        return reply.logprobs[0]
+        return reply.logprobs[0] if math.isfinite(reply.logprobs[0]) else NONE
 
     def _judged(self, material: Material, told: Sequence[float | Failed], null: Sequence[float | Failed]) -> Judged:
         answers = []

@@ -5,6 +5,7 @@ had the figure been below (a/2)^(1/k), k independent units would all have been r
 of a document that fires and one that does not, as many as share none: if all pairs are ranked right, so are these.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +119,11 @@ def measure_of(judged: Judged, measure: Measure) -> float | Failed:
 
 
 def difference(one: Judged, other: Judged, measure: Measure, *, draws: int = DRAWS, seed: int = 0) -> Value | Failed:
-    """The measure of one explanation minus that of another, both on the items that both were answered on, with a paired interval."""
+    """The measure of one explanation minus that of another, both on the items that both were answered on, with a paired interval.
+
+    Its level is the stricter one of both. Where neither figure varied, one is at the end of its range and the answers differ, the interval
+    is made of the exact ones of both (Zou and Donner 2008, for differences of independent figures, which is wider than for paired ones).
+    """
     theirs = {answer.item: answer for answer in other.answers}
     pairs = [(answer, theirs[answer.item]) for answer in one.answers if answer.item in theirs]
     whole = [(a, b) for a, b in pairs if not isinstance(a.prediction, Failed) and not isinstance(b.prediction, Failed)]
@@ -129,10 +134,20 @@ def difference(one: Judged, other: Judged, measure: Measure, *, draws: int = DRA
         return mine
     if isinstance(others, Failed):
         return others
-    (answers, figure), (_, beside) = mine, others
-    return bootstrap(
-        {"difference": lambda weights: figure.of(weights) - beside.of(weights)}, answers.documents, n=answers.n, draws=draws, seed=seed
-    )["difference"]
+    (answers, figure), (against, beside) = mine, others
+    level = max(judged.level if isinstance(judged, Corrected) else LEVEL for judged in (one, other))
+    statistics = {"difference": lambda weights: figure.of(weights) - beside.of(weights), "one": figure.of, "other": beside.of}
+    found = bootstrap(statistics, answers.documents, n=answers.n, draws=draws, seed=seed, level=level)
+    value, first, second = (found[name] for name in ("difference", "one", "other"))
+    same = np.array_equal(answers.prediction, against.prediction)
+    if same or not isinstance(value, Value) or not isinstance(first, Value) or not isinstance(second, Value):
+        return value
+    if max(each.high - each.low for each in (first, second)) > ROUNDING:
+        return value
+    first, second = at_the_end(first, figure.units, level), at_the_end(second, beside.units, level)
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    return value.model_copy(update={"low": value.low - down, "high": value.high + up})
 
 
 def at_the_end(value: Value, units: int, level: float) -> Value:

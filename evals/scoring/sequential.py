@@ -69,7 +69,8 @@ class Sequential:
                     found[number] = outcome
                     continue
                 answers[number] += outcome.answers
-                told = Corrected(tuple(answers[number]), saved=len(material.items) - asked, level=self._level)
+                left = len(material.items) - asked
+                told = Corrected(tuple(answers[number]), outcome.probabilities, saved=left, level=self._level)
                 if asked == len(material.items) or self._enough(told, seed):
                     found[number] = told
         return [found.get(number, Failed("score", "there are no items")) for number in range(len(explanations))]

@@ -19,8 +19,9 @@ def report(
     """
     from analyzers.errors import ExplicateError
     from evals.run_folder import read_json
+    from explicate.label_table import show
     from explicate.report import read, write_report
-    from explicate.running import show, show_json
+    from explicate.running import show_json
 
     manifest = run / "manifest.json"
     kind = read_json(manifest).get("command", "label") if manifest.exists() else "label"

@@ -4,17 +4,12 @@ import asyncio
 import json
 import logging
 import os
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -58,188 +53,10 @@ async def turns(seconds: float) -> None:
         await asyncio.sleep(0)
 
 
-def fake_model(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A chat completion that depends on everything that was sent; it keeps to schemas and gives log-probabilities."""
-    told = json.dumps(body, sort_keys=True).encode()
-    text = body["messages"][-1]["content"]
-    reply, logprobs = f"re {text} {zlib.crc32(told):08x}", None
-    if "zebra" in json.dumps(body.get("response_format")):
-        reply = '{"animal": "zebra"}'
-    elif "levels" in json.dumps(body.get("response_format")):
-        lines = [line.split("\t", 1) for line in text.split("\n") if re.match(r"\d+\t", line)]
-        reply = json.dumps({"levels": [[int(number), token, zlib.crc32(token.encode()) % 10] for number, token in lines]})
-    if body.get("logprobs"):
-        tops = [{"token": str(digit), "logprob": -1.0 - digit, "bytes": None} for digit in range(body["top_logprobs"])]
-        reply, logprobs = "0", {"content": [{"token": "0", "logprob": -1.0, "bytes": None, "top_logprobs": tops}]}
-    message = {"role": "assistant", "content": reply}
-    choice = {"index": 0, "finish_reason": "stop", "message": message, "logprobs": logprobs}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-
-
-Verdict = tuple[int, str] | str
-"""What becomes of a request: a status and a message, "expired", "cancelled", "missing", or "ok"."""
-
-
-@dataclass
-class Batches:
-    """The endpoint; `verdict(nth batch from 0, text)` says what becomes of a request of a batch."""
-
-    url: str = ""
-    verdict: Callable[[int, str], Verdict] = lambda nth, text: "ok"
-    refuses: Callable[[int, list[dict[str, Any]]], list[dict[str, Any]] | None] = lambda nth, lines: None
-    """Errors for which a batch fails as a whole."""
-    ends: Callable[[int], str] = lambda nth: "completed"
-    breaks: Callable[[str, str], Any] = lambda method, path: None
-    """A status in place of an answer, or "after": the connection is lost once the request is carried out."""
-    looks: int = 3
-    """At which one look a batch has ended."""
-    model: Callable[[Mapping[str, Any]], Any] = fake_model
-    files: dict[str, bytes] = field(default_factory=dict)
-    batches: list[dict[str, Any]] = field(default_factory=list)
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    """Bodies of live calls."""
-    keys: set[str] = field(default_factory=set)
-    lock: Any = field(default_factory=threading.RLock)
-
-    def lines(self, nth: int) -> list[dict[str, Any]]:
-        """The requests of a batch."""
-        return [json.loads(line) for line in self.files[self.batches[nth]["input_file_id"]].decode().splitlines()]
-
-    def texts(self, nth: int) -> list[str]:
-        return [line["body"]["messages"][-1]["content"] for line in self.lines(nth)]
-
-    def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        nth = len(self.batches)
-        batch = {
-            "id": f"batch_{nth}",
-            "object": "batch",
-            "endpoint": body["endpoint"],
-            "completion_window": body["completion_window"],
-            "created_at": int(time.time()),
-            "input_file_id": body["input_file_id"],
-            "metadata": body.get("metadata"),
-            "status": "validating",
-        }
-        self.batches.append(batch | {"looked": 0})
-        return batch
-
-    def look(self, nth: int) -> dict[str, Any]:
-        batch = self.batches[nth]
-        batch["looked"] += 1
-        lines = self.lines(nth)
-        total = len(lines)
-        if batch["status"] in ("validating", "in_progress"):
-            batch["status"] = "in_progress"
-            batch["request_counts"] = {"total": total, "completed": min(total, batch["looked"]), "failed": 0}
-            if batch["looked"] >= self.looks:
-                self.end(nth, batch, lines)
-        return {name: value for name, value in batch.items() if name != "looked"}
-
-    def end(self, nth: int, batch: dict[str, Any], lines: list[dict[str, Any]]) -> None:
-        errors = self.refuses(nth, lines)
-        if errors is not None:
-            batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
-            return
-        good, bad = [], []
-        for line in reversed(lines):
-            text = line["body"]["messages"][-1]["content"]
-            verdict = self.verdict(nth, text)
-            row: dict[str, Any] = {"id": f"batch_req_{nth}", "custom_id": line["custom_id"], "response": None, "error": None}
-            if verdict == "ok":
-                good.append(row | {"response": {"status_code": 200, "request_id": "r", "body": self.model(line["body"])}})
-            elif isinstance(verdict, tuple):
-                error = {"message": verdict[1], "type": "test", "param": None, "code": None}
-                bad.append(row | {"response": {"status_code": verdict[0], "request_id": "r", "body": {"error": error}}})
-            elif verdict != "missing":
-                bad.append(row | {"error": {"code": f"batch_{verdict}", "message": f"This request could not be executed: {verdict}."}})
-        batch["status"] = self.ends(nth)
-        for name, rows in (("output", good), ("error", bad)):
-            if rows:
-                batch[f"{name}_file_id"] = f"file-{name}-{nth}"
-                self.files[f"file-{name}-{nth}"] = "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-def handler(state: Batches) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_GET(self) -> None:
-            self.serve("GET", b"")
-
-        def do_POST(self) -> None:
-            self.serve("POST", self.rfile.read(int(self.headers["content-length"])))
-
-        def serve(self, method: str, sent: bytes) -> None:
-            path = self.path.partition("?")[0].removeprefix("/v1")
-            state.keys.add(self.headers.get("authorization", ""))
-            broken = state.breaks(method, path)
-            if isinstance(broken, int):
-                return self.send(broken, {"error": {"message": f"down {KEY}", "code": None}})
-            with state.lock:
-                status, answer = self.route(method, path, sent)
-            if broken == "after":
-                self.close_connection = True
-                return None
-            return self.send(status, answer)
-
-        def route(self, method: str, path: str, sent: bytes) -> tuple[int, Any]:
-            if method == "POST" and path == "/chat/completions":
-                state.calls.append(json.loads(sent))
-                return 200, state.model(state.calls[-1])
-            if method == "POST" and path == "/files":
-                boundary = b"--" + re.search(r"boundary=(\S+)", self.headers["content-type"])[1].encode()  # type: ignore[index]
-                parts = [part.strip(b"\r\n").split(b"\r\n\r\n", 1) for part in sent.split(boundary)[1:-1]]
-                fields = {re.search(rb'name="(\w+)"', head)[1]: content for head, content in parts}  # type: ignore[index]
-                assert fields[b"purpose"] == b"batch"
-                name = f"file-{len(state.files)}"
-                state.files[name] = fields[b"file"]
-                return 200, {"id": name, "object": "file", "purpose": "batch", "bytes": 0, "created_at": 0, "filename": "f", "status": "x"}
-            if method == "POST" and path == "/batches":
-                return 200, state.submit(json.loads(sent))
-            if path == "/batches":
-                return 200, {"object": "list", "data": state.batches[::-1], "has_more": False}
-            found = re.fullmatch(r"/batches/batch_(\d+)", path)
-            if found and int(found[1]) < len(state.batches):
-                return 200, state.look(int(found[1]))
-            found = re.fullmatch(r"/files/([\w-]+)/content", path)
-            if found and found[1] in state.files:
-                return 200, state.files[found[1]]
-            return 404, {"error": {"message": "not there", "code": None}}
-
-        def send(self, status: int, answer: Any) -> None:
-            raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            return None
-
-    return Handler
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is part of some tests."""
-
-
 @pytest.fixture
-def endpoint() -> Iterator[Batches]:
-    state = Batches()
-    http = _Http(("127.0.0.1", 0), handler(state))
-    state.url = f"http://127.0.0.1:{http.server_port}/v1"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
+def endpoint(batches: Any) -> Any:
+    """The Batch API of tests/conftest.py."""
+    return batches
 
 
 def chat(text: str, **changes: Any) -> Chat:
@@ -268,7 +85,7 @@ def said(outcomes: list[Reply | Failed]) -> list[str]:
     ]
 
 
-async def to(endpoint: Batches, cache: ReplyCache | None = None, spec: str = "openai:my-model", **changes: Any) -> Metered:
+async def to(endpoint: Any, cache: ReplyCache | None = None, spec: str = "openai:my-model", **changes: Any) -> Metered:
     given: dict[str, Any] = {"base_url": endpoint.url, "budget": Budget(), "cache": cache, "sleep": turns, "timeout": 20.0, "batch": True}
     return await connect(spec, **(given | changes))
 
@@ -277,7 +94,7 @@ async def to(endpoint: Batches, cache: ReplyCache | None = None, spec: str = "op
 
 
 @pytest.mark.parametrize("model", ["my-model", "gpt-5-mini"])
-async def test_a_batch_gives_what_calls_give_for_what_calls_send(endpoint: Batches, model: str) -> None:
+async def test_a_batch_gives_what_calls_give_for_what_calls_send(endpoint: Any, model: str) -> None:
     requests = [request for request in REQUESTS if not (model == "gpt-5-mini" and request.top_logprobs)]
     async with await to(endpoint, batch=False, spec=f"openai:{model}") as live:
         calm = await live.answer(requests)
@@ -300,7 +117,7 @@ async def test_a_batch_gives_what_calls_give_for_what_calls_send(endpoint: Batch
     assert (batch["endpoint"], batch["completion_window"]) == ("/v1/chat/completions", "24h")
 
 
-async def test_calls_and_batches_share_the_cache(endpoint: Batches, cache: ReplyCache) -> None:
+async def test_calls_and_batches_share_the_cache(endpoint: Any, cache: ReplyCache) -> None:
     async with await to(endpoint, cache) as llm:
         by_batch = await llm.answer(REQUESTS)
     calls = len(endpoint.calls)
@@ -313,7 +130,7 @@ async def test_calls_and_batches_share_the_cache(endpoint: Batches, cache: Reply
     assert len(endpoint.batches) == 1
 
 
-async def test_a_simulator_simulates_the_same_by_batch_and_all_it_asks_comes_in_one(endpoint: Batches) -> None:
+async def test_a_simulator_simulates_the_same_by_batch_and_all_it_asks_comes_in_one(endpoint: Any) -> None:
     tokens = ("The", " cat", "\n", " sat")
     excerpts = [Excerpt(f"doc{n}", 0, (*tokens, f" {n}"), np.zeros(5, np.float32), "top") for n in range(4)]
     async with await to(endpoint, batch=False) as live:
@@ -330,7 +147,7 @@ async def test_a_simulator_simulates_the_same_by_batch_and_all_it_asks_comes_in_
         assert one.values.tolist() == other.values.tolist()
 
 
-async def test_equal_requests_asked_by_several_are_one_line(endpoint: Batches) -> None:
+async def test_equal_requests_asked_by_several_are_one_line(endpoint: Any) -> None:
     async with await to(endpoint) as one, await to(endpoint) as other:
         first = await asyncio.gather(one.answer([chat("a"), chat("a"), chat("b")]), one.answer([chat("a"), chat("c")]))
         assert [said(outcomes) for outcomes in first] == [["a", "a", "b"], ["a", "c"]]
@@ -338,13 +155,13 @@ async def test_equal_requests_asked_by_several_are_one_line(endpoint: Batches) -
         assert said(await other.answer([chat("a")])) == ["a"]
 
 
-async def test_who_asks_the_same_again_without_a_cache_is_answered_anew(endpoint: Batches) -> None:
+async def test_who_asks_the_same_again_without_a_cache_is_answered_anew(endpoint: Any) -> None:
     async with await to(endpoint) as llm:
         assert said(await llm.answer([chat("a")])) == said(await llm.answer([chat("a")])) == ["a"]
     assert len(endpoint.batches) == 2
 
 
-async def test_how_far_it_is_is_told(endpoint: Batches) -> None:
+async def test_how_far_it_is_is_told(endpoint: Any) -> None:
     told: list[tuple[str, int, int]] = []
     async with await to(endpoint, report=lambda *line: told.append(line)) as llm:
         await llm.answer([chat(str(n)) for n in range(9)])
@@ -355,8 +172,8 @@ async def test_how_far_it_is_is_told(endpoint: Batches) -> None:
 # ---- failures of some requests
 
 
-async def test_what_the_endpoint_did_not_get_to_is_sent_again_and_what_it_refuses_is_not(endpoint: Batches, cache: ReplyCache) -> None:
-    verdicts: dict[str, list[Verdict]] = {
+async def test_what_the_endpoint_did_not_get_to_is_sent_again_and_what_it_refuses_is_not(endpoint: Any, cache: ReplyCache) -> None:
+    verdicts: dict[str, list[Any]] = {
         "busy": [(429, "slow down"), "ok"],
         "broken": [(500, "oops"), (503, "oops"), "ok"],
         "late": ["expired", "ok"],
@@ -366,7 +183,7 @@ async def test_what_the_endpoint_did_not_get_to_is_sent_again_and_what_it_refuse
     }
     asked: dict[str, int] = {}
 
-    def verdict(nth: int, text: str) -> Verdict:
+    def verdict(nth: int, text: str) -> Any:
         n = asked[text] = asked.get(text, -1) + 1
         rest = verdicts.get(text, ["ok"])
         return rest[min(n, len(rest) - 1)]
@@ -390,9 +207,9 @@ async def test_what_the_endpoint_did_not_get_to_is_sent_again_and_what_it_refuse
     assert budget.by_model()["openai:my-model"].prompt_tokens == 60
 
 
-async def test_an_answer_that_cannot_be_read_is_paid_for_and_asked_again(endpoint: Batches) -> None:
+async def test_an_answer_that_cannot_be_read_is_paid_for_and_asked_again(endpoint: Any) -> None:
     def model(body: Mapping[str, Any]) -> Any:
-        return {"choices": 3} if body["messages"][-1]["content"] == "a" and len(endpoint.batches) == 1 else fake_model(body)
+        return {"choices": 3} if body["messages"][-1]["content"] == "a" and len(endpoint.batches) == 1 else endpoint.fake(body)
 
     endpoint.model = model
     budget = Budget()
@@ -402,7 +219,7 @@ async def test_an_answer_that_cannot_be_read_is_paid_for_and_asked_again(endpoin
     assert budget.by_model()["openai:my-model"].made == 3
 
 
-async def test_a_line_that_cannot_be_read_counts_as_missing(endpoint: Batches, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_line_that_cannot_be_read_counts_as_missing(endpoint: Any, caplog: pytest.LogCaptureFixture) -> None:
     end = endpoint.end
 
     def torn(nth: int, batch: dict[str, Any], lines: list[dict[str, Any]]) -> None:
@@ -420,7 +237,7 @@ async def test_a_line_that_cannot_be_read_counts_as_missing(endpoint: Batches, c
 # ---- failures of whole batches
 
 
-async def test_a_batch_that_is_refused_stops_the_run_with_what_was_said(endpoint: Batches) -> None:
+async def test_a_batch_that_is_refused_stops_the_run_with_what_was_said(endpoint: Any) -> None:
     endpoint.refuses = lambda nth, lines: [{"code": "billing", "message": f"no money {KEY}", "line": None, "param": None}]
     async with await to(endpoint) as llm:
         with pytest.raises(ProviderError, match=r"^'openai:my-model' at http://\S+ refused batch batch_0: no money"):
@@ -428,7 +245,7 @@ async def test_a_batch_that_is_refused_stops_the_run_with_what_was_said(endpoint
     assert len(endpoint.batches) == 1
 
 
-async def test_of_a_batch_that_is_refused_for_one_line_only_that_one_fails(endpoint: Batches) -> None:
+async def test_of_a_batch_that_is_refused_for_one_line_only_that_one_fails(endpoint: Any) -> None:
     def refuses(nth: int, lines: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
         wrong = [n for n, line in enumerate(lines, start=1) if line["body"]["messages"][-1]["content"] == "b"]
         return [{"code": "invalid", "message": "bad line", "line": n, "param": None} for n in wrong] or None
@@ -441,7 +258,7 @@ async def test_of_a_batch_that_is_refused_for_one_line_only_that_one_fails(endpo
             await llm.answer([chat("b")])
 
 
-async def test_a_batch_that_finds_no_room_goes_in_halves(endpoint: Batches) -> None:
+async def test_a_batch_that_finds_no_room_goes_in_halves(endpoint: Any) -> None:
     full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": None, "param": None}
     endpoint.refuses = lambda nth, lines: [full] if len(lines) > 3 else None
     async with await to(endpoint) as llm:
@@ -450,7 +267,7 @@ async def test_a_batch_that_finds_no_room_goes_in_halves(endpoint: Batches) -> N
     assert [len(endpoint.lines(nth)) for nth in range(len(endpoint.batches))] == [10, 5, 2, 3, 5, 2, 3]
 
 
-async def test_a_batch_that_finds_no_room_beside_another_of_ours_waits_for_it(endpoint: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_finds_no_room_beside_another_of_ours_waits_for_it(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents.batch_lines, "MOST_REQUESTS", 4)
     full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": None, "param": None}
 
@@ -467,7 +284,7 @@ async def test_a_batch_that_finds_no_room_beside_another_of_ours_waits_for_it(en
     assert [len(endpoint.lines(nth)) for nth in range(3)] == [4, 4, 4]
 
 
-async def test_an_endpoint_without_room_for_a_single_request_is_said_to_have_none(endpoint: Batches) -> None:
+async def test_an_endpoint_without_room_for_a_single_request_is_said_to_have_none(endpoint: Any) -> None:
     endpoint.refuses = lambda nth, lines: [{"code": "token_limit_exceeded", "message": "full", "line": None, "param": None}]
     async with await to(endpoint) as llm:
         with pytest.raises(ProviderError, match="holds as many requests in batches as it takes of you: run the same command later"):
@@ -475,7 +292,7 @@ async def test_an_endpoint_without_room_for_a_single_request_is_said_to_have_non
     assert len(endpoint.batches) == 2
 
 
-async def test_what_a_cancelled_batch_answered_is_kept_and_the_same_command_sends_the_rest(endpoint: Batches, cache: ReplyCache) -> None:
+async def test_what_a_cancelled_batch_answered_is_kept_and_the_same_command_sends_the_rest(endpoint: Any, cache: ReplyCache) -> None:
     endpoint.ends = lambda nth: "cancelled" if nth == 0 else "completed"
     endpoint.verdict = lambda nth, text: "missing" if nth == 0 and text in "cd" else "ok"
     requests = [chat(text) for text in "abcd"]
@@ -487,7 +304,7 @@ async def test_what_a_cancelled_batch_answered_is_kept_and_the_same_command_send
     assert sorted(endpoint.texts(1)) == ["c", "d"]
 
 
-async def test_a_server_without_a_batch_api_is_named(endpoint: Batches) -> None:
+async def test_a_server_without_a_batch_api_is_named(endpoint: Any) -> None:
     endpoint.breaks = lambda method, path: 404 if path == "/files" else None
     async with await to(endpoint) as llm:
         with pytest.raises(ProviderError, match=r"offers no Batch API \(404\): leave out --batch"):
@@ -495,7 +312,7 @@ async def test_a_server_without_a_batch_api_is_named(endpoint: Batches) -> None:
 
 
 @pytest.mark.parametrize("spec", ["echo:toy", "anthropic:claude-haiku-4-5"])
-async def test_what_has_no_batches_is_refused_before_anything_is_asked(endpoint: Batches, spec: str) -> None:
+async def test_what_has_no_batches_is_refused_before_anything_is_asked(endpoint: Any, spec: str) -> None:
     with pytest.raises(ProviderError, match=f"'{spec}' cannot be asked by batches"):
         await to(endpoint, spec=spec, base_url=None)
 
@@ -509,7 +326,7 @@ async def test_a_script_takes_no_notice(tmp_path: Path) -> None:
 # ---- an endpoint that is away
 
 
-async def test_an_endpoint_that_is_away_for_a_while_is_waited_for(endpoint: Batches) -> None:
+async def test_an_endpoint_that_is_away_for_a_while_is_waited_for(endpoint: Any) -> None:
     seen: dict[str, int] = {}
 
     def breaks(method: str, path: str) -> Any:
@@ -525,7 +342,7 @@ async def test_an_endpoint_that_is_away_for_a_while_is_waited_for(endpoint: Batc
     assert len(endpoint.batches) == 1
 
 
-async def test_an_endpoint_that_stays_away_ends_the_wait_and_the_batch_is_collected_later(endpoint: Batches, cache: ReplyCache) -> None:
+async def test_an_endpoint_that_stays_away_ends_the_wait_and_the_batch_is_collected_later(endpoint: Any, cache: ReplyCache) -> None:
     endpoint.breaks = lambda method, path: 503 if path == "/batches/batch_0" else None
     async with await to(endpoint, cache) as llm:
         with pytest.raises(ProviderError, match=r"answered 503.*Batch batch_0 goes on: run the same command again"):
@@ -536,7 +353,14 @@ async def test_an_endpoint_that_stays_away_ends_the_wait_and_the_batch_is_collec
     assert len(endpoint.batches) == 1
 
 
-async def test_a_submission_whose_answer_was_lost_is_found_by_its_mark(endpoint: Batches) -> None:
+async def test_an_endpoint_that_refuses_to_tell_of_a_batch_is_a_plain_error(endpoint: Any) -> None:
+    endpoint.breaks = lambda method, path: 400 if path == "/batches/batch_0" else None
+    async with await to(endpoint) as llm:
+        with pytest.raises(ProviderError, match="does not tell of batch batch_0"):
+            await llm.answer([chat("a")])
+
+
+async def test_a_submission_whose_answer_was_lost_is_found_by_its_mark(endpoint: Any) -> None:
     lost: list[str] = []
 
     def breaks(method: str, path: str) -> Any:
@@ -552,7 +376,7 @@ async def test_a_submission_whose_answer_was_lost_is_found_by_its_mark(endpoint:
     assert len(endpoint.batches) == 1
 
 
-async def test_a_submission_of_which_nothing_was_heard_is_found_by_the_next_run(endpoint: Batches, cache: ReplyCache) -> None:
+async def test_a_submission_of_which_nothing_was_heard_is_found_by_the_next_run(endpoint: Any, cache: ReplyCache) -> None:
     def breaks(method: str, path: str) -> Any:
         return None if path != "/batches" else "after" if method == "POST" else 503
 
@@ -566,7 +390,7 @@ async def test_a_submission_of_which_nothing_was_heard_is_found_by_the_next_run(
     assert len(endpoint.batches) == 1
 
 
-async def test_a_submission_that_is_refused_is_not_looked_for(endpoint: Batches, cache: ReplyCache) -> None:
+async def test_a_submission_that_is_refused_is_not_looked_for(endpoint: Any, cache: ReplyCache) -> None:
     endpoint.breaks = lambda method, path: 400 if path == "/batches" else None
     async with await to(endpoint, cache) as llm:
         with pytest.raises(ProviderError, match=r"takes no batch: rejected \(400\)"):
@@ -578,7 +402,7 @@ async def test_a_submission_that_is_refused_is_not_looked_for(endpoint: Batches,
     assert looked == ["POST"]
 
 
-async def test_once_one_batch_is_refused_no_other_is_submitted(endpoint: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_once_one_batch_is_refused_no_other_is_submitted(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents.batch_lines, "MOST_REQUESTS", 4)
     full = {"code": "token_limit_exceeded", "message": "full", "line": None, "param": None}
     wrong = {"code": "billing", "message": "no money", "line": None, "param": None}
@@ -605,7 +429,7 @@ async def slow(seconds: float) -> None:
 
 
 async def test_who_stops_does_not_wait_and_whoever_comes_later_collects(
-    endpoint: Batches, cache: ReplyCache, caplog: pytest.LogCaptureFixture
+    endpoint: Any, cache: ReplyCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.looks = 10**9
     requests = [chat(str(n)) for n in range(5)]
@@ -623,7 +447,7 @@ async def test_who_stops_does_not_wait_and_whoever_comes_later_collects(
     assert [endpoint.texts(nth) for nth in range(len(endpoint.batches))] == [["0", "1", "2", "3", "4"], ["new"]]
 
 
-async def test_two_processes_that_want_the_same_wait_for_one_batch(endpoint: Batches, tmp_path: Path) -> None:
+async def test_two_processes_that_want_the_same_wait_for_one_batch(endpoint: Any, tmp_path: Path) -> None:
     endpoint.looks = 10**9
     requests = [chat(str(n)) for n in range(3)]
     with ReplyCache(tmp_path / "replies") as cache, ReplyCache(tmp_path / "replies") as again:
@@ -640,7 +464,7 @@ async def test_two_processes_that_want_the_same_wait_for_one_batch(endpoint: Bat
 
 @pytest.mark.parametrize("created", [True, False])
 async def test_a_batch_whose_id_was_never_noted_is_looked_for(
-    endpoint: Batches, cache: ReplyCache, created: bool, caplog: pytest.LogCaptureFixture
+    endpoint: Any, cache: ReplyCache, created: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.looks = 10**9
     llm = await to(endpoint, cache)
@@ -661,9 +485,7 @@ async def test_a_batch_whose_id_was_never_noted_is_looked_for(
     assert ("is not there for this key: its 2 requests are sent anew" in caplog.text) != created
 
 
-async def test_a_batch_that_is_gone_is_sent_anew_with_a_warning(
-    endpoint: Batches, cache: ReplyCache, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_batch_that_is_gone_is_sent_anew_with_a_warning(endpoint: Any, cache: ReplyCache, caplog: pytest.LogCaptureFixture) -> None:
     endpoint.looks = 10**9
     llm = await to(endpoint, cache)
     asking = asyncio.create_task(llm.answer([chat("a")]))
@@ -704,7 +526,7 @@ asyncio.run(main())
 """
 
 
-def test_killed_while_a_batch_is_under_way_it_is_collected_and_nothing_is_submitted_twice(endpoint: Batches, tmp_path: Path) -> None:
+def test_killed_while_a_batch_is_under_way_it_is_collected_and_nothing_is_submitted_twice(endpoint: Any, tmp_path: Path) -> None:
     endpoint.looks = 10**9
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
     run = [sys.executable, "-c", RUN, endpoint.url, str(tmp_path / "replies.sqlite")]
@@ -731,7 +553,7 @@ def test_killed_while_a_batch_is_under_way_it_is_collected_and_nothing_is_submit
 # ---- money
 
 
-async def test_a_batch_costs_half_and_what_was_asked_live_the_whole(endpoint: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_costs_half_and_what_was_asked_live_the_whole(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.connect.OPENAI_URL", endpoint.url)
     monkeypatch.setenv(OPENAI_KEY, KEY)
     price = listed_price("openai", "gpt-4.1-mini")
@@ -751,7 +573,7 @@ async def test_a_batch_costs_half_and_what_was_asked_live_the_whole(endpoint: Ba
     assert DISCOUNT == 0.5
 
 
-async def test_a_limit_in_money_allows_twice_as_many(endpoint: Batches) -> None:
+async def test_a_limit_in_money_allows_twice_as_many(endpoint: Any) -> None:
     budget = Budget(max_calls=6)
     async with await to(endpoint, budget=budget) as llm:
         asked = budget.spent.made
@@ -761,7 +583,7 @@ async def test_a_limit_in_money_allows_twice_as_many(endpoint: Batches) -> None:
     assert len(endpoint.lines(0)) == 6 - asked
 
 
-async def test_what_a_limit_holds_back_comes_in_the_next_batch_when_the_first_took_less(endpoint: Batches) -> None:
+async def test_what_a_limit_holds_back_comes_in_the_next_batch_when_the_first_took_less(endpoint: Any) -> None:
     budget = Budget(max_tokens=10_000)
     async with await to(endpoint, budget=budget) as llm:
         # Each is estimated at 22 tokens and takes 15.
@@ -770,7 +592,7 @@ async def test_what_a_limit_holds_back_comes_in_the_next_batch_when_the_first_to
     assert [len(endpoint.lines(nth)) for nth in range(len(endpoint.batches))] == [4, 1]
 
 
-async def test_how_long_a_batch_will_take_is_not_known_from_calls(endpoint: Batches) -> None:
+async def test_how_long_a_batch_will_take_is_not_known_from_calls(endpoint: Any) -> None:
     budget = Budget()
     async with await to(endpoint, budget=budget) as llm:
         assert budget.spent.made > 0
@@ -778,7 +600,7 @@ async def test_how_long_a_batch_will_take_is_not_known_from_calls(endpoint: Batc
 
 
 async def test_a_key_appears_nowhere(
-    endpoint: Batches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    endpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(OPENAI_KEY, KEY)
     caplog.set_level(logging.DEBUG)
@@ -802,7 +624,7 @@ async def test_a_key_appears_nowhere(
 # ---- many
 
 
-async def test_more_than_one_batch_holds_is_submitted_as_several_at_once(endpoint: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_one_batch_holds_is_submitted_as_several_at_once(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents.batch_lines, "MOST_REQUESTS", 4)
     async with await to(endpoint) as llm:
         assert said(await llm.answer([chat(str(n)) for n in range(10)])) == [str(n) for n in range(10)]

@@ -163,6 +163,19 @@ async def test_a_mended_answer_is_the_one_that_counts(planted: SimpleNamespace) 
     assert [(clause.experiments, clause.supported) for clause in outcome.clauses] == [((1,), True)]
 
 
+async def test_an_experiment_may_speak_both_for_and_against(planted: SimpleNamespace) -> None:
+    def note(number: int, **cited: list[int]) -> WrittenCall:
+        return planted.call("note_hypothesis", number, text="heat", **cited)  # type: ignore[no-any-return]
+
+    look = (planted.call("excerpts"), planted.call("excerpts", 1))
+    notes = (note(0, evidence_for=[1, 2]), note(1, evidence_for=[1], evidence_against=[1, 2]), note(2, evidence_against=[1]))
+    llm = scripted([ToolReply(text="", tool_calls=(*look, *notes)), "done", "done"])
+    await run(planted, llm)
+    told = [(noted["for"], noted["against"]) for noted in planted.results(asked(llm)[1])[2:]]
+    # What is said last of an experiment counts.
+    assert told == [([1, 2], []), ([1], [1, 2]), ([], [1, 2])]
+
+
 NOTE = {"text": "heat and fog", "status": "open", "evidence_for": [1]}
 
 
@@ -233,14 +246,15 @@ async def test_scores_on_select_are_few_and_numbers_only(planted: SimpleNamespac
     assert outcome.clauses[0].supported is False
 
 
-async def test_a_score_that_cannot_be_had_is_an_error_for_the_model(planted: SimpleNamespace) -> None:
+async def test_a_score_that_cannot_be_had_is_an_error_that_quotes_nothing(planted: SimpleNamespace) -> None:
     async def failing(explanation: str) -> Failed:
-        return Failed("score", "the simulator gave no prediction")
+        return Failed("score", "nothing in the reply is a token of the excerpt: 'held-out text'")
 
     llm = scripted([ToolReply(text="", tool_calls=(planted.call("score_on_select", explanation="x y"),)), "done", "done"])
     outcome = await experiment(llm, planted.lab, planted.excerpts, score_on_select=failing, limits=ExperimentLimits(), seed=0)
     assert isinstance(outcome, Failed)
-    assert planted.results(asked(llm)[1]) == [{"error": "the simulator gave no prediction"}]
+    assert planted.results(asked(llm)[1]) == [{"error": "it could not be scored"}]
+    assert not any("held-out" in turn.content for turn in asked(llm)[1].messages)
 
 
 @pytest.mark.parametrize(("calls", "known"), [(1, False), (3, True)])

@@ -1,5 +1,6 @@
 """What each tool measures, beside a plain computation of the same."""
 
+import dataclasses
 import math
 import re
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from agents.experimenter.bench import Live
 from agents.experimenter.hypotheses import Hypotheses
 from agents.experimenter.told import fence
 from analyzers.errors import Failed
+from analyzers.evidence import Excerpt
 
 
 @pytest.fixture
@@ -72,6 +74,39 @@ async def test_an_edit_without_a_target_is_made_to_each_token_in_turn(planted: S
     # The first token has no space before it, so that its deletion leaves the next one's.
     assert [text.strip() for text in planted.lab.asked[-5:]] == left
     assert [row["change"] for row in result["edits"]] == [0.0, 0.0, -8.0, -8.0, -8.0]
+
+
+async def test_no_edit_is_left_out_in_silence(bench: Live) -> None:
+    each = [{"kind": kind, "to": "x"} for kind in ("swap", "delete", "mask")] * 2
+    result = await found(bench, "edits", text="it fell due to rain", edits=each)
+    failed = [row for row in result["edits"] if "failed" in row]
+    assert (len(result["edits"]), len(failed)) == (30, 6)
+    assert {row["failed"] for row in failed} == {"not measured: only 24 are at a time"}
+    whole = await found(bench, "edits", text="rain", edits=[{"kind": "delete", "find": "rain"}])
+    assert whole["edits"] == [{"edit": "delete 'rain'", "failed": "leaves nothing"}]
+
+
+async def test_a_text_that_its_tokens_do_not_spell_is_edited_only_where_it_says(planted: SimpleNamespace) -> None:
+    def torn(text: str) -> Excerpt:
+        excerpt = planted.lab.excerpt(text, "text/0")
+        return dataclasses.replace(excerpt, tokens=tuple(token.replace("\U0001f40e", "\ufffd\ufffd") for token in excerpt.tokens))
+
+    lab = SimpleNamespace(activations=lambda texts: [torn(text) for text in texts])
+    bench = Live(lab, planted.excerpts, 10.0, score_on_select=planted.score, seed=5)  # type: ignore[arg-type]
+    text = "the \U0001f40e fell due to rain"
+    each = a.Edits(text=text, edits=[a.Edit(kind="delete")])
+    outcome = await bench.measure("edits", each)
+    assert isinstance(outcome, Failed)
+    assert "say in each edit what to find" in outcome.reason
+    named = await found(bench, "edits", text=text, edits=[{"kind": "delete", "find": "fell"}])
+    assert named["edits"][0]["change"] == 0.0
+
+
+async def test_what_is_marked_is_what_counts_as_firing(planted: SimpleNamespace) -> None:
+    heights = {"a": 2.9, "b": 3.0, "c": 3.9, "d": 4.0, "e": 10.0}
+    lab = planted.FakeLab(lambda tokens, at: heights[tokens[at].strip()])
+    result = await found(Live(lab, (), 10.0, score_on_select=None, seed=0), "activations", texts=["a b a c a d a e"])
+    assert result["texts"][0]["text"] == "a <<b>> a <<c>> a <<d>> a <<e>>"
 
 
 async def test_the_nearest_silent_text_shares_the_most_words(planted: SimpleNamespace, bench: Live) -> None:

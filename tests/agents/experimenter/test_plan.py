@@ -106,6 +106,19 @@ async def test_without_a_hypothesis_there_is_nothing(planted: SimpleNamespace) -
     assert len(history) == 2
 
 
+async def test_a_hypothesis_that_was_never_tested_is_no_answer_and_has_no_confidence(planted: SimpleNamespace) -> None:
+    def mute(request: Request) -> str:
+        assert request.kind == "chat"
+        return str(planted.lists(request)) if "guesses" in request.messages[-1].content else "No."
+
+    outcome, _ = await run(planted, mute, limits=ExperimentLimits(rounds=1))
+    assert isinstance(outcome, Experimented)
+    assert (outcome.confidence, outcome.clauses[0].supported) == (None, False)
+    assert "no hypothesis that stands was tested" in outcome.stopped
+    replayed = await replay(outcome.steps)
+    assert (replayed.outcome, replayed.differences) == (outcome, ())
+
+
 async def test_guesses_that_are_copied_from_the_example_are_not_tested(planted: SimpleNamespace) -> None:
     def copies(request: Request) -> str:
         assert request.kind == "chat"

@@ -96,3 +96,17 @@ async def test_damaged_steps_are_a_plain_error(planted: SimpleNamespace, wrong: 
     }
     with pytest.raises(RunFolderError, match=r"^[^\n]*experiment[^\n]*$"):
         await replay(damaged[wrong])
+
+
+async def test_steps_with_damaged_values_are_a_plain_error(planted: SimpleNamespace) -> None:
+    score = ToolReply(text="", tool_calls=(planted.call("score_on_select", explanation="heat"),))
+    end = ToolReply(text="", tool_calls=(planted.call("conclude", clauses=[{"text": "heat", "experiments": [1]}], confidence=1),))
+    scored = from_file(await done(planted, ScriptedLLM([score, end], capabilities=ABLE)))
+    scored[1]["result"] = {}
+    with pytest.raises(RunFolderError, match="score_on_select"):
+        await replay(scored)
+    measured = from_file(await done(planted, everything(planted)))
+    measured[2]["arguments"] = {"texts": []}
+    assert (await replay(measured)).differences
+    with pytest.raises(RunFolderError, match=r"step 2 .* do not fit"):
+        await replay(measured, planted.FakeLab())

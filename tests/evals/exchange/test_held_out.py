@@ -1,6 +1,7 @@
 """Nothing that was shown, nor what repeats it, is dealt out to be scored."""
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_groups_are_those_of_comparing_every_pair(made: list[Record]) -> None:
                     one |= other
                     parts.remove(other)
     assert sorted(map(sorted, grouped(made))) == sorted(map(sorted, parts))
+
+
+def test_records_that_all_share_a_phrase_take_no_more_memory_than_one_has_partners() -> None:
+    phrase = [f"p{number}" for number in range(10)]
+    made = [record([*phrase, f"w{number}"]) for number in range(600)]
+    tracemalloc.start()
+    try:
+        assert grouped(made) == [list(range(600))]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # All pairs of them take 20 MB.
+    assert peak < 5e6
 
 
 def test_every_split_has_loud_and_silent_records() -> None:

@@ -153,6 +153,14 @@ async def test_intervals_are_over_documents_or_over_opponents() -> None:
     assert len({answer.item for answer in few.answers}) == len(few.answers) == 6
 
 
+@pytest.mark.parametrize("seed", range(5))
+async def test_questions_that_share_their_silent_excerpts_are_told_apart(seed: int) -> None:
+    judged, _ = await SCORERS.create("contest", judge()).judge([TRUE, WIDE], material(firing=8, silent=1), seed=seed)
+    assert isinstance(judged, Judged)
+    assert len({answer.item for answer in judged.answers}) == len(judged.answers) == 4
+    assert len({answer.document for answer in judged.answers}) == 4
+
+
 async def test_what_cannot_be_asked_is_failed() -> None:
     (alone,) = await SCORERS.create("contest", judge()).judge([TRUE], material(), seed=0)
     assert alone == Failed("score", "a contest needs another explanation to stand against")

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, 
 from analyzers.errors import Failed
 from evals.results import Value
 from evals.scoring.judged import Answer, Judged
-from evals.scoring.measures import MOST_FAILED, Corrected, Recalled, measured
+from evals.scoring.measures import MOST_FAILED, Corrected, Recalled, difference, measured
 
 FEW = 20
 """Resamples, where the interval is not what is looked at."""
@@ -261,3 +261,34 @@ def test_wrong_use_is_told() -> None:
         measured(Judged(answers([0, 1], [0.1, 0.2])), "r2")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weights"):
         measured(Judged(answers([0, 1], [0.1, 0.2], weight=[1, -1])), "auroc")
+
+
+def test_a_difference_of_figures_that_cannot_vary_is_no_more_certain_than_they_are() -> None:
+    truth = [1, 0] * 6
+    perfect, blind = Judged(answers(truth, truth)), Judged(answers(truth, [0.5] * 12))
+    bound = 0.025 ** (1 / 6)
+    value, back = difference(perfect, blind, "auroc"), difference(blind, perfect, "auroc")
+    assert isinstance(value, Value)
+    assert isinstance(back, Value)
+    assert (value.value, value.low, value.high) == pytest.approx((0.5, 0.5 - (1 - bound), 0.5))
+    assert (back.value, back.low, back.high) == pytest.approx((-0.5, -0.5, -0.5 + (1 - bound)))
+    worst = difference(perfect, Judged(answers(truth, [1 - t for t in truth])), "auroc")
+    assert isinstance(worst, Value)
+    assert (worst.low, worst.high) == pytest.approx((1 - np.hypot(1 - bound, 1 - bound), 1))
+    # The same answers differ on no item, whatever is drawn.
+    same = difference(perfect, perfect, "auroc")
+    assert isinstance(same, Value)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+
+
+def test_a_difference_allows_for_the_looks_of_either() -> None:
+    rng = np.random.default_rng(5)
+    truth = [1, 0] * 20
+    one, other = (answers(truth, rng.random(40)) for _ in range(2))
+    plain = difference(Judged(one), Judged(other), "auroc", draws=4000)
+    assert isinstance(plain, Value)
+    for looked in ((Corrected(one, level=0.99), Judged(other)), (Judged(one), Corrected(other, level=0.99))):
+        wide = difference(*looked, "auroc", draws=4000)
+        assert isinstance(wide, Value)
+        assert wide.value == plain.value
+        assert wide.low < plain.low < plain.high < wide.high

@@ -143,3 +143,18 @@ def test_nothing_to_ask_is_failed_and_no_plan_refused() -> None:
     assert isinstance(outcome, Failed)
     with pytest.raises(ValueError, match="no plan"):
         Sequential(Noisy(0), looks=0)
+
+
+class Ordering(Noisy):
+    """Its predictions are no probabilities."""
+
+    def one(self, explanation: str, material: Material) -> Judged | Failed:
+        found = super().one(explanation, material)
+        return found if isinstance(found, Failed) else Judged(found.answers, probabilities=False)
+
+
+def test_predictions_that_only_order_stay_so() -> None:
+    (told,) = judge(Ordering(0), ["2"], material(20, 20), width=0.3)
+    assert isinstance(told, Corrected)
+    assert not told.probabilities
+    assert set(measured(told, "auroc")) == {"auroc", "auroc/random"}
