@@ -10,7 +10,8 @@ from torch import Tensor
 
 from analyzers.errors import AssetError
 
-_NAME = re.compile(r"L(\d{1,9})", re.ASCII)
+_NAME = re.compile(r"L(0|[1-9]\d{0,8})", re.ASCII)
+"""One way to write a layer, so that no two tensors are of the same."""
 
 
 @dataclass(frozen=True, eq=False)

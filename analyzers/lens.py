@@ -4,6 +4,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; for neurons Gev
 divides by depends on the text and is left out, so the values rank tokens and are in no unit.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +75,16 @@ def through_norm(norm: nn.Module, direction: Tensor) -> Tensor:
     width = len(direction)
     alternating = torch.ones(width, device=direction.device)
     alternating[1::2] = -1
-    level = torch.ones(width, device=direction.device)
+    # In the model's own number format, a gain would be rounded as coarsely as a larger bias that is added to it.
+    wide = copy.deepcopy(norm).float()
 
     def odd(probe: Tensor) -> Tensor:
-        dtype = next(norm.parameters()).dtype
-        up, down = (norm((sign * LOUD * probe).to(dtype)[None, None])[0, 0].float() for sign in (1, -1))
+        up, down = (wide(sign * LOUD * probe[None, None])[0, 0].float() for sign in (1, -1))
         half: Tensor = (up - down) / 2
         return half
 
-    centres = bool((odd(level).abs() < 1e-3 * odd(alternating).abs().max()).all())
+    # Not by what becomes of a constant: a norm that centres blows up the rounding error that it leaves of one.
+    centres = bool((odd(alternating + 1) - odd(alternating)).norm() < 0.1 * odd(alternating).norm())
     if centres:
         # Of an odd width, the probe is not centred by itself.
         probe = alternating - alternating.mean()

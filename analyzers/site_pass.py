@@ -22,10 +22,19 @@ if TYPE_CHECKING:
     from analyzers.subject import Subject
 
 
-def read_sites(subject: "Subject", blocks: "Blocks", sites: Sequence[Site], *, batch: int = 16, report: Report = quiet) -> SiteStore:
+def read_sites(
+    subject: "Subject",
+    blocks: "Blocks",
+    sites: Sequence[Site],
+    *,
+    splits: Sequence[Split] = SPLITS,
+    batch: int = 16,
+    report: Report = quiet,
+) -> SiteStore:
     """Run the subject once over all blocks and keep every activation of the sites, both sides of each; opened where that was done before.
 
-    Killed at any moment, the same call goes on at the split where it was and ends with the same bytes. batch: blocks a forward pass.
+    splits: those that are read; of a store without all of them there is no evidence, only `raw`, `windows` and `excerpt`. batch:
+    blocks a forward pass. Killed at any moment, the same call goes on at the split where it was and ends with the same bytes.
     Raises SubjectError for a site that the model does not have, for none, and for activations that are not finite; CorpusError and
     RunFolderError as `sampling.sample` does.
     """
@@ -42,22 +51,30 @@ def read_sites(subject: "Subject", blocks: "Blocks", sites: Sequence[Site], *, b
         "blocks": blocks.fingerprint,
         "batch": batch,
         "sites": [site.name for site in both],
+        **({} if tuple(splits) == SPLITS else {"splits": list(splits)}),
         "settings": rules.as_json(),
     }
     folder = settings().passes / "sites" / content_key(configuration)
     with alone(folder, report):
         if not (folder / SITES).exists():
-            _run(subject, blocks, both, folder, batch, rules, report)
+            _run(subject, blocks, both, splits, folder, batch, rules, report)
             write_json(folder / SITES, {**configuration, "blocks_folder": beside(blocks.folder, folder)})
     return SiteStore.open(folder)
 
 
 def _run(
-    subject: "Subject", blocks: "Blocks", sites: Sequence[Site], folder: Path, batch: int, rules: SampleSettings, report: Report
+    subject: "Subject",
+    blocks: "Blocks",
+    sites: Sequence[Site],
+    splits: Sequence[Split],
+    folder: Path,
+    batch: int,
+    rules: SampleSettings,
+    report: Report,
 ) -> None:
-    total = sum(int(blocks.lengths(split, 0, blocks.count(split)).sum()) for split in SPLITS)
+    total = sum(int(blocks.lengths(split, 0, blocks.count(split)).sum()) for split in splits)
     done = 0
-    for split in SPLITS:
+    for split in splits:
         path = folder / f"{split}.safetensors"
         tokens = int(blocks.lengths(split, 0, blocks.count(split)).sum())
         if not path.exists():

@@ -9,14 +9,17 @@ from analyzers.progress import Report
 from evals.calls import doing
 from evals.cautions import CHANCE
 from evals.each import each
-from evals.results import Failure, Instrument, ScorerResult, Scores, Value, failure, stored
+from evals.results import ClauseGain, Failure, Instrument, ScorerResult, Scores, Value, failure, stored
 from evals.scorers import Scorer
+from evals.scoring.clauses import Gain, clauses, gains
 from evals.scoring.judged import Judged
 from evals.scoring.measures import difference, measured
 from evals.work import Work
 
 COMPARING = ("contest", "contest-all", "likelihood")
 """Scorers whose figure is a share of wins over the other explanations of the call."""
+UNDIVIDED = (*COMPARING, "intruder", "generation", "ablation", "steering")
+"""Scorers that clauses are not judged by one by one: a share of wins says little of parts, and the others cost too much, or read none."""
 OPPONENTS = 6
 """Explanations of other sites that are lent to them, beside the shuffled one."""
 
@@ -28,6 +31,8 @@ class Said:
     explanation: Judged | Failed
     shuffled: Judged | Failed
     null: Judged | Failed
+    gains: tuple[Gain, ...] = ()
+    """Of the clauses, where the explanation has several."""
 
 
 async def judge(
@@ -52,8 +57,10 @@ async def judge(
             texts.append("")
             with doing("judge", work.site):
                 said = await scorer.judge(texts, work.material, seed=seed)
+                several = len(clauses(work.chosen.text)) > 1 and name not in UNDIVIDED
+                added = await gains(scorer, work.chosen.text, work.material, seed=seed) if several else []
             shuffled = said[1] if isinstance(work.shuffled, str) else work.shuffled
-            return Said(said[0], shuffled, said[-1])
+            return Said(said[0], shuffled, said[-1], tuple(added))
 
         for work, outcome in zip(explained, await each(explained, one, f"score by {name}", report, at_once), strict=True):
             work.said[name] = outcome
@@ -83,6 +90,9 @@ def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None
         controls={"shuffled": _scores(said.shuffled, scorer, seed), "null": _scores(said.null, scorer, seed)},
         lift=failure(lift) if isinstance(lift, Failed) else lift,
         saved=said.explanation.saved,
+        clauses=[
+            ClauseGain(clause=each.clause, gain=failure(each.gain) if isinstance(each.gain, Failed) else each.gain) for each in said.gains
+        ],
         warning=_warning(tested),
         cannot_judge=[] if tested is None else tested.cannot_judge,
     )

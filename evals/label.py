@@ -63,7 +63,11 @@ async def label(
         sites = [Site.parse(site.site + ("-" if site.polarity == "-" else "")) for site in results.sites]
         for twin in config.twins:
             tell(f"twins: {twin}")
-            of_twins = await _label(twin_config(config, twin, sites), out / "twins" / twin, limits=free, report=report, tell=tell)
+            try:
+                of_twins = await _label(twin_config(config, twin, sites), out / "twins" / twin, limits=free, report=report, tell=tell)
+            except LimitReached as limit:
+                # The sites themselves are done and written.
+                raise Stopped(f"{limit}. The twins {twin} are not all scored", results) from None
             results = with_twins(results, twin, of_twins, config.seed)
     write_json(out / "results.json", results.model_dump(mode="json"))
     return results
@@ -201,7 +205,12 @@ async def _score(
         await _every(works, measured, "simulate and score", report, at_once)
 
     async def test_scorer(name: str) -> None:
-        instruments[name] = await scorer_instrument(name, models.scorers[name], models.simulates, seed=config.seed, report=report)
+        try:
+            instruments[name] = await scorer_instrument(name, models.scorers[name], models.simulates, seed=config.seed, report=report)
+        except LimitReached as limit:
+            # What was simulated is scored: the run ends with it, and says why it ends.
+            for work in works:
+                work.failures.append(Failed("budget", str(limit)))
 
     async def judge_by(name: str) -> None:
         await judge(works, {name: scorers[name]}, seed=config.seed, report=report, at_once=at_once)

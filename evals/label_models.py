@@ -1,6 +1,8 @@
 """Who explains, simulates and scores in a labelling run."""
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents.experimenter import ExperimentLimits, experiment
 from agents.explainers import EXPLAINERS, Explainer
@@ -19,6 +21,10 @@ from evals.scoring.yes_no import YesNo
 from evals.site_scores import pearson_of
 from evals.work import Work
 from prompts import load
+
+AUTO = "auto"
+"""In place of names of scorers."""
+DEFAULTS = Path(__file__).with_name("default_scorers.toml")
 
 
 class Experimenter:
@@ -72,6 +78,12 @@ class Models:
         return isinstance(self.explainer, Experimenter) or bool(self.scorers)
 
 
+def default_scorers(simulator: str) -> tuple[str, ...]:
+    """The scorers that won on planted neurons with this model as judge; none for a model of which that is not known."""
+    known = tomllib.loads(DEFAULTS.read_text(encoding="utf-8"))
+    return tuple(known.get(simulator, {}).get("scorers", ()))
+
+
 def sequential(scorers: dict[str, Scorer], enough: float | None) -> dict[str, Scorer]:
     """The scorers, those that ask about one item after the other stopping at an interval of that width."""
     if enough is None:
@@ -95,5 +107,6 @@ async def connect_models(config: LabelConfig, calls: Calls) -> Models:
         explainer = EXPLAINERS.create("template" if explains is None else config.style, explains)
     simulates = await calls.connect(config.simulator, "simulator")
     simulator = SIMULATORS.create("lexical") if simulates is None else SIMULATORS.pick(simulates)
-    scorers = {name: SCORERS.create(name, simulates) for name in config.scorers}
+    names = default_scorers(config.simulator) if config.scorers == (AUTO,) else config.scorers
+    scorers = {name: SCORERS.create(name, simulates) for name in names}
     return Models(explainer, simulator, scorers, explains, simulates)

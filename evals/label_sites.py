@@ -99,7 +99,7 @@ async def sample_sites(subject: Subject, blocks: Blocks, config: LabelConfig, re
 def gather_items(sampled: Sampled, subject: Subject, blocks: Blocks, config: LabelConfig, report: Report) -> None:
     """Give every site that fires the items that scorers judge on, drawn from all its activations on the test split."""
     sites = [work.site for work in sampled.works]
-    store = sampled.store or read_sites(subject, blocks, sites, report=report)
+    store = sampled.store or read_sites(subject, blocks, sites, splits=("test",), report=report)
     embed = Embedder.load(NEIGHBOURS, report=report).embed if config.neighbours else None
     half, quarter, eighth = (config.items // part for part in (2, 4, 8))
     sizes = Sizes(firing=half, random=quarter, near_miss=eighth, neighbour=eighth, weighted=half)

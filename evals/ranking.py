@@ -80,22 +80,30 @@ class Tested(_Model):
     @property
     def judged(self) -> list[str]:
         """Kinds on which true explanations are told from false ones."""
-        lucky = benjamini_hochberg([ranking.luck for ranking in self.kinds.values()])
-        return [
-            kind
-            for (kind, ranking), chance in zip(self.kinds.items(), lucky, strict=True)
-            if isinstance(ranking.within, Value)
-            and ranking.within.low > CHANCE
-            and isinstance(ranking.first, Value)
-            and ranking.first.value > CHANCE
-            and chance is not None
-            and chance < LUCK
-        ]
+        return judged([self])[0]
 
     @property
     def n_failed(self) -> int:
         """Explanations without a score."""
         return sum(isinstance(row.score, Failure) for row in self.explanations)
+
+
+def judged(tests: Sequence[Tested]) -> list[list[str]]:
+    """[test] the kinds that each judges; luck is held against all kinds of all tests together, since whoever compares many instruments
+    finds a lucky one."""
+    lucky = iter(benjamini_hochberg([ranking.luck for test in tests for ranking in test.kinds.values()]))
+    return [[kind for kind, ranking in test.kinds.items() if _judges(ranking, next(lucky))] for test in tests]
+
+
+def _judges(ranking: Ranking, chance: float | None) -> bool:
+    return (
+        isinstance(ranking.within, Value)
+        and ranking.within.low > CHANCE
+        and isinstance(ranking.first, Value)
+        and ranking.first.value > CHANCE
+        and chance is not None
+        and chance < LUCK
+    )
 
 
 def rank(rows: Sequence[Explained], *, raw: bool = False, seed: int = 0) -> Ranking:

@@ -69,6 +69,13 @@ class Candidate(_Model):
     select_score: float | Failure
 
 
+class ClauseGain(_Model):
+    """What one clause of an explanation adds: the measure with it minus that without it, on the same items."""
+
+    clause: str
+    gain: Value | Failure
+
+
 class ScorerResult(_Model):
     """What one scorer says of a site's explanation, beside what it says of explanations that know nothing of the site."""
 
@@ -76,8 +83,8 @@ class ScorerResult(_Model):
     """With its language model where it has one."""
     measure: str
     """The name of the figure that counts, among `scores`."""
-    chance: float
-    """What an explanation that knows nothing gets in that measure."""
+    chance: float | None
+    """What an explanation that knows nothing gets in that measure; None where that depends on the model: see `controls`, null."""
     scores: Scores
     """The measure, and what goes with it: for an AUROC balanced accuracy, F1, precision, recall; `<figure>/<group>` by group of items."""
     controls: dict[str, Scores] = Field(default_factory=dict)
@@ -86,6 +93,8 @@ class ScorerResult(_Model):
     """The measure minus the same of the other site's explanation, on the same items; None where a scorer reads no explanation."""
     saved: int = 0
     """Items that were not asked about because the interval was narrow enough without them."""
+    clauses: list[ClauseGain] = Field(default_factory=list)
+    """Where the explanation has several clauses: what each adds to the measure."""
     warning: str | None = None
     """What to mind when reading it: a scorer that does not tell true explanations of planted neurons from false ones."""
     cannot_judge: list[str] = Field(default_factory=list)

@@ -11,6 +11,7 @@ from evals.calls import Calls, check_base_url, doing
 from evals.kept_tests import identity, store
 from evals.label_config import Limits
 from evals.planted import planted
+from evals.ranking import judged
 from evals.results import Value
 from evals.scorers import SCORERS
 from evals.selftest import SelftestResult, selftest
@@ -45,6 +46,11 @@ class ScorerTests:
     """Scorers that this language model cannot serve, and why."""
 
     @property
+    def judged(self) -> dict[str, list[str]]:
+        """By scorer the kinds that it judges, with luck held against all scorers and kinds together."""
+        return dict(zip(self.tests, judged(list(self.tests.values())), strict=True))
+
+    @property
     def best(self) -> dict[str, str | None]:
         """By kind the scorer that ranks most false explanations below the true one, among those that judge the kind; None where none does.
 
@@ -52,8 +58,9 @@ class ScorerTests:
         """
         kinds = dict.fromkeys(kind for test in self.tests.values() for kind in test.kinds)
         chosen: dict[str, str | None] = {}
+        judges = self.judged
         for kind in kinds:
-            able = {name: test.kinds[kind].within for name, test in self.tests.items() if kind in test.judged}
+            able = {name: test.kinds[kind].within for name, test in self.tests.items() if kind in judges[name]}
             figures = {name: value.value for name, value in able.items() if isinstance(value, Value)}
             chosen[kind] = max(figures, key=lambda name: figures[name]) if figures else None
         return chosen

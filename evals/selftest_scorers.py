@@ -13,7 +13,7 @@ from analyzers.progress import Report, quiet
 from evals.each import together
 from evals.planted import Planted, fingerprint
 from evals.planted_lab import lab_of
-from evals.ranking import Explained, Tested, by_kind, outcome, rank
+from evals.ranking import Explained, Ranking, Tested, by_kind, outcome, rank
 from evals.results import Instrument
 from evals.scorers import Scorer
 from evals.scoring.ensemble import combine
@@ -27,6 +27,8 @@ class ScorerTest(Tested):
 
     scorer: str
     measure: str
+    held_out: Ranking | None = None
+    """Of every second planted neuron, from the second on: the wording of prompts was chosen on the others. None where it is not known."""
     members: list[str] = Field(default_factory=list)
     """Of an ensemble."""
 
@@ -99,11 +101,13 @@ def _rows(neuron: Planted, scores: Sequence[float | Failed]) -> list[Explained]:
 
 
 def _result(name: str, measure: str, neurons: Sequence[Planted], rows: Sequence[Explained], seed: int) -> ScorerTest:
+    held_out = {neuron.name for neuron in neurons[1::2]}
     return ScorerTest(
         scorer=name,
         measure=measure,
         planted=fingerprint(neurons),
         overall=rank(rows, seed=seed),
+        held_out=rank([row for row in rows if row.neuron in held_out], seed=seed) if held_out else None,
         kinds=by_kind(rows, seed=seed),
         explanations=list(rows),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from analyzers.errors import Failed
 from analyzers.sites import Site
 from evals.label_config import LabelConfig, Twin
-from evals.results import RunResults, SiteResult, Value, failure, headline
+from evals.results import Calls, RunResults, SiteResult, Tokens, Value, failure, headline
 from evals.results import Twin as TwinResult
 from evals.statistics import mean
 
@@ -41,7 +41,13 @@ def with_twins(results: RunResults, twin: Twin, of_twins: RunResults, seed: int)
             differences.append(mine - theirs)
     difference = mean(np.array(differences), seed=seed)
     value = failure(difference) if isinstance(difference, Failed) else difference
-    return results.model_copy(update={"sites": sites, "twins": {**results.twins, twin: value}})
+    # What the twins took is part of what the command took.
+    calls = Calls(made=results.calls.made + of_twins.calls.made, cached=results.calls.cached + of_twins.calls.cached)
+    tokens = Tokens(
+        prompt=results.tokens.prompt + of_twins.tokens.prompt, completion=results.tokens.completion + of_twins.tokens.completion
+    )
+    spent = {"calls": calls, "tokens": tokens, "usd": results.usd + of_twins.usd}
+    return results.model_copy(update={"sites": sites, "twins": {**results.twins, twin: value}, **spent})
 
 
 def directions(sites: Sequence[Site]) -> list[Site]:

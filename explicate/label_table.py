@@ -8,7 +8,7 @@ from explicate.running import cell, plain, short
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evals.results import RunResults, SiteResult
+    from evals.results import RunResults, ScorerResult, SiteResult
 
 FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexical": "its own words"}
 """The controls without a language model, as short as a table wants them."""
@@ -83,7 +83,7 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
         table.add_column("site", no_wrap=True)
         chances = {name: found for site in results.sites for name, found in site.scorers.items() if isinstance(found, ScorerResult)}
         for name in names:
-            about = f"\n[dim]{chances[name].measure}, chance {short(chances[name].chance)}" if name in chances else ""
+            about = f"\n[dim]{chances[name].measure}{_chance(chances[name])}" if name in chances else ""
             table.add_column(f"{plain(name)}{'✱' if name in chances and chances[name].warning else ''}{about}")
         for site in results.sites:
             cells = []
@@ -103,6 +103,10 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
     for twin, value in results.twins.items():
         said = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}], {value.n} sites" if isinstance(value, Value) else value.reason
         console.print(f"Headline score minus that of {plain(twin)} twins: {plain(said)}")
+
+
+def _chance(found: "ScorerResult") -> str:
+    return "" if found.chance is None else f", chance {short(found.chance)}"
 
 
 def reason(site: "SiteResult") -> str:

@@ -38,12 +38,14 @@ def show_selftest(result: "SelftestResult") -> None:
 def scorer_tests_json(found: "ScorerTests") -> dict[str, Any]:
     """By scorer: how it ranks true explanations over false ones, overall and by kind, and which kinds it judges; then the best by kind."""
     scorers = {}
+    judges = found.judged
     for name, test in found.tests.items():
         figures = test.overall.model_dump(mode="json")
         kinds = {kind: ranking.model_dump(mode="json") for kind, ranking in test.kinds.items()}
-        about = {"scorer": test.scorer, "measure": test.measure, "members": test.members, "n_failed": test.n_failed}
+        held = None if test.held_out is None else test.held_out.model_dump(mode="json")
+        about = {"held_out": held, "scorer": test.scorer, "measure": test.measure, "members": test.members, "n_failed": test.n_failed}
         rows = [row.model_dump(mode="json") for row in test.explanations]
-        scorers[name] = {**about, **figures, "kinds": kinds, "judges": test.judged, "explanations": rows}
+        scorers[name] = {**about, **figures, "kinds": kinds, "judges": judges[name], "explanations": rows}
     return {"scorers": scorers, "best": found.best, "unserved": found.unserved}
 
 
@@ -61,12 +63,15 @@ def show_scorer_tests(found: "ScorerTests") -> None:
     )
     table.add_column("scorer", no_wrap=True)
     table.add_column("all")
+    table.add_column("held out")
     table.add_column("AUROC")
     for kind in kinds:
         table.add_column(plain(kind))
+    judges = found.judged
     for name, test in found.tests.items():
-        judged = test.judged
+        judged = judges[name]
         cells = []
+        held = cell(test.held_out.within) if test.held_out is not None else "[dim]not known"
         for kind in kinds:
             within = test.kinds[kind].within
             if not isinstance(within, Value):
@@ -74,12 +79,12 @@ def show_scorer_tests(found: "ScorerTests") -> None:
             else:
                 figure = short(within.value)
                 cells.append(f"[bold green]{figure}" if kind in judged else f"[dim]{figure}")
-        table.add_row(plain(name), cell(test.overall.within), cell(test.overall.auroc), *cells)
+        table.add_row(plain(name), cell(test.overall.within), held, cell(test.overall.auroc), *cells)
     console = Console()
     console.print(table)
     console.print(
         "Chance is .5. Green: the scorer tells true from false for explanations of that kind; grey: not seen to. A neuron that a scorer "
-        "cannot be used on loses its pairs.",
+        "cannot be used on loses its pairs. Held out: on every second planted neuron; wordings were chosen on the others.",
         style="dim",
     )
     best = [f"{kind}: {name or 'no scorer with this model'}" for kind, name in found.best.items()]

@@ -101,8 +101,9 @@ def scorer_row(name: str, result: ScorerResult | Failure) -> dict[str, Any]:
         "why_not": figure.reason if isinstance(figure, Failure) else "",
         "shuffled": _numbers(shuffled),
         "lift": _numbers(result.lift, sign=True),
-        "chance": f"{result.chance:.2f}",
-        "plot": forest([mark("", figure, "ours")], lowest=0.0, zero=result.chance),
+        "chance": "" if result.chance is None else f"{result.chance:.2f}",
+        "clauses": [{"clause": each.clause, "gain": number(each.gain, sign=True)} for each in result.clauses],
+        "plot": forest([mark("", figure, "ours")], lowest=0.0, zero=result.chance or 0.0),
         "others": [
             {"name": other, "value": number(value)}
             for other, value in result.scores.items()

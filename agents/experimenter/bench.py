@@ -4,11 +4,14 @@ Strengths are relative: 10 is the loudest activation of the explain excerpts, 0 
 on one line, with chat control tokens broken.
 """
 
+import asyncio
 import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -37,6 +40,8 @@ STEERED_KL = 0.25
 """Nats, as in Gur-Arieh et al. 2025."""
 
 ScoreOnSelect = Callable[[str], Awaitable[float | Failed]]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Bench(Protocol):
@@ -44,6 +49,15 @@ class Bench(Protocol):
 
     async def measure(self, name: str, arguments: BaseModel) -> Mapping[str, Any] | Failed:
         """What the tool of that name finds, as a JSON object."""
+
+
+_SUBJECT = ThreadPoolExecutor(1, thread_name_prefix="experiment")
+"""One thread for all sites: the hooks of two measurements on one model would see each other, and on the event loop's own thread a
+measurement of seconds would let the deadlines of other calls pass."""
+
+
+async def _aside(measure: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    return await asyncio.get_running_loop().run_in_executor(_SUBJECT, partial(measure, *args, **kwargs))
 
 
 class Live:
@@ -67,15 +81,15 @@ class Live:
             case a.NearestSilent():
                 return self._nearest(arguments)
             case a.Activations():
-                return self._activations(arguments.texts)
+                return await _aside(self._activations, arguments.texts)
             case a.Edits():
-                return self._edits(arguments)
+                return await _aside(self._edits, arguments)
             case a.OutputTokens():
-                return self._output_tokens()
+                return await _aside(self._output_tokens)
             case a.Ablation():
-                return self._ablation(arguments)
+                return await _aside(self._ablation, arguments)
             case a.Steering():
-                return self._steering(arguments)
+                return await _aside(self._steering, arguments)
             case a.ScoreOnSelect():
                 return await self._score(arguments)
         raise ValueError(f"no experiment is called {name!r}")

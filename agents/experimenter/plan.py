@@ -80,7 +80,7 @@ class _Plan:
         if not hypotheses:
             # A model too weak for a list may still name what it sees.
             (outcome,) = await EXPLAINERS.create("marked-text", self._llm).explain(self._excerpts, candidates=1, seed=self._seed)
-            hypotheses = [outcome.text] if isinstance(outcome, Explanation) else []
+            hypotheses = [_one_clause(outcome.text)] if isinstance(outcome, Explanation) else []
         for number in range(self._session.limits.rounds):
             now = [await self._test(text, number) for text in hypotheses]
             if not now or number == self._session.limits.rounds - 1:
@@ -164,7 +164,7 @@ class _Plan:
         if section in ("firing", "silent"):
             return [item[:_LONGEST] for item in items][:count]
         read = [read_explanation(ChatReply(text=item), lead="") for item in items]
-        return [text.replace(";", ",") for text in read if not isinstance(text, Failed) and not self._copied(text)][:count]
+        return [_one_clause(text) for text in read if not isinstance(text, Failed) and not self._copied(text)][:count]
 
     def _copied(self, text: str) -> bool:
         """Whether a guess is taken from the example, as weak models do."""
@@ -219,6 +219,11 @@ def _rows(result: Result) -> list[Mapping[str, Any]]:
 
 def _lines(result: Result) -> str:
     return fence("\n".join(f"{number}. {row['text']}" for number, row in enumerate(_rows(result), start=1)))
+
+
+def _one_clause(text: str) -> str:
+    """As the session keeps a hypothesis: semicolons divide the clauses of an explanation."""
+    return text.replace(";", ",")
 
 
 def _key(text: str) -> str:

@@ -31,8 +31,8 @@ class Scorer(Protocol):
         """The measure that counts, larger for a better explanation."""
 
     @property
-    def chance(self) -> float:
-        """What an explanation that knows nothing gets in that measure."""
+    def chance(self) -> float | None:
+        """What an explanation that knows nothing gets in that measure; None where that depends on the model."""
 
     async def judge(self, explanations: Sequence[str], material: Material, *, seed: int) -> list[Judged | Failed]:
         """One outcome an explanation, in order; an empty explanation is the null one."""

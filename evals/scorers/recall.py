@@ -29,6 +29,8 @@ class Recall(YesNo):
 
     def __init__(self, llm: LLM, *, contrast: bool = False) -> None:
         super().__init__(llm, "recall", "detection", contrast=contrast)
+        # Without contrast, whoever says yes to everything covers everything: the null explanation shows how much of that there is.
+        self.chance = 0.5 if contrast else None
 
     def questions(self, material: Material, seed: int) -> list[Asked] | Failed:
         """Of the weighted sample; where none was drawn, one of the firing items."""

@@ -46,7 +46,7 @@ class Sequential:
         return self._scorer.measure
 
     @property
-    def chance(self) -> float:
+    def chance(self) -> float | None:
         return self._scorer.chance
 
     async def judge(self, explanations: Sequence[str], material: Material, *, seed: int) -> list[Judged | Failed]:

@@ -44,7 +44,7 @@ class YesNo(ABC):
     """
 
     measure: Measure = "auroc"
-    chance = 0.5
+    chance: float | None = 0.5
 
     def __init__(self, llm: LLM, name: str, prompt: str, *, contrast: bool = False) -> None:
         self._llm = llm

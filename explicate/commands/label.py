@@ -67,8 +67,11 @@ def label(
     ),
     scorers: Annotated[
         str,
-        typer.Option(help="Further scorers, comma-separated, which ask the simulator's model: detection,fuzzing,embedding (see selftest)."),
-    ] = "",
+        typer.Option(
+            help="Further scorers, comma-separated, which ask the simulator's model: detection,fuzzing,embedding (see selftest); "
+            "auto: those that judge most with it, where that is known; none."
+        ),
+    ] = "auto",
     items: Annotated[int, typer.Option(help="Held-out excerpts that scorers judge on, per site; half of them fire.", min=16)] = 80,
     neighbours: Annotated[
         bool, typer.Option(help="Silent excerpts near in meaning are among them; fetches a small model of embeddings.")
@@ -118,7 +121,7 @@ def label(
         style=style,
         candidates=candidates,
         simulator=simulator,
-        scorers=tuple(listed(scorers)),
+        scorers=() if scorers == "none" else tuple(listed(scorers)),
         items=items,
         neighbours=neighbours,
         enough=enough,

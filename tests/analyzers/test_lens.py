@@ -78,6 +78,30 @@ def test_a_norm_of_odd_width_is_centred_too(width: int) -> None:
         torch.testing.assert_close(through_norm(norm, direction), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("width", [6, 7, 64, 1023])
+def test_a_norm_in_bfloat16_is_centred_too_and_its_gains_are_not_rounded_with_its_bias(width: int) -> None:
+    norm = torch.nn.LayerNorm(width)
+    draw = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        norm.weight.copy_(torch.rand(width, generator=draw) / 10 + 0.1)
+        norm.bias.copy_(8 * torch.randn(width, generator=draw))
+        direction = torch.randn(width, generator=draw) + 1
+        norm = norm.bfloat16()
+        expected = (direction - direction.mean()) * norm.weight.float()
+        torch.testing.assert_close(through_norm(norm, direction), expected, rtol=1e-3, atol=1e-4)
+    assert norm.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_norm_that_does_not_centre_leaves_the_mean_of_a_direction(dtype: torch.dtype) -> None:
+    norm = torch.nn.RMSNorm(64, eps=1e-6).to(dtype)
+    draw = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        norm.weight.copy_(torch.randn(64, generator=draw))
+        direction = torch.randn(64, generator=draw) + 1
+        torch.testing.assert_close(through_norm(norm, direction), direction * norm.weight.float(), rtol=1e-3, atol=1e-4)
+
+
 def test_only_tokens_of_the_tokenizer_are_named(tiny_model: Model) -> None:
     subject = subject_of(tiny_model, "llama", vocab_size=len(tiny_model("llama")[1]) + 100)
     with torch.no_grad():

@@ -501,6 +501,8 @@ def test_directions_are_read_with_their_lengths_taken_away(tmp_path: Path) -> No
     ("tensors", "message"),
     [
         ({"2": torch.eye(4)}, r"'2' \(4 x 4\) is no matrix"),
+        # Another name of L2 would hide its rows.
+        ({"L2": torch.eye(4), "L02": torch.eye(4)}, "'L02'"),
         ({"L2": torch.ones(4)}, r"'L2' \(4\) is no matrix"),
         ({"L2": torch.ones(2, 4, dtype=torch.int64)}, "is no matrix"),
         ({"L2": torch.zeros(2, 4)}, "of length 0"),

@@ -359,3 +359,11 @@ def test_what_cannot_be_opened_is_named(store: SiteStore, blocks: Blocks, tmp_pa
     (copy / "sites.json").write_text(json.dumps({**result, "blocks": "other"}))
     with pytest.raises(RunFolderError, match="blocks 'other'"):
         SiteStore.open(copy)
+
+
+def test_one_split_can_be_read_alone(store: SiteStore, subject: Subject, blocks: Blocks, passes: Path) -> None:
+    alone = read_sites(subject, blocks, SITES, splits=("test",))
+    assert alone.folder != store.folder
+    assert {path.stem for path in alone.folder.glob("*.safetensors")} == {"test"}
+    for site in SITES:
+        np.testing.assert_array_equal(alone.raw(site, "test"), store.raw(site, "test"))

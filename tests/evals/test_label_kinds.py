@@ -16,6 +16,7 @@ from evals.label import label
 from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
 from evals.results import Failure, RunResults, ScorerResult, Value
+from evals.scoring.material import LOUD, SILENT
 
 HIDDEN = 32
 Label = Callable[..., Any]
@@ -117,10 +118,14 @@ async def test_scorers_stand_beside_the_score_with_their_controls(run: Label, wo
     split = {row["document"]: row["split"] for row in pq.read_table(workplace / "out" / "excerpts.parquet").to_pylist()}
     assert items
     assert {split.get(row["document"], "test") for row in items} == {"test"}
-    peaks = {site.site: max(max(row["activations"]) for row in items if row["site"] == site.site) for site in results.sites}
-    for row in items:
-        if row["group"] not in ("weighted",):
-            assert row["fires"] == (max(row["activations"]) > 0.2 * peaks[row["site"]]) or max(row["activations"]) > 0
+    rows = pq.read_table(workplace / "out" / "excerpts.parquet").to_pylist()
+    for site in results.sites:
+        shown = [max(row["activations"]) for row in rows if row["site"] == site.site and row["split"] == "explain"]
+        mine = [row for row in items if row["site"] == site.site and row["group"] != "weighted"]
+        assert {row["fires"] for row in mine} == {True, False}
+        for row in mine:
+            loudest = max(row["activations"]) / max(shown)
+            assert loudest >= LOUD if row["fires"] else loudest < SILENT
     assert audit(workplace / "out").passed
     again = await run("out", sites=("L0.mlp.6", "L1.mlp.7-"), simulator="scripted:script.json", scorers=("detection", "intruder"), items=16)
     assert again.calls.made == 0

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agents.budget import Budget
+from agents.budget import Budget, estimate
 from agents.cache import ReplyCache
 from agents.experimenter import Experimented, ExperimentLimits, experiment
 from agents.llm import LLM, Request, ToolChat, ToolReply, WrittenCall
 from agents.metered import Metered
-from agents.prices import FREE
+from agents.prices import FREE, Price
 from agents.providers.scripted import Answer, ScriptedLLM
 from analyzers.errors import ExplicateError, Failed, ProviderError
 
@@ -269,6 +269,19 @@ async def test_a_limit_of_the_run_ends_it_with_what_it_has(planted: SimpleNamesp
         assert isinstance(outcome, Failed)
         assert outcome.stage == "budget"
         assert "--max-calls 1 is reached" in outcome.reason
+
+
+async def test_a_limit_in_money_ends_it_with_what_it_has(planted: SimpleNamespace) -> None:
+    price, llm = Price(1, 1), scripted(planted.scientist)
+    await run(planted, llm)
+    # Every call fits by itself; beside what those before it took, the last does not.
+    limit = estimate(asked(llm)[-1], price).usd
+    budget, again = Budget(max_usd=limit), scripted(planted.scientist)
+    outcome = await run(planted, Metered(again, budget=budget, cache=None, price=price))
+    assert isinstance(outcome, Experimented)
+    assert (outcome.on_budget, outcome.stopped.startswith("--max-usd")) == (True, True)
+    assert 0 < len(again.history) < len(llm.history)
+    assert 0 < budget.spent.usd < limit
 
 
 async def test_a_run_that_was_killed_asks_nothing_twice(planted: SimpleNamespace, tmp_path: Path) -> None:

@@ -1,21 +1,28 @@
 """What each tool measures, beside a plain computation of the same."""
 
 import dataclasses
+import json
 import math
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.experimenter import arguments as a
-from agents.experimenter.bench import Live
+from agents.experimenter.bench import SILENT, Live
 from agents.experimenter.hypotheses import Hypotheses
 from agents.experimenter.told import fence
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
+from analyzers.laboratory import Laboratory
+from analyzers.sites import Site
+from analyzers.subject import Subject
 
 
 @pytest.fixture
@@ -123,6 +130,42 @@ async def test_the_output_side(bench: Live) -> None:
     assert row["largest"][0] == {"after": " rain", "nats": 0.08, "next": " rain", "next_without": "x"}
     steered = await found(bench, "steering", prompts=["I think"], direction="down")
     assert steered == {"continuations": [{"prompt": "I think", "text": "I think -1 0.25 5"}]}
+
+
+async def test_every_tool_measures_on_a_subject_and_again_the_same(tiny_model: Callable[..., Any]) -> None:
+    model, tokenizer = tiny_model("llama")
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[:, 7] *= 30
+    lab = Laboratory(Subject(model, tokenizer, name="llama", identity={}), Site(1, 7))
+    texts = ["The river rises in the hills", "a bridge", "There are markets on Mondays"]
+    excerpts = [excerpt for excerpt in lab.activations(texts) if not isinstance(excerpt, Failed)]
+    peak = max(float(excerpt.activations.max()) for excerpt in excerpts)
+    silent = Excerpt("silent", 0, ("a", " river"), np.zeros(2, np.float32), "random")
+    given: dict[str, dict[str, Any]] = {
+        "excerpts": {"low": 0.0},
+        "activations": {"texts": texts},
+        "edits": {"text": texts[0], "edits": [{"kind": "mask"}, {"kind": "swap", "find": "river", "to": "lake"}]},
+        "nearest_silent": {"text": "the river"},
+        "output_tokens": {},
+        "ablation": {"texts": texts, "to": "zero"},
+        "steering": {"prompts": ["The river"], "direction": "up"},
+        "score_on_select": {"explanation": "rivers"},
+    }
+    assert given.keys() == a.MEASURED.keys()
+
+    async def score(explanation: str) -> float:
+        return 0.5
+
+    bench = Live(lab, [*excerpts, silent], peak, score_on_select=score, seed=2)
+    first = {name: await found(bench, name, **arguments) for name, arguments in given.items()}
+    json.dumps(first, allow_nan=False)
+    assert {name: await found(bench, name, **arguments) for name, arguments in given.items()} == first
+    assert max(row["peak"] for row in first["activations"]["texts"]) == 10
+    assert len(first["edits"]["edits"]) > 4
+    assert all(row["peak"] < SILENT for row in first["nearest_silent"]["texts"])
+    assert len(first["output_tokens"]["promoted"]) == 10
+    assert first["ablation"]["texts"][0]["mean_nats"] > 0
+    assert first["steering"]["continuations"][0]["text"]
 
 
 @given(st.text(alphabet="`a\n ", max_size=40))

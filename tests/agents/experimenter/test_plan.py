@@ -139,12 +139,14 @@ async def test_a_list_that_cannot_be_read_is_made_up_for_by_one_phrase(planted: 
         if "guesses" in request.messages[-1].content:
             return "It is about running."
         if "What are the marked tokens?" in request.messages[-1].content:
-            return 'the word after "due to"'
+            return 'the word after "due to"; any word'
         return str(planted.lists(request))
 
     outcome, _ = await run(planted, weak)
     assert isinstance(outcome, Experimented)
-    assert outcome.explanation.text == 'the word after "due to"'
+    # One hypothesis, which keeps the experiments and the score that it was given.
+    assert outcome.explanation.text == 'the word after "due to", any word'
+    assert (outcome.clauses[0].supported, outcome.confidence) == (True, 1.0)
 
 
 @pytest.mark.parametrize(

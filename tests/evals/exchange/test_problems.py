@@ -81,7 +81,15 @@ def test_what_is_an_explanation() -> None:
         "**I apologize**, there is nothing to see",
     ):
         assert not is_explanation(Told(text, "x")), text
-    for text in ('"sorry" and other apologies', "sorry", '"I cannot" and "I can't"', "errors in code", "the word none", "apologies such as I cannot", "NaN values in tables"):
+    for text in (
+        '"sorry" and other apologies',
+        "sorry",
+        '"I cannot", "I can not"',
+        "errors in code",
+        "the word none",
+        "apologies such as I cannot",
+        "NaN values in tables",
+    ):
         assert is_explanation(Told(text, "x")), text
     told = [Told("", "x"), Told("a", "first"), Told("b", "x"), Told("a", "second")]
     assert [(one.text, one.by) for one in candidates(told)] == [("a", "first"), ("b", "x")]

@@ -66,6 +66,20 @@ async def test_a_text_that_cannot_be_read_is_failed() -> None:
     assert [isinstance(answer.prediction, Failed) for answer in judged.answers] == [False, False, False, True]
 
 
+async def test_a_text_without_probability_fails_alone() -> None:
+    def answer(request: Request) -> ChoiceReply:
+        assert isinstance(request, Choice)
+        (text,) = request.options
+        return ChoiceReply(logprobs=(-float("inf") if "cats" in text else -1.0,))
+
+    (judged,) = await SCORERS.create("surprisal", ScriptedLLM(answer, capabilities=frozenset({"choice"}))).judge(
+        ["river"], material(), seed=0
+    )
+    assert isinstance(judged, Judged)
+    assert [answer.prediction for answer in judged.answers[:3]] == [0.0] * 3
+    assert judged.answers[3].prediction == Failed("score", "the model gives the text no probability")
+
+
 async def test_against_a_model_in_this_process(tiny_llm: Path) -> None:
     """One whole forward pass a text, on the same weights."""
     import torch
