@@ -23,9 +23,10 @@ def show(results: "RunResults", page: Path) -> None:
     from evals.cautions import cautions
     from evals.results import Lift, Value, headline
     from explicate.report import instrument_sentence
+    from explicate.site_card import noun
 
     console = Console()
-    title = f"Neurons of {plain(str(results.manifest['config']['subject']))}"
+    title = f"{noun(results.sites)} of {plain(str(results.manifest['config']['subject']))}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=0, expand=True)
     table.add_column("site", no_wrap=True)
     table.add_column("±", no_wrap=True)

@@ -19,7 +19,7 @@ from evals.cautions import CHANCE
 from evals.results import RunResults, SiteResult, Value, headline
 from evals.run_folder import read_parquet, read_results
 from explicate.pages import environment, source, trusted
-from explicate.site_card import TITLES, card, label_of, number
+from explicate.site_card import TITLES, card, label_of, noun, number
 
 PURPOSES = {
     "explain": "what explainers were shown, and what the look-ups learnt from",
@@ -125,7 +125,7 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
     )
     unusable = {"value": "void", "kind": "bad"}
     return {
-        "title": f"Neurons of {config['subject']}",
+        "title": f"{noun(results.sites)} of {config['subject']}",
         "subtitle": f"{len(results.sites)} {'site' if len(results.sites) == 1 else 'sites'}, explained by {config['explainer']}, "
         f"simulated by {config['simulator']}, on {results.manifest['corpus']['tokens']:,} tokens of {config['corpus']}",
         "void": results.void,

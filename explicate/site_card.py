@@ -32,6 +32,11 @@ BINS = 24
 Simulated = Mapping[tuple[str, str, int], Mapping[str, Levels]]
 
 
+def noun(sites: Sequence[SiteResult]) -> str:
+    """What the sites of a run are called together."""
+    return "Neurons" if all(".mlp." in site.site for site in sites) else "Sites"
+
+
 def label_of(site: str, polarity: str) -> str:
     """`L7.mlp.1306` or `L7.mlp.1306-`."""
     return site + ("-" if polarity == "-" else "")

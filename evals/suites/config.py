@@ -34,7 +34,7 @@ _OPTIONS: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {"label": {}, "audit": {"persona": "personas", "beside": "methods"}, "confidence": {}}
 )
 """By kind: options of the command that the configuration has under another name."""
-_PATHS = ("task", "items", "corpus")
+_PATHS = ("task", "items", "corpus", "directions")
 """Options that may be paths; they are then relative to the suite's file."""
 _NESTED: Mapping[str, Sequence[str]] = MappingProxyType(
     {"limits": tuple(Limits.model_fields), "thresholds": tuple(Threshold.model_fields), "alerts": tuple(AlertConfig.model_fields)}

@@ -221,8 +221,10 @@ async def test_what_fails_in_a_batch_is_sent_again_and_what_stays_away_is_a_fail
 
 
 FORKED = """
-import asyncio, functools, json, os, sys
+import asyncio, functools, json, os, sys, traceback
 import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai, openai._base_client
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from langchain.chat_models import init_chat_model
 import agents.connect, agents.providers.batch, agents.providers.chat, analyzers.subject, evals.calls, evals.instrument, evals.label
 import explicate.cli, explicate.report, explicate.running
 torch.set_num_threads(1)
@@ -250,7 +252,10 @@ for line in sys.stdin:
             explicate.cli.main()
         except SystemExit as stop:
             code = stop.code or 0
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
     print(pid, flush=True)
     _, status = os.waitpid(pid, 0)
