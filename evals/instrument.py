@@ -1,17 +1,19 @@
 """How good the simulator of a run is at telling true explanations from false ones: looked up, or tested on a few planted neurons."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from agents.llm import LLM
 from agents.simulators import Simulator
 from analyzers.progress import Report
 from evals.calls import doing
+from evals.judging import ENSEMBLE, members
 from evals.kept_tests import identity, known, store
 from evals.planted import Planted, fingerprint, planted
 from evals.results import Instrument
 from evals.scorers import SCORERS, Scorer
 from evals.selftest import SelftestResult, selftest
-from evals.selftest_scorers import ScorerTest, try_scorer
+from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
 
 QUICK_NEURONS = {"word": 4, "word-class": 3, "conditional": 3}
 """Planted neurons of the quick test, by kind: what most labels of neurons claim, and the kind that weak simulators fail. With fewer than
@@ -56,19 +58,29 @@ async def instrument(simulator: Simulator, llm: LLM | None, *, seed: int, report
     return _quickly(found.instrument)
 
 
-async def scorer_instrument(name: str, scorer: Scorer, llm: LLM | None, *, seed: int, report: Report) -> Instrument:
+async def scorer_test(name: str, scorer: Scorer, llm: LLM | None, *, seed: int, report: Report) -> ScorerTest:
     """The same of a scorer: its last selftest with this model, or else a quick one."""
     who = identity("scorer", scorer, llm if SCORERS.entries()[name].needs is not None else None)
-    found = known(who, ScorerTest)
-    if found is not None:
-        return found.instrument
     few = quick()
-    found = known(who, ScorerTest, fingerprint(few))
+    found = known(who, ScorerTest) or known(who, ScorerTest, fingerprint(few))
     if found is None:
         with doing("selftest"):
             found = await try_scorer(scorer, few, seed=seed, report=report)
         store(found, who)
-    return _quickly(found.instrument)
+    return found
+
+
+def instruments_of(tests: Mapping[str, ScorerTest], seed: int) -> dict[str, Instrument]:
+    """What stands beside the figures of scorers by how they were tested, and beside that of their ensemble, where all its members were
+    tested on the same planted neurons."""
+    every = dict(tests)
+    together = {name: test for name, test in tests.items() if name in members(tests)}
+    sets = {fingerprint(neurons): neurons for neurons in (planted(), quick())}
+    tested_on = {test.planted for test in together.values()}
+    if len(together) > 1 and len(tested_on) == 1 and tested_on <= sets.keys():
+        every[ENSEMBLE] = try_ensemble(ENSEMBLE, together, sets[tested_on.pop()], seed=seed)
+    whole = fingerprint(planted())
+    return {name: test.instrument if test.planted == whole else _quickly(test.instrument) for name, test in every.items()}
 
 
 def _quickly(tested: Instrument) -> Instrument:

@@ -1,8 +1,10 @@
 """What the scorers of a run say of each site's explanation, beside another site's and an empty one on the same items."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from analyzers.errors import Failed
 from analyzers.progress import Report
@@ -12,14 +14,19 @@ from evals.each import each
 from evals.results import ClauseGain, Failure, Instrument, ScorerResult, Scores, Value, failure, stored
 from evals.scorers import Scorer
 from evals.scoring.clauses import Gain, clauses, gains
-from evals.scoring.judged import Judged
-from evals.scoring.measures import difference, measured
+from evals.scoring.ensemble import combine
+from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.measures import difference, measure_of, measured
 from evals.work import Work
 
 COMPARING = ("contest", "contest-all", "likelihood")
 """Scorers whose figure is a share of wins over the other explanations of the call."""
-UNDIVIDED = (*COMPARING, "intruder", "generation", "ablation", "steering")
-"""Scorers that clauses are not judged by one by one: a share of wins says little of parts, and the others cost too much, or read none."""
+ALONE = ("intruder", "recall", "recall-contrast", "generation", "ablation", "steering")
+"""Scorers that no ensemble is made of: they read no explanation, reward one that fits all, or cost too much for many explanations."""
+UNDIVIDED = (*COMPARING, *ALONE)
+"""Scorers that clauses are not judged by one by one: a share of wins says little of parts, and the others as above."""
+ENSEMBLE = "ensemble"
+SHARE: Measure = "share"
 OPPONENTS = 6
 """Explanations of other sites that are lent to them, beside the shuffled one."""
 
@@ -31,6 +38,8 @@ class Said:
     explanation: Judged | Failed
     shuffled: Judged | Failed
     null: Judged | Failed
+    others: tuple[Judged | Failed, ...] = ()
+    """Of the explanations of further sites that were lent, in the same order for every scorer of the site."""
     gains: tuple[Gain, ...] = ()
     """Of the clauses, where the explanation has several."""
 
@@ -39,11 +48,15 @@ async def judge(
     works: Sequence[Work],
     scorers: Mapping[str, Scorer],
     *,
+    lent: bool,
     seed: int,
     report: Report,
     at_once: int,
 ) -> None:
-    """Fill in what every scorer answers of every site that has an explanation."""
+    """Fill in what every scorer answers of every site that has an explanation.
+
+    lent: whether members of an ensemble also judge the explanations of further sites; scorers that compare explanations always do.
+    """
     explained = [work for work in works if work.chosen is not None]
     for name, scorer in scorers.items():
 
@@ -52,15 +65,16 @@ async def judge(
             if work.material is None:
                 return Failed("score", "there are no items to judge on")
             texts = [work.chosen.text, *([work.shuffled] if isinstance(work.shuffled, str) else [])]
-            if name in COMPARING:
-                texts += _others(explained, texts)
+            known = len(texts)
+            if name in COMPARING or (lent and name not in ALONE):
+                texts += _others(work, explained, texts)
             texts.append("")
             with doing("judge", work.site):
                 said = await scorer.judge(texts, work.material, seed=seed)
                 several = len(clauses(work.chosen.text)) > 1 and name not in UNDIVIDED
                 added = await gains(scorer, work.chosen.text, work.material, seed=seed) if several else []
             shuffled = said[1] if isinstance(work.shuffled, str) else work.shuffled
-            return Said(said[0], shuffled, said[-1], tuple(added))
+            return Said(said[0], shuffled, said[-1], tuple(said[known:-1]), tuple(added))
 
         for work, outcome in zip(explained, await each(explained, one, f"score by {name}", report, at_once), strict=True):
             work.said[name] = outcome
@@ -69,10 +83,59 @@ async def judge(
                 work.failures.append(outcome)
 
 
-def _others(works: Sequence[Work], texts: Sequence[str]) -> list[str]:
-    """Explanations of other sites, with other texts, for a scorer that holds explanations against each other; in the order of the sites."""
-    said = dict.fromkeys(work.chosen.text for work in works if work.chosen is not None)
+def members(names: Iterable[str]) -> list[str]:
+    """Those scorers that an ensemble is made of."""
+    return [name for name in names if name not in ALONE]
+
+
+def ensemble_of(work: Work, scorers: Mapping[str, Scorer]) -> Judged | Failed | None:
+    """What the scorers say together: of each other explanation that all of them judged, whether this one is put above it; None where
+    there are not two of them. Their measures are standardised over the explanations (evals.scoring.ensemble)."""
+    said = {name: work.said[name] for name in members(scorers) if name in work.said}
+    if len(said) < 2:
+        return None
+    figures: dict[str, list[float | Failed]] = {}
+    for name, told in said.items():
+        if isinstance(told, Failed):
+            return told
+        judged = (told.explanation, told.shuffled, *told.others, told.null)
+        figures[name] = [one if isinstance(one, Failed) else measure_of(one, scorers[name].measure) for one in judged]
+    own, *others = combine(figures)
+    if isinstance(own, Failed):
+        return own
+    answers = tuple(
+        Answer(f"against {number}", f"against {number}", 1.0, other if isinstance(other, Failed) else float(np.heaviside(own - other, 0.5)))
+        for number, other in enumerate(others)
+    )
+    return Judged(answers)
+
+
+def _others(work: Work, works: Sequence[Work], texts: Sequence[str]) -> list[str]:
+    """Explanations of other sites, with other texts, in the order of the sites, then stand-ins."""
+    said = dict.fromkeys([*(other.chosen.text for other in works if other.chosen is not None), *work.stand_ins])
     return [text for text in said if text not in texts][:OPPONENTS]
+
+
+def results_of(
+    work: Work, scorers: Mapping[str, Scorer], instruments: Mapping[str, Instrument], seed: int
+) -> dict[str, ScorerResult | Failure]:
+    """By scorer, and of all of them together, the numbers made of what was said of a site."""
+    found = {name: scorer_result(scorers[name], said, instruments.get(name), seed) for name, said in work.said.items()}
+    both = ensemble_of(work, scorers)
+    if both is not None:
+        found[ENSEMBLE] = failure(both) if isinstance(both, Failed) else _ensemble_result(both, scorers, instruments.get(ENSEMBLE), seed)
+    return found
+
+
+def _ensemble_result(judged: Judged, scorers: Mapping[str, Scorer], tested: Instrument | None, seed: int) -> ScorerResult:
+    return ScorerResult(
+        scorer=f"{ENSEMBLE}({', '.join(members(scorers))})",
+        measure=SHARE,
+        chance=0.5,
+        scores=stored(measured(judged, SHARE, seed=seed)),
+        warning=_warning(tested),
+        cannot_judge=[] if tested is None else tested.cannot_judge,
+    )
 
 
 def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None, seed: int) -> ScorerResult | Failure:

@@ -14,7 +14,6 @@ from agents.explanation import Explanation
 from agents.llm import LLM
 from agents.simulators import Simulator
 from analyzers.errors import Failed, LimitReached
-from analyzers.evidence import Excerpt
 from analyzers.passes import open_blocks
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
@@ -23,16 +22,17 @@ from evals.calls import BATCHED, Calls, Foretold, budget_of, check_base_url, che
 from evals.code_version import code_hash
 from evals.each import Stopped, each, together
 from evals.forecast import forecast
-from evals.instrument import instrument, scorer_instrument
-from evals.judging import judge
+from evals.instrument import instrument, instruments_of, scorer_test
+from evals.judging import judge, members
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits
 from evals.label_models import Experimenter, Models, connect_models, sequential
 from evals.label_sites import gather_items, load_subject, sample_sites
 from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript, write_json
+from evals.selftest_scorers import ScorerTest
 from evals.shuffled import lend
-from evals.site_scores import Outcomes, Simulations, pearson_of, score_site
+from evals.site_scores import best_of, score_site, select_scores, simulate_all
 from evals.twins import twin_config, with_twins
 from evals.work import Work
 
@@ -192,7 +192,7 @@ async def _score(
     has_prior = simulator.scale == "level"
     at_once = calls.at_once(config.simulator)
     tested: list[Instrument] = []
-    instruments: dict[str, Instrument] = {}
+    tests: dict[str, ScorerTest] = {}
 
     async def test() -> None:
         tested.append(await instrument(simulator, models.simulates, seed=config.seed, report=report))
@@ -206,14 +206,14 @@ async def _score(
 
     async def test_scorer(name: str) -> None:
         try:
-            instruments[name] = await scorer_instrument(name, models.scorers[name], models.simulates, seed=config.seed, report=report)
+            tests[name] = await scorer_test(name, models.scorers[name], models.simulates, seed=config.seed, report=report)
         except LimitReached as limit:
             # What was simulated is scored: the run ends with it, and says why it ends.
             for work in works:
                 work.failures.append(Failed("budget", str(limit)))
 
     async def judge_by(name: str) -> None:
-        await judge(works, {name: scorers[name]}, seed=config.seed, report=report, at_once=at_once)
+        await judge(works, {name: scorers[name]}, lent=len(members(scorers)) > 1, seed=config.seed, report=report, at_once=at_once)
 
     if batched:
         await together(test(), *map(test_scorer, scorers), choose())
@@ -230,7 +230,7 @@ async def _score(
                     await do(name)
     for work in works:
         work.said = {name: work.said[name] for name in scorers if name in work.said}
-    return tested[0], instruments
+    return tested[0], instruments_of(tests, config.seed)
 
 
 async def _every(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], what: str, report: Report, at_once: int) -> None:
@@ -250,12 +250,9 @@ async def _choose(work: Work, simulator: Simulator, *, has_prior: bool) -> None:
     if len(candidates) > 1:
         excerpts = work.evidence.splits["select"]
         with doing("select", work.site):
-            texts = [*(candidate.text for candidate in candidates), *([""] if has_prior else [])]
-            outcomes = await together(*(simulator.simulate(text, excerpts) for text in texts))
-        null = outcomes.pop() if has_prior else None
-        work.select_scores = [pearson_of(excerpts, outcome, null) for outcome in outcomes]
-        best = max(enumerate(work.select_scores), key=lambda pair: (-2.0 if isinstance(pair[1], Failed) else pair[1], -pair[0]))
-        work.chosen = candidates[best[0]]
+            texts = [candidate.text for candidate in candidates]
+            work.select_scores = await select_scores(simulator, texts, excerpts, has_prior=has_prior)
+        work.chosen = candidates[best_of(work.select_scores)]
     elif candidates:
         work.chosen = candidates[0]
 
@@ -264,23 +261,7 @@ async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: i
     """Simulate the chosen explanation and its controls on the excerpts that score it."""
     if work.chosen is None:
         return
-    test, calibrate, lent = work.evidence.splits["test"], work.evidence.splits["calibrate"], work.shuffled
-
-    async def simulated(text: str | Failed | None, excerpts: Sequence[Excerpt]) -> Outcomes:
-        if isinstance(text, Failed):
-            return [text] * len(excerpts)
-        return [] if text is None else await simulator.simulate(text, excerpts)
-
-    null = "" if has_prior else None
+    test, calibrate = work.evidence.splits["test"], work.evidence.splits["calibrate"]
     with doing("simulate", work.site):
-        work.simulations = Simulations(
-            *await together(
-                simulated(work.chosen.text, calibrate),
-                simulated(null, calibrate),
-                simulated(work.chosen.text, test),
-                simulated(null, test),
-                simulated(lent, test),
-                simulated(lent, calibrate),
-            )
-        )
+        work.simulations = await simulate_all(simulator, work.chosen.text, work.shuffled, test, calibrate, has_prior=has_prior)
     work.scores = await score_site(work.evidence, work.chosen.text, work.simulations, has_prior=has_prior, seed=seed)

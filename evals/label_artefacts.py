@@ -8,10 +8,11 @@ from agents.budget import Budget
 from agents.experimenter import Experimented
 from agents.explanation import Explanation, Simulation
 from analyzers.errors import Failed
-from analyzers.evidence import SPLITS, Split
+from analyzers.evidence import SPLITS, Excerpt, Split
+from analyzers.sites import Polarity
 from analyzers.whole_files import replaced
 from evals.cautions import cautions
-from evals.judging import answer_columns, answers_of, scorer_result
+from evals.judging import answer_columns, answers_of, results_of
 from evals.label_config import LabelConfig
 from evals.leak_audit import audit
 from evals.results import (
@@ -33,7 +34,7 @@ from evals.results import (
 )
 from evals.run_folder import RunFolder, write_json, write_json_lines, write_parquet
 from evals.scorers import Scorer
-from evals.site_scores import Outcomes
+from evals.site_scores import Outcomes, Simulations, SiteScores
 from evals.statistics import benjamini_hochberg, mean
 from evals.work import Work
 
@@ -48,22 +49,8 @@ def write_evidence(run: Path, works: Sequence[Work]) -> None:
     from safetensors.numpy import save
 
     evidence = [work.evidence for work in works]
-    rows = [
-        {
-            "site": found.site.name,
-            "polarity": found.site.polarity,
-            "split": split,
-            "stratum": excerpt.stratum,
-            "document": excerpt.document,
-            "start": excerpt.start,
-            "tokens": list(excerpt.tokens),
-            "activations": excerpt.activations.tolist(),
-        }
-        for found in evidence
-        for split in SPLITS
-        for excerpt in found.splits[split]
-    ]
-    write_parquet(run / "excerpts.parquet", rows)
+    rows = (row for found in evidence for row in excerpt_rows(found.site.name, found.site.polarity, found.splits))
+    write_parquet(run / "excerpts.parquet", rows, excerpt_columns())
     dense = {
         f"{found.site}/{split}": np.stack([excerpt.activations for excerpt in found.splits[split]])
         for found in evidence
@@ -77,6 +64,30 @@ def write_evidence(run: Path, works: Sequence[Work]) -> None:
     items = [row for work in works for row in _items(work)]
     if items:
         write_parquet(run / "items.parquet", items)
+
+
+def excerpt_rows(site: str, polarity: Polarity, splits: Mapping[Split, Sequence[Excerpt]]) -> Iterator[dict[str, Any]]:
+    """Rows of excerpts.parquet."""
+    for split in SPLITS:
+        for excerpt in splits[split]:
+            yield {
+                "site": site,
+                "polarity": polarity,
+                "split": split,
+                "stratum": excerpt.stratum,
+                "document": excerpt.document,
+                "start": excerpt.start,
+                "tokens": list(excerpt.tokens),
+                "activations": excerpt.activations.tolist(),
+            }
+
+
+def excerpt_columns() -> Any:
+    """Schema of excerpts.parquet."""
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("site", "polarity", "split", "stratum", "document")]
+    return pa.schema([*texts, ("start", pa.int64()), ("tokens", pa.list_(pa.string())), ("activations", pa.list_(pa.float32()))])
 
 
 def _items(work: Work) -> Iterator[dict[str, Any]]:
@@ -114,68 +125,90 @@ def write_outcome(
 
     tested, instruments: how the simulator and the scorers did on planted neurons.
     """
-    run, spent = folder.path, budget.spent
-    write_parquet(run / "simulations.parquet", list(_simulations(works)), simulation_columns())
+    run = folder.path
+    simulated = [(work.site, work.evidence.splits, work.simulations) for work in works if work.simulations is not None]
+    rows = (row for site, splits, found in simulated for row in simulation_rows(site.name, site.polarity, splits, found))
+    write_parquet(run / "simulations.parquet", rows, simulation_columns())
     write_json_lines(run / "explanations.jsonl", list(_explanations(works)))
     steps = list(_experiments(works))
     if steps:
         write_json_lines(run / "experiments.jsonl", steps)
     if scorers:
         write_parquet(run / "judgements.parquet", list(answers_of(works)), answer_columns())
-    judged = [
-        {name: scorer_result(scorers[name], said, instruments.get(name), config.seed) for name, said in work.said.items()} for work in works
-    ]
+    judged = [results_of(work, scorers, instruments, config.seed) for work in works]
     sites = [_site(work, explainer, simulator, scored) for work, scored in zip(works, judged, strict=True)]
-    for site, q_value in zip(sites, benjamini_hochberg([site.p_value for site in sites]), strict=True):
-        site.q_value = q_value
-    for site in sites:
-        site.warning = " ".join(caution.text for caution in cautions(site, tested)) or None
-        site.cannot_judge = [] if tested is None else tested.cannot_judge
-    scored = [site for site in sites if isinstance(site.scores.get(headline(site.scores)), Value)]
-    results = RunResults(
-        sites=sites,
-        n_scored=len(scored),
-        n_failed=len(sites) - len(scored),
-        void=len(sites) - len(scored) > MOST_FAILED * len(sites),
-        calls=Calls(made=spent.made, cached=spent.cached),
-        tokens=Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens),
-        usd=spent.usd,
-        unpriced=list(budget.unpriced),
-        leak_audit=audit(run),
-        instrument=tested,
-        means=means_of(scored, config.seed),
-        manifest=dict(folder.manifest),
-    )
+    judge_together(sites, tested)
+    results = RunResults(sites=sites, leak_audit=audit(run), manifest=dict(folder.manifest), **of_all(sites, tested, budget, config.seed))
     write_parquet(run / "scores.parquet", list(score_rows(sites)), score_columns())
     write_json(run / "results.json", results.model_dump(mode="json"))
     return results
 
 
+def judge_together(sites: Sequence[SiteResult], tested: Instrument | None) -> None:
+    """Fill in what depends on all sites of a run, and on how its simulator did when tested."""
+    for site, q_value in zip(sites, benjamini_hochberg([site.p_value for site in sites]), strict=True):
+        site.q_value = q_value
+    for site in sites:
+        site.warning = " ".join(caution.text for caution in cautions(site, tested)) or None
+        site.cannot_judge = [] if tested is None else tested.cannot_judge
+
+
+def of_all(sites: Sequence[SiteResult], tested: Instrument | None, budget: Budget, seed: int) -> dict[str, Any]:
+    """The keys of results.json about all sites together and about what was spent."""
+    scored, spent = [site for site in sites if isinstance(site.scores.get(headline(site.scores)), Value)], budget.spent
+    return {
+        "n_scored": len(scored),
+        "n_failed": len(sites) - len(scored),
+        "void": len(sites) - len(scored) > MOST_FAILED * len(sites),
+        "calls": Calls(made=spent.made, cached=spent.cached),
+        "tokens": Tokens(prompt=spent.prompt_tokens, completion=spent.completion_tokens),
+        "usd": spent.usd,
+        "unpriced": list(budget.unpriced),
+        "instrument": tested,
+        "means": means_of(scored, seed),
+    }
+
+
+def of_site(
+    scores: SiteScores | None,
+    texts: Sequence[str],
+    select_scores: Sequence[float | Failed],
+    shuffled: str | Failed,
+    failures: Sequence[Failed],
+) -> dict[str, Any]:
+    """The keys of a site about how its explanation scored; where it has no scores, the last failure says why.
+
+    texts: of the candidates; select_scores: theirs, none where there was nothing to choose.
+    """
+    missing = failures[-1] if failures else Failed("score", "not reached")
+    selected = select_scores or [Failed("select", "nothing to choose from")] * len(texts)
+    return {
+        "scores": {"pearson": failure(missing)} if scores is None else scores.scores,
+        "by_stratum": {} if scores is None else scores.by_stratum,
+        "controls": {} if scores is None else scores.controls,
+        "lift": failure(missing) if scores is None else scores.lift,
+        "p_value": None if scores is None else scores.p_value,
+        "shuffled_explanation": shuffled if scores is not None and isinstance(shuffled, str) else None,
+        "candidates": [
+            Candidate(explanation=text, select_score=failure(score) if isinstance(score, Failed) else score)
+            for text, score in zip(texts, selected, strict=True)
+        ],
+        "failures": [failure(failed) for failed in failures],
+    }
+
+
 def _site(work: Work, explainer: str, simulator: str, judged: dict[str, ScorerResult | Failure]) -> SiteResult:
-    scores = work.scores
-    missing = work.failures[-1] if work.failures else Failed("score", "not reached")
-    explanations = [candidate for candidate in work.candidates if isinstance(candidate, Explanation)]
-    selected = work.select_scores or [Failed("select", "nothing to choose from")] * len(explanations)
+    texts = [candidate.text for candidate in work.candidates if isinstance(candidate, Explanation)]
     return SiteResult(
         site=work.site.name,
         polarity=work.site.polarity,
         explanation=None if work.chosen is None else work.chosen.text,
         explainer=explainer,
         simulator=simulator,
-        scores={"pearson": failure(missing)} if scores is None else scores.scores,
-        by_stratum={} if scores is None else scores.by_stratum,
-        controls={} if scores is None else scores.controls,
-        lift=failure(missing) if scores is None else scores.lift,
-        p_value=None if scores is None else scores.p_value,
-        shuffled_explanation=work.shuffled if scores is not None and isinstance(work.shuffled, str) else None,
         firing=work.evidence.moments.firing,
-        candidates=[
-            Candidate(explanation=candidate.text, select_score=failure(score) if isinstance(score, Failed) else score)
-            for candidate, score in zip(explanations, selected, strict=True)
-        ],
         scorers=judged,
         experiments=None if work.experimented is None else _experimented(work.experimented),
-        failures=[failure(failed) for failed in work.failures],
+        **of_site(work.scores, texts, work.select_scores, work.shuffled, work.failures),
     )
 
 
@@ -206,31 +239,30 @@ def means_of(scored: Sequence[SiteResult], seed: int) -> dict[str, Value | Failu
     return stored(means)
 
 
-def _simulations(works: Sequence[Work]) -> Iterator[dict[str, Any]]:
-    for work in works:
-        if work.simulations is None:
-            continue
-        groups: list[tuple[str, Split, Outcomes]] = [
-            ("explanation", "calibrate", work.simulations.calibrate),
-            ("null", "calibrate", work.simulations.calibrate_null),
-            ("explanation", "test", work.simulations.test),
-            ("null", "test", work.simulations.test_null),
-            ("shuffled", "calibrate", work.simulations.calibrate_shuffled),
-            ("shuffled", "test", work.simulations.shuffled),
-        ]
-        for of, split, outcomes in groups:
-            excerpts = work.evidence.splits[split]
-            for excerpt, outcome in zip(excerpts, outcomes, strict=bool(outcomes)):
-                yield {
-                    "site": work.site.name,
-                    "polarity": work.site.polarity,
-                    "split": split,
-                    "document": excerpt.document,
-                    "start": excerpt.start,
-                    "of": of,
-                    "values": None if isinstance(outcome, Failed) else _values(outcome),
-                    "failed": outcome.reason if isinstance(outcome, Failed) else None,
-                }
+def simulation_rows(
+    site: str, polarity: Polarity, splits: Mapping[Split, Sequence[Excerpt]], simulations: Simulations
+) -> Iterator[dict[str, Any]]:
+    """Rows of simulations.parquet."""
+    groups: list[tuple[str, Split, Outcomes]] = [
+        ("explanation", "calibrate", simulations.calibrate),
+        ("null", "calibrate", simulations.calibrate_null),
+        ("explanation", "test", simulations.test),
+        ("null", "test", simulations.test_null),
+        ("shuffled", "calibrate", simulations.calibrate_shuffled),
+        ("shuffled", "test", simulations.shuffled),
+    ]
+    for of, split, outcomes in groups:
+        for excerpt, outcome in zip(splits[split], outcomes, strict=bool(outcomes)):
+            yield {
+                "site": site,
+                "polarity": polarity,
+                "split": split,
+                "document": excerpt.document,
+                "start": excerpt.start,
+                "of": of,
+                "values": None if isinstance(outcome, Failed) else _values(outcome),
+                "failed": outcome.reason if isinstance(outcome, Failed) else None,
+            }
 
 
 def _values(simulation: Simulation) -> list[float | None]:

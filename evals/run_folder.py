@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ Results = TypeVar("Results", bound=BaseModel)
 
 FORMAT = 1
 """Version of the folder's layout; a folder of another version is refused, never half-read."""
+ROWS = 5_000
+"""Rows of a parquet file that are in memory at a time."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -30,13 +33,21 @@ def write_json_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary.write_text("".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], schema: Any = None) -> None:
-    """Write rows of equal keys as one parquet file, atomically; a pyarrow schema where the rows alone do not tell the types."""
+def write_parquet(path: Path, rows: Iterable[Mapping[str, Any]], schema: Any = None) -> None:
+    """Write rows of equal keys as one parquet file, atomically; with a pyarrow schema, which rows alone need not tell, ROWS at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with replaced(path) as temporary:
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), temporary, compression="zstd")
+    left = iter(rows)
+    if schema is None:
+        first = pa.Table.from_pylist([dict(row) for row in left])
+        left, schema = iter(()), first.schema
+    else:
+        first = pa.Table.from_pylist([dict(row) for row in islice(left, ROWS)], schema=schema)
+    with replaced(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
+        file.write_table(first)
+        while batch := [dict(row) for row in islice(left, ROWS)]:
+            file.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -80,16 +91,25 @@ def read_items(run: Path, kind: type[Results]) -> list[Results]:
 
 def read_parquet(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """These columns of a parquet file of a run folder, by row; raises RunFolderError where it is missing or damaged."""
+    return list(parquet_rows(path, columns))
+
+
+def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The same, ROWS in memory at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns)).to_pylist()
+        with pq.ParquetFile(path) as file:
+            lacking = [name for name in columns if name not in file.schema_arrow.names]
+            if lacking:
+                raise ValueError(f"it has no column {', '.join(lacking)}")
+            for batch in file.iter_batches(ROWS, columns=list(columns)):
+                yield from batch.to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = "there is no such file" if missing else " ".join(str(error).split())
         raise RunFolderError(f"{str(path)!r} cannot be read ({reason}); run the command that made the run again") from None
-    return rows
 
 
 class RunFolder:

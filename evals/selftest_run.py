@@ -8,6 +8,7 @@ from agents.simulators import SIMULATORS
 from analyzers.errors import ExplicateError, ProviderError
 from analyzers.progress import Report, quiet
 from evals.calls import Calls, check_base_url, doing
+from evals.judging import ENSEMBLE, members
 from evals.kept_tests import identity, store
 from evals.label_config import Limits
 from evals.planted import planted
@@ -18,7 +19,6 @@ from evals.selftest import SelftestResult, selftest
 from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
 
 ALL = "all"
-ENSEMBLE = "ensemble"
 
 
 async def run_selftest(
@@ -102,6 +102,7 @@ async def run_scorer_tests(
             with doing("selftest"):
                 tests[name] = await try_scorer(scorer, neurons, seed=seed, report=report)
             store(tests[name], identity("scorer", scorer, llm if SCORERS.entries()[name].needs is not None else None))
-    if len(tests) > 1:
-        tests[ENSEMBLE] = try_ensemble(ENSEMBLE, tests, neurons, seed=seed)
+    together = {name: tests[name] for name in members(tests)}
+    if len(together) > 1:
+        tests[ENSEMBLE] = try_ensemble(ENSEMBLE, together, neurons, seed=seed)
     return ScorerTests(tests, unserved)

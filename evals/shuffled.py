@@ -52,16 +52,25 @@ async def stand_ins(site: Site, others: Iterable[Evidence], subject: str) -> tup
 
 def lend(works: Sequence[Work], seed: int) -> None:
     """Give every site with an explanation one with another text: another site's, or else a stand-in; Failed where all are the same."""
-    order = np.random.default_rng([seed, 2]).permutation(len(works))
+    own = [None if work.chosen is None else work.chosen.text for work in works]
+    for work, text, found in zip(works, own, lent(own, own, seed), strict=True):
+        if text is not None:
+            nothing = Failed("shuffle", f"no explanation of another site has another text than {text!r}")
+            texts = work.stand_ins if found is None else (found,)
+            work.shuffled = next((other for other in texts if not _same(other, text)), nothing)
+
+
+def lent(own: Sequence[str | None], lendable: Sequence[str | None], seed: int) -> list[str | None]:
+    """For every site with an explanation of its own the first lendable text of another site, in an order drawn by seed, that is not the
+    same; None where there is none."""
+    order = np.random.default_rng([seed, 2]).permutation(len(own)).tolist()
+    found: list[str | None] = [None] * len(own)
     for position, index in enumerate(order):
-        work = works[index]
-        if work.chosen is None:
-            continue
-        own = work.chosen.text
-        others = [works[order[(position + step) % len(works)]].chosen for step in range(1, len(works))]
-        texts = [*(other.text for other in others if other is not None), *work.stand_ins]
-        nothing = Failed("shuffle", f"no explanation of another site has another text than {own!r}")
-        work.shuffled = next((text for text in texts if not _same(text, own)), nothing)
+        mine = own[index]
+        if mine is not None:
+            texts = (lendable[order[(position + step) % len(own)]] for step in range(1, len(own)))
+            found[index] = next((text for text in texts if text is not None and not _same(text, mine)), None)
+    return found
 
 
 def _same(a: str, b: str) -> bool:

@@ -10,6 +10,7 @@ from agents.simulators.lookup import fit_bigram, fit_token
 from analyzers.errors import Failed
 from analyzers.evidence import STRATA, Evidence, Excerpt
 from evals.calibration import CALIBRATIONS, calibrated
+from evals.each import together
 from evals.results import Failure, Lift, Scores, Value, failure, stored
 from evals.scores import SCORES, Pairs, null_contrast, paired, score
 from evals.statistics import exchange_p, lift, scores
@@ -62,6 +63,43 @@ def pearson_of(excerpts: Sequence[Excerpt], outcomes: Outcomes, null: Outcomes |
     ranked by."""
     pairs = pairs_of(excerpts, outcomes, null)
     return pairs if isinstance(pairs, Failed) else score("pearson", pairs)
+
+
+async def select_scores(
+    simulator: Simulator, texts: Sequence[str], excerpts: Sequence[Excerpt], *, has_prior: bool
+) -> list[float | Failed]:
+    """What explanations to choose from score on the excerpts that choose, with null contrast where the simulator has a prior."""
+    outcomes = await together(*(simulator.simulate(text, excerpts) for text in [*texts, *([""] if has_prior else [])]))
+    null = outcomes.pop() if has_prior else None
+    return [pearson_of(excerpts, outcome, null) for outcome in outcomes]
+
+
+def best_of(scores: Sequence[float | Failed]) -> int:
+    """Which explanation scores best; the first of those that do alike, or where none can be scored."""
+    return max(range(len(scores)), key=lambda at: (-2.0 if isinstance(score := scores[at], Failed) else score, -at))
+
+
+async def simulate_all(
+    simulator: Simulator, text: str, lent: str | Failed, test: Sequence[Excerpt], calibrate: Sequence[Excerpt], *, has_prior: bool
+) -> Simulations:
+    """Simulate an explanation and its controls on the excerpts that score it; lent: another site's explanation, or why there is none."""
+
+    async def simulated(text: str | Failed | None, excerpts: Sequence[Excerpt]) -> Outcomes:
+        if isinstance(text, Failed):
+            return [text] * len(excerpts)
+        return [] if text is None else await simulator.simulate(text, excerpts)
+
+    null = "" if has_prior else None
+    return Simulations(
+        *await together(
+            simulated(text, calibrate),
+            simulated(null, calibrate),
+            simulated(text, test),
+            simulated(null, test),
+            simulated(lent, test),
+            simulated(lent, calibrate),
+        )
+    )
 
 
 async def score_site(evidence: Evidence, explanation: str, simulations: Simulations, *, has_prior: bool, seed: int) -> SiteScores:

@@ -1,78 +1,30 @@
 """The tables that an imported run has in common with a labelling run (docs/results.md)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.explanation import Simulation
-from analyzers.errors import Failed
-from analyzers.evidence import SPLITS, Excerpt, Split
+from analyzers.evidence import Excerpt, Split
 from analyzers.sites import Polarity
 from evals.exchange.results import ImportedSite
-from evals.label_artefacts import score_columns, score_rows, simulation_columns
+from evals.label_artefacts import excerpt_columns, excerpt_rows, score_columns, score_rows, simulation_columns, simulation_rows
 from evals.results import Failure
 from evals.run_folder import write_json_lines, write_parquet
-from evals.site_scores import Outcomes, Simulations
+from evals.site_scores import Simulations
 
 Dealt = Mapping[Split, Sequence[Excerpt]]
 
 
-def write_excerpts(run: Path, dealt: Mapping[tuple[str, Polarity], Dealt]) -> None:
-    """excerpts.parquet, one row an excerpt."""
-    rows = [
-        {
-            "site": site,
-            "polarity": polarity,
-            "split": split,
-            "stratum": excerpt.stratum,
-            "document": excerpt.document,
-            "start": excerpt.start,
-            "tokens": list(excerpt.tokens),
-            "activations": excerpt.activations.tolist(),
-        }
-        for (site, polarity), splits in dealt.items()
-        for split in SPLITS
-        for excerpt in splits[split]
-    ]
-    write_parquet(run / "excerpts.parquet", rows, excerpt_columns())
+def write_excerpts(run: Path, dealt: Iterable[tuple[str, Polarity, Dealt]]) -> None:
+    """excerpts.parquet, one row an excerpt, from the sites in turn."""
+    write_parquet(run / "excerpts.parquet", (row for each in dealt for row in excerpt_rows(*each)), excerpt_columns())
 
 
-def excerpt_columns() -> Any:
-    """Schema of excerpts.parquet."""
-    import pyarrow as pa
-
-    texts = [(name, pa.string()) for name in ("site", "polarity", "split", "stratum", "document")]
-    return pa.schema([*texts, ("start", pa.int64()), ("tokens", pa.list_(pa.string())), ("activations", pa.list_(pa.float32()))])
-
-
-def write_tables(run: Path, sites: Sequence[ImportedSite], simulated: Mapping[tuple[str, Polarity], tuple[Dealt, Simulations]]) -> None:
+def write_tables(run: Path, sites: Sequence[ImportedSite], simulated: Iterable[tuple[str, Polarity, Dealt, Simulations]]) -> None:
     """simulations.parquet, explanations.jsonl and scores.parquet."""
-    write_parquet(run / "simulations.parquet", list(_simulations(simulated)), simulation_columns())
+    write_parquet(run / "simulations.parquet", (row for each in simulated for row in simulation_rows(*each)), simulation_columns())
     write_json_lines(run / "explanations.jsonl", [row for site in sites for row in _explanations(site)])
-    write_parquet(run / "scores.parquet", list(score_rows(sites)), score_columns())
-
-
-def _simulations(simulated: Mapping[tuple[str, Polarity], tuple[Dealt, Simulations]]) -> Iterator[dict[str, Any]]:
-    for (site, polarity), (dealt, found) in simulated.items():
-        groups: list[tuple[str, Split, Outcomes]] = [
-            ("explanation", "calibrate", found.calibrate),
-            ("null", "calibrate", found.calibrate_null),
-            ("explanation", "test", found.test),
-            ("null", "test", found.test_null),
-            ("shuffled", "calibrate", found.calibrate_shuffled),
-            ("shuffled", "test", found.shuffled),
-        ]
-        for of, split, outcomes in groups:
-            for excerpt, outcome in zip(dealt[split], outcomes, strict=bool(outcomes)):
-                place = {"split": split, "document": excerpt.document, "start": excerpt.start, "of": of}
-                yield {"site": site, "polarity": polarity, **place, **_outcome(outcome)}
-
-
-def _outcome(outcome: Simulation | Failed) -> dict[str, Any]:
-    if isinstance(outcome, Failed):
-        return {"values": None, "failed": outcome.reason}
-    pairs = zip(outcome.values.tolist(), outcome.present.tolist(), strict=True)
-    return {"values": [value if present else None for value, present in pairs], "failed": None}
+    write_parquet(run / "scores.parquet", score_rows(sites), score_columns())
 
 
 def _explanations(site: ImportedSite) -> Iterator[dict[str, Any]]:

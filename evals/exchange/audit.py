@@ -10,7 +10,7 @@ from pathlib import Path
 from analyzers.duplicates import normalise, overlap
 from evals.leak_audit import NEAR_DUPLICATE
 from evals.results import LeakAudit
-from evals.run_folder import read_parquet
+from evals.run_folder import parquet_rows
 
 _COLUMNS = ("site", "polarity", "split", "document", "start", "tokens")
 
@@ -23,7 +23,7 @@ def audit_imported(run: Path) -> LeakAudit:
     """
     texts: dict[str, dict[str, list[tuple[str, str]]]] = defaultdict(lambda: defaultdict(list))
     splits: dict[str, set[str]] = defaultdict(set)
-    for row in read_parquet(run / "excerpts.parquet", _COLUMNS):
+    for row in parquet_rows(run / "excerpts.parquet", _COLUMNS):
         site = row["site"] + ("-" if row["polarity"] == "-" else "")
         texts[site][row["split"]].append((f"{row['document']}:{row['start']}", "".join(row["tokens"])))
         splits[row["document"]].add(row["split"])

@@ -5,6 +5,10 @@ START), `activations` [n], `tokens` [context, position] as numbers, which need a
 string, scores HOOK_latentN.txt below scores/SCORER with a JSON list of answers. A cache holds all windows: of each latent so many are
 taken, evenly over their ranks, and some in which it is silent. Shown are windows drawn from quantiles by default, so it is not known
 which; with train_type `top` in run_config.json, the loudest. Each context counts as a document.
+
+A cache may be larger than the memory: it is mapped, its activations are read in parts, and gathered for some latents at a time, MOST_HELD
+activations or those of one latent if that has more; the contexts are read window by window. That takes about 100 bytes an activation held:
+200 MB, where no latent has more.
 """
 
 import re
@@ -25,11 +29,16 @@ from evals.exchange.record import Feature, Record, Told
 
 WINDOW = 32
 """Tokens of the windows that delphi cuts contexts into."""
-UNREAD = 10_000
-"""Contexts that are tried for one in which a latent is silent, at most."""
+PART = 1 << 18
+"""Activations that are read from a cache at a time."""
+MOST_HELD = 1 << 21
+"""Activations that are gathered at a time, by latent."""
 
 _NAME = re.compile(r"(.+)_latent(\d{1,18})\.txt", re.ASCII)
 _SPLIT = re.compile(r"(\d{1,18})_(\d{1,18})\.safetensors", re.ASCII)
+
+_KINDS = {"locations": ("IU", 2), "activations": ("F", 1), "tokens": ("IU", 2)}
+"""Arrays of a cache: the letters that their types begin with, and dimensions."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -42,12 +51,23 @@ class _Cache:
     hook: str
     model: str
     corpus: str
-    places: Ints
-    """[n, 3] context, position, latent."""
-    values: npt.NDArray[np.float64]
-    """[n]"""
-    tokens: Ints
-    """[context, position]"""
+    first: int
+    """Number of its first latent."""
+    contexts: tuple[int, int]
+    """Contexts, and tokens of each."""
+    counts: Mapping[int, int]
+    """Activations of each latent, from the first on, that has some."""
+    arrays: Mapping[str, Any]
+    """locations, activations and tokens, in the file: what is taken of them is read when it is taken."""
+
+    def parts(self) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
+        """Places [n, 3] (context, position, latent from the first on) and values [n], so many at a time as PART."""
+        yield from _parts(self.file, self.arrays)
+
+    def window(self, context: int, start: int, length: int) -> list[int]:
+        """Token numbers."""
+        row = _taken(self.file, self.arrays["tokens"], context, context + 1)
+        return [int(number) for number in row[0, start : start + length]]
 
 
 def claims(path: Path, head: Any) -> bool:
@@ -105,32 +125,22 @@ def _shown(source: Path) -> int:
 
 def _cache(path: Path, source: Path) -> _Cache:
     """One file, checked; raises MalformedError where it is not as it should be."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise unreadable(path, error) from None
-    for name, (kinds, dimensions) in {"locations": ("iu", 2), "activations": ("f", 1), "tokens": ("iu", 2)}.items():
-        array = found.get(name)
-        if array is None or array.dtype.kind not in kinds or array.ndim != dimensions:
-            said = "none" if array is None else f"{array.dtype} {list(array.shape)}"
-            raise malformed(
-                path, f"at {name}", f"an array of {dimensions} dimensions of {'numbers' if kinds == 'f' else 'whole numbers'}", said
-            )
-    places, values, tokens = found["locations"].astype(np.int64), found["activations"].astype(np.float64), found["tokens"].astype(np.int64)
-    if places.shape != (len(values), 3):
-        raise malformed(path, "at locations", f"[{len(values)}, 3], a row an activation", str(list(places.shape)))
-    if not (np.abs(values) <= LARGEST_NUMBER).all():
-        raise malformed(path, "at activations", "finite numbers", "others")
-    if not tokens.size or (places < 0).any() or (places[:, :2] >= tokens.shape).any():
-        raise malformed(path, "at locations", f"places within the contexts {list(tokens.shape)}", "others")
+    arrays = _arrays(path)
+    contexts = tuple(arrays["tokens"].get_shape())
     match = _SPLIT.fullmatch(path.name)
     first, last = (int(match[1]), int(match[2])) if match is not None else (0, 0)
-    if (places[:, 2] > last - first).any():
-        raise malformed(path, "at locations", f"latents {first} to {last}, as its name says", "others")
-    places[:, 2] += first
+    if not all(contexts):
+        raise malformed(path, "at tokens", "contexts of at least one token", str(list(contexts)))
+    counts: dict[int, int] = defaultdict(int)
+    for places, values in _parts(path, arrays):
+        if not (np.abs(values) <= LARGEST_NUMBER).all():
+            raise malformed(path, "at activations", "finite numbers", "others")
+        if (places < 0).any() or (places[:, :2] >= contexts).any():
+            raise malformed(path, "at locations", f"places within the contexts {list(contexts)}", "others")
+        if (places[:, 2] > last - first).any():
+            raise malformed(path, "at locations", f"latents {first} to {last}, as its name says", "others")
+        for latent, found in zip(*map(np.ndarray.tolist, np.unique(places[:, 2], return_counts=True)), strict=True):
+            counts[latent] += found
     beside = path.parent / "config.json"
     if not beside.is_file():
         raise ExplicateError(
@@ -139,7 +149,47 @@ def _cache(path: Path, source: Path) -> _Cache:
     config = json_file(beside)
     model, corpus = config.maybe("model_name"), config.maybe("dataset_repo")
     hook = path.parent.name if not source.is_dir() or path.parent == source else _hook(path.parent, source)
-    return _Cache(path, hook, "" if model is None else model.name(), "" if corpus is None else corpus.name(), places, values, tokens)
+    named = ("" if model is None else model.name(), "" if corpus is None else corpus.name())
+    return _Cache(path, hook, *named, first, (contexts[0], contexts[1]), counts, arrays)
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The arrays in a file, mapped and not read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file: Any = safe_open(path, framework="numpy")
+        names = set(file.keys())
+        found = {name: file.get_slice(name) for name in _KINDS if name in names}
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unreadable(path, error) from None
+    for name, (kinds, dimensions) in _KINDS.items():
+        array = found.get(name)
+        if array is None or array.get_dtype()[0] not in kinds or len(array.get_shape()) != dimensions:
+            said = "none" if array is None else f"{array.get_dtype()} {list(array.get_shape())}"
+            of = "numbers" if kinds == "F" else "whole numbers"
+            raise malformed(path, f"at {name}", f"an array of {dimensions} dimensions of {of}", said)
+    shape, count = found["locations"].get_shape(), found["activations"].get_shape()[0]
+    if list(shape) != [count, 3]:
+        raise malformed(path, "at locations", f"[{count}, 3], a row an activation", str(list(shape)))
+    return found
+
+
+def _parts(path: Path, arrays: Mapping[str, Any]) -> Iterator[tuple[Ints, npt.NDArray[np.float64]]]:
+    count = arrays["activations"].get_shape()[0]
+    for start in range(0, count, PART):
+        end = min(start + PART, count)
+        places = _taken(path, arrays["locations"], start, end).astype(np.int64)
+        yield places, _taken(path, arrays["activations"], start, end).astype(np.float64)
+
+
+def _taken(path: Path, array: Any, start: int, end: int) -> npt.NDArray[Any]:
+    from safetensors import SafetensorError
+
+    try:
+        return np.asarray(array[start:end])
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unreadable(path, error) from None
 
 
 def _hook(folder: Path, source: Path) -> str:
@@ -149,17 +199,35 @@ def _hook(folder: Path, source: Path) -> str:
 
 
 def _latents(cache: _Cache, texts: Any, options: Options, shown: int) -> Iterator[Feature]:
-    order = np.argsort(cache.places[:, 2], kind="stable")
-    latents, starts = np.unique(cache.places[order, 2], return_index=True)
-    for latent, mine in zip(latents.tolist(), np.split(order, starts[1:]), strict=True):
-        if options.wants(latent):
-            yield _latent(cache, latent, mine, texts, options, shown)
+    wanted = [latent for latent in sorted(cache.counts) if options.wants(cache.first + latent)]
+    for batch in _batches(wanted, cache.counts):
+        inside = [(places[these], values[these]) for places, values in cache.parts() for these in (np.isin(places[:, 2], batch),)]
+        places, values = np.concatenate([each for each, _ in inside]), np.concatenate([each for _, each in inside])
+        order = np.argsort(places[:, 2], kind="stable")
+        starts = np.searchsorted(places[order, 2], batch)
+        for latent, mine in zip(batch, np.split(order, starts[1:]), strict=True):
+            yield _latent(cache, cache.first + latent, places[mine, :2], values[mine], texts, options, shown)
 
 
-def _latent(cache: _Cache, latent: int, mine: Ints, texts: Any, options: Options, shown: int) -> Feature:
-    length = min(WINDOW, cache.tokens.shape[1])
-    per = cache.tokens.shape[1] // length
-    places, values = cache.places[mine], cache.values[mine]
+def _batches(latents: Sequence[int], counts: Mapping[int, int]) -> Iterator[list[int]]:
+    """Latents that have MOST_HELD activations together, or one that has more."""
+    batch: list[int] = []
+    held = 0
+    for latent in latents:
+        if batch and held + counts[latent] > MOST_HELD:
+            yield batch
+            batch, held = [], 0
+        batch.append(latent)
+        held += counts[latent]
+    if batch:
+        yield batch
+
+
+def _latent(cache: _Cache, latent: int, places: Ints, values: npt.NDArray[np.float64], texts: Any, options: Options, shown: int) -> Feature:
+    """From all of a latent's activations: places [n, 2] (context, position), values [n]."""
+    contexts, tokens = cache.contexts
+    length = min(WINDOW, tokens)
+    per, fired = tokens // length, len(values)
     inside = places[:, 1] < per * length
     places, values = places[inside], values[inside]
     number = places[:, 0] * per + places[:, 1] // length
@@ -169,19 +237,19 @@ def _latent(cache: _Cache, latent: int, mine: Ints, texts: Any, options: Options
     ranked = np.argsort(-peaks, kind="stable")
     taken = np.unique(np.linspace(0, len(ranked) - 1, min(MOST_RECORDS, len(ranked))).round().astype(np.int64)) if len(ranked) else ranked
     taken = np.union1d(taken, np.arange(min(shown, len(ranked))))
-    rows: dict[int, npt.NDArray[np.float64]] = {int(windows[ranked[rank]]): np.zeros(length) for rank in taken.tolist()}
-    for window, position, value in zip(number.tolist(), (places[:, 1] % length).tolist(), values.tolist(), strict=True):
-        if window in rows:
-            rows[window][position] = value
     rank_of = {int(windows[ranked[rank]]): rank for rank in taken.tolist()}
-    silent = _silent(set(windows.tolist()), len(cache.tokens) * per, np.random.default_rng([options.seed, latent]))
+    rows: dict[int, npt.NDArray[np.float64]] = {window: np.zeros(length) for window in rank_of}
+    kept = np.isin(of, ranked[taken])
+    for window, position, value in zip(number[kept].tolist(), (places[kept, 1] % length).tolist(), values[kept].tolist(), strict=True):
+        rows[window][position] = value
+    silent = _silent(windows, contexts * per, np.random.default_rng([options.seed, latent]))
     rows |= {window: np.zeros(length) for window in silent}
 
     def record(window: int) -> Record:
         context, start = window // per, window % per * length
         rank = rank_of.get(window)
         return Record(
-            texts.of(cache.tokens[context, start : start + length].tolist(), cache.file),
+            texts.of(cache.window(context, start, length), cache.file),
             rows[window],
             "silent" if rank is None else "activating",
             loudest=rank is not None and rank < max(shown, MOST_RECORDS // 10),
@@ -198,13 +266,14 @@ def _latent(cache: _Cache, latent: int, mine: Ints, texts: Any, options: Options
         layer=_layer(cache.hook),
         records=[record(window) for window in rows],
         shown_known=shown > 0,
-        firing=len(mine) / cache.tokens.size,
+        firing=fired / (contexts * tokens),
     )
 
 
-def _silent(active: set[int], windows: int, rng: np.random.Generator) -> list[int]:
-    drawn = rng.integers(windows, size=min(UNREAD, 20 * SILENT_RECORDS)).tolist() if windows else []
-    return list(dict.fromkeys(window for window in drawn if window not in active))[:SILENT_RECORDS]
+def _silent(active: Ints, windows: int, rng: np.random.Generator) -> list[int]:
+    """Windows drawn at random of which none is in `active`."""
+    drawn = rng.integers(windows, size=20 * SILENT_RECORDS) if windows else active[:0]
+    return list(dict.fromkeys(drawn[~np.isin(drawn, active)].tolist()))[:SILENT_RECORDS]
 
 
 def _layer(hook: str) -> int | None:

@@ -17,7 +17,7 @@ from evals.exchange.explanations import candidates
 from evals.exchange.held_out import deal
 from evals.exchange.kept import keep
 from evals.exchange.look_up import look_ups
-from evals.exchange.options import parse_ranges
+from evals.exchange.options import MOST_HELD, parse_ranges
 from evals.exchange.problems import problems_of, problems_of_all
 from evals.exchange.reading import files_of, head
 from evals.exchange.record import distinct
@@ -44,10 +44,21 @@ def format_of(source: Path) -> str:
 
 
 def read_features(source: Path, format: str, options: Options) -> list[Feature]:
-    """All sites of a source, each once, in the order in which they first come. Raises ExplicateError where there is none."""
+    """All sites of a source, each once, in the order in which they first come.
+
+    They are in memory together, since several files can be about one site. Raises ExplicateError where there is none, and before they are
+    more than MOST_HELD.
+    """
     chosen = FORMATS.get(format)
     found: dict[str, Feature] = {}
+    held = 0
     for feature in chosen.read(source, options):
+        held += feature.size
+        if held > MOST_HELD:
+            raise ExplicateError(
+                f"{str(source)!r} is too large to be imported at once ({len(found):,} sites have {MOST_HELD / 1e6:.0f} million tokens); import "
+                "it in parts, each into a run of its own: --features 0-999"
+            )
         if feature.key in found:
             found[feature.key].absorb(feature)
         else:
@@ -94,7 +105,7 @@ async def import_run(
             {"version": version("explicate"), "source": _digest(source), "corpus": {"tokens": tokens}}, latest={"code": code_hash()}
         )
         keep(out, read)
-        write_excerpts(out, {(feature.site, feature.polarity): deal(feature) for feature in read})
+        write_excerpts(out, ((feature.site, feature.polarity, deal(feature)) for feature in read))
         sites: list[ImportedSite] = []
         problems: list[Problem] = []
         for done, feature in enumerate(read):
@@ -102,7 +113,7 @@ async def import_run(
             problems += problems_of(feature)
             report("look into sites", done + 1, len(read))
         results = unscored(sites, [*problems, *problems_of_all(read)], dict(folder.manifest), out)
-        write_tables(out, sites, {})
+        write_tables(out, sites, ())
         write_json(out / "results.json", results.model_dump(mode="json"))
     return results
 

@@ -36,7 +36,10 @@ def keep(run: Path, features: Sequence[Feature]) -> None:
 
 
 def features_of(run: Path) -> Iterator[Feature]:
-    """The sites of an imported or a labelling run; raises RunFolderError for another one, and where a file is missing or damaged."""
+    """The sites of an imported or a labelling run, of an imported one with one of them in memory at a time.
+
+    Raises RunFolderError for another run, and where a file is missing or damaged.
+    """
     kind = read_json(run / "manifest.json").get("command")
     if kind == "import":
         return _imported(run / FILE)
@@ -70,8 +73,10 @@ def _imported(path: Path) -> Iterator[Feature]:
 
 
 def _labelled(run: Path) -> Iterator[Feature]:
-    """Explain excerpts are what was shown; scores that are values are published; tested excerpts have what was simulated."""
+    """Explain excerpts are what was shown, and select excerpts where they chose or were experimented on; scores that are values are
+    published; tested excerpts have what was simulated. The records of all sites are in memory."""
     results = read_results(run, RunResults)
+    selected = {(site.site, site.polarity) for site in results.sites if len(site.candidates) > 1 or site.experiments is not None}
     simulated = {
         (row["site"], row["polarity"], row["document"], row["start"]): row["values"]
         for row in read_parquet(run / "simulations.parquet", ("site", "polarity", "split", "document", "start", "of", "values"))
@@ -86,7 +91,7 @@ def _labelled(run: Path) -> Iterator[Feature]:
                 np.array(row["activations"], np.float64),
                 row["stratum"],
                 loudest=row["stratum"] == "top",
-                shown=row["split"] == "explain",
+                shown=row["split"] == "explain" or (row["split"] == "select" and (row["site"], row["polarity"]) in selected),
                 document=row["document"],
                 start=row["start"],
                 details=_simulated(simulated.get((row["site"], row["polarity"], row["document"], row["start"]))),

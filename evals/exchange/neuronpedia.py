@@ -2,11 +2,10 @@
 
 A line is an activation (it has `tokens` and `values`), an explanation (`description`), or else a feature; an object of the API is a feature
 that brings its `activations` and `explanations` along. Models, sources and releases are passed over. Its explainers are shown the loudest
-records, 20 at most, and its scorers are given the same ones.
+records, 20 at most, and its scorers are given the same ones; explanations of this program's export say what was shown (SHOWN_KEY).
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from evals.exchange import FORMATS, Format, Options
 from evals.exchange.reading import Node, files_of, values_of
-from evals.exchange.record import Feature, Record, Told, distinct
+from evals.exchange.record import Feature, Record, Told, distinct, mark_shown
 
 SHOWN = 20
 """Loudest texts that may have been shown to its explainers."""
@@ -70,12 +69,12 @@ def read(source: Path, options: Options) -> Iterator[Feature]:
 
 
 def finish(feature: Feature) -> None:
-    """Where somebody explained it, its loudest texts count as shown."""
+    """Where an explanation does not say what was shown, the loudest texts count as shown."""
     if feature.told:
-        loud = sorted(distinct(feature.records), key=lambda record: -record.peak)[:SHOWN]
-        texts = {record.text for record in loud}
-        feature.records = [replace(record, shown=True) if record.text in texts else record for record in feature.records]
-        feature.shown_known = bool(feature.records)
+        all_say = len(feature.stated) >= len(feature.told)
+        loud = () if all_say else sorted(distinct(feature.records), key=lambda record: -record.peak)[:SHOWN]
+        mark_shown(feature, [record.text for record in loud])
+        feature.shown_known = bool(feature.records) and None not in feature.stated
 
 
 def _named(node: Node) -> Feature:
@@ -94,6 +93,7 @@ def _fill(node: Node, feature: Feature) -> None:
         feature.records.append(_record(node, feature))
     elif node.has("description"):
         feature.told.append(_told(node))
+        feature.stated += node.shown()
     else:
         feature.facts = node.some(*FEATURE)
         firing = node.maybe("frac_nonzero")
@@ -102,6 +102,7 @@ def _fill(node: Node, feature: Feature) -> None:
             feature.records.append(_record(activation, feature))
         for explanation in _listed(node.maybe("explanations")):
             feature.told.append(_told(explanation))
+            feature.stated += explanation.shown()
 
 
 def _listed(node: Node | None) -> Iterator[Node]:

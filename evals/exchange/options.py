@@ -7,6 +7,9 @@ from analyzers.errors import ExplicateError
 
 MOST_RECORDS = 200
 """Activating windows of a site that are taken from a cache which holds all of them, evenly over their ranks."""
+MOST_HELD = 1 << 26
+"""Tokens of the records of an import, which are in memory together; a record, an explanation and a site count as 32 tokens more, a token
+that was simulated as two more. Each takes about 16 bytes: 1 GB."""
 SILENT_RECORDS = 50
 """Windows of such a cache in which the site is silent, drawn at random."""
 

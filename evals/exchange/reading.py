@@ -6,6 +6,7 @@ are replaced.
 
 import gzip
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from typing import IO, Any, cast
 import numpy as np
 
 from analyzers.errors import ExplicateError
-from evals.exchange.record import Floats
+from evals.exchange.record import SHOWN_KEY, Floats
 
 LONGEST_LINE = 1 << 26
 """Bytes, unpacked."""
-LARGEST_FILE = 1 << 30
-"""Bytes of a file that must be read as a whole, unpacked."""
+LARGEST_FILE = 1 << 28
+"""Bytes of a file that must be read as a whole, unpacked: parsed, it takes about eight times as much memory, 2 GB."""
+HEAD = 1 << 22
+"""Bytes, unpacked, that are looked at to find out what a file is."""
 LARGEST_NUMBER = 1e30
 LONGEST_NAME = 300
 """Characters of names of sites, models and authors."""
@@ -30,6 +33,10 @@ LONGEST_TEXT = 100_000
 """Characters of an explanation."""
 
 _SHOWN = 60
+_BLOCK = 1 << 20
+_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["\[\]{},]', re.DOTALL)
+"""A string of JSON, a character that its structure is made of, or the quotation mark of a string that is cut short."""
+_CLOSING = {b"[": b"]", b"{": b"}"}
 _GZIP = b"\x1f\x8b"
 
 
@@ -136,6 +143,13 @@ class Node:
                 raise self._below(value, f"[{number}]").fail("the text of a token")
         return tuple(sys.intern(cleaned(value)) for value in self.value)
 
+    def shown(self) -> list[tuple[str, ...] | None]:
+        """What an object says under SHOWN_KEY, where it has that: texts, or None for null; else nothing."""
+        if not self.has(SHOWN_KEY):
+            return []
+        said = self.get(SHOWN_KEY)
+        return [None if said.value is None else () if said.value == [] else said.texts()]
+
     def numbers(self, length: int | None = None) -> Floats:
         """A list of finite numbers, so many if a length is given."""
         if not isinstance(self.value, list):
@@ -177,16 +191,47 @@ def json_lines(path: Path) -> Iterator[Node]:
 
 
 def values_of(path: Path) -> Iterator[Node]:
-    """The values of a file, whether it holds one or one a line: it has lines if its first is a value by itself."""
-    return json_lines(path) if _has_lines(path) else iter((json_file(path),))
+    """The values of a file, whether it holds one or one a line: it has lines if its first is a value by itself and not all there is."""
+    with _opened(path) as file:
+        line = _read(file, path, LARGEST_FILE, 1)
+        try:
+            first = Node(_loads(line, path, 1), path, 1)
+        except MalformedError:
+            return iter((json_file(path),))
+        return json_lines(path) if _read(file, path, LARGEST_FILE, 2) else iter((first,))
 
 
 def head(path: Path) -> Any:
-    """The first value of a JSON file of either sort; None where it is no JSON."""
+    """The first value of a JSON file of either sort, of a long one what stands in its first HEAD bytes; None where it is no JSON."""
     try:
-        return next((node.value for node in values_of(path)), None)
+        with _opened(path) as file:
+            data = _read(file, path, HEAD, cut=True)
     except ExplicateError:
         return None
+    texts = [data.partition(b"\n")[0], data]
+    for text in [*texts, _closed(data)] if len(data) == HEAD else texts:
+        try:
+            return _loads(text, path, None)
+        except MalformedError:
+            continue
+    return None
+
+
+def _closed(data: bytes) -> bytes:
+    """The beginning of a JSON value, cut before what is not whole, with all that is open closed."""
+    open_: list[bytes] = []
+    whole = 0
+    for match in _MARK.finditer(data):
+        mark = match[0]
+        if mark == b'"':
+            break
+        if mark in _CLOSING:
+            open_.append(_CLOSING[mark])
+        elif mark in (b"]", b"}") and (not open_ or open_.pop() != mark):
+            return b""
+        if len(mark) == 1:
+            whole = match.start() if mark == b"," else match.end()
+    return data[:whole] + b"".join(reversed(open_))
 
 
 def files_of(source: Path, *suffixes: str) -> list[Path]:
@@ -213,16 +258,6 @@ def unreadable(path: Path, error: Exception) -> MalformedError:
     return MalformedError(f"{str(path)!r} cannot be read: {said}; get the file again")
 
 
-def _has_lines(path: Path) -> bool:
-    with _opened(path) as file:
-        line = _read(file, path, LARGEST_FILE, 1)
-    try:
-        _loads(line, path, 1)
-    except MalformedError:
-        return False
-    return True
-
-
 def _opened(path: Path) -> IO[bytes]:
     try:
         with path.open("rb") as file:
@@ -232,16 +267,24 @@ def _opened(path: Path) -> IO[bytes]:
         raise unreadable(path, error) from None
 
 
-def _read(file: IO[bytes], path: Path, most: int, line: int | None = None) -> bytes:
-    """The rest of a file, or its next line."""
+def _read(file: IO[bytes], path: Path, most: int, line: int | None = None, *, cut: bool = False) -> bytes:
+    """The rest of a file, or its next line; `cut`: no more than the most of it, where else more is an error."""
     try:
-        data = file.read(most + 1) if line is None else file.readline(most + 1)
+        data = _rest(file, most + 1) if line is None else file.readline(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from None
-    if len(data) > most:
+    if len(data) > most and not cut:
         where = "" if line is None else f"line {line}"
         raise malformed(path, where, f"at most {most:,} bytes", "more")
-    return data
+    return data[:most]
+
+
+def _rest(file: IO[bytes], most: int) -> bytes:
+    """So many bytes at most, in blocks: asked for all of them at once, a file makes room for all."""
+    found = bytearray()
+    while len(found) < most and (block := file.read(min(_BLOCK, most - len(found)))):
+        found += block
+    return bytes(found)
 
 
 def _loads(data: bytes, path: Path, line: int | None) -> Any:

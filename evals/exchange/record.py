@@ -1,15 +1,19 @@
 """What every format of other tools is read into: sites with records of their activations and explanations with their published scores."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.duplicates import normalise
 from analyzers.sites import Polarity
 
 Floats = npt.NDArray[np.float64]
+
+SHOWN_KEY = "shown_to_explainer"
+"""What exports of this program say beside an explanation: the texts that were shown, or null where that is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,7 @@ class Record:
     loudest: bool = False
     """Whether it was drawn for being among the loudest of the site."""
     shown: bool = False
-    """Whether it was shown to the explainer, as far as known (`Feature.shown_known`)."""
+    """Whether explanations come from it, as far as known (`Feature.shown_known`): an explainer was shown it, or it chose among them."""
     document: str | None = None
     """Name of its document, where the format has one."""
     start: int = 0
@@ -73,6 +77,8 @@ class Feature:
     told: list[Told] = field(default_factory=list)
     shown_known: bool = False
     """Whether it is known which records the explainer was shown."""
+    stated: list[tuple[str, ...] | None] = field(default_factory=list)
+    """While it is read: the texts that the data itself says were shown, of each explanation that says so; None where nobody knows."""
     firing: float | None = None
     """Share of tokens on which it fires, where the file says it."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -85,6 +91,13 @@ class Feature:
         """Site and side, as one name."""
         return self.site + ("-" if self.polarity == "-" else "")
 
+    @property
+    def size(self) -> int:
+        """What it takes of the memory, in tokens (`options.MOST_HELD`)."""
+        simulated = sum(2 * len(record.details.get("expected_activations", ())) for record in self.records)
+        tokens = sum(len(record.tokens) + 32 for record in self.records) + simulated
+        return tokens + sum(32 * (1 + len(told.scored)) for told in self.told) + 32
+
     def absorb(self, other: "Feature") -> None:
         """Take over what another file, or another line, says of the same site."""
         self.model, self.corpus = self.model or other.model, self.corpus or other.corpus
@@ -94,16 +107,13 @@ class Feature:
         self.records += other.records
         self.told += other.told
         self.shown_known = self.shown_known or other.shown_known
+        self.stated += other.stated
         self.facts = {**self.facts, **other.facts}
         self.notes += other.notes
 
 
 def distinct(records: Sequence[Record]) -> list[Record]:
     """Without records whose text was there before; one that was shown stands for its copies as shown."""
-    from dataclasses import replace
-
-    from analyzers.duplicates import normalise
-
     first: dict[str, int] = {}
     kept: list[Record] = []
     for record in records:
@@ -113,3 +123,16 @@ def distinct(records: Sequence[Record]) -> list[Record]:
         elif record.shown and not kept[at].shown:
             kept[at] = replace(kept[at], shown=True)
     return kept
+
+
+def shown_texts(feature: Feature) -> list[str] | None:
+    """What an export says under SHOWN_KEY: each text that was shown, or is of a document that was, once; None where that is not known."""
+    documents = {record.document for record in feature.records if record.shown} - {None}
+    found = (record.text for record in feature.records if record.shown or record.document in documents)
+    return list(dict.fromkeys(found)) if feature.shown_known else None
+
+
+def mark_shown(feature: Feature, texts: Collection[str] = ()) -> None:
+    """Count the records of these texts, and of those that the data states, as shown, and no others."""
+    known = {normalise(text) for text in (*texts, *(text for each in feature.stated for text in each or ()))}
+    feature.records = [replace(record, shown=normalise(record.text) in known) for record in feature.records]

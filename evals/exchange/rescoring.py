@@ -11,7 +11,7 @@ import numpy as np
 from agents.llm import LLM
 from agents.simulators import SIMULATORS, Simulator
 from analyzers.errors import Failed, LimitReached, RunFolderError
-from analyzers.evidence import Evidence, Excerpt, Moments
+from analyzers.evidence import Evidence, Moments
 from analyzers.progress import Report, quiet
 from analyzers.sites import Site
 from evals.calls import Calls, Foretold, check_base_url, doing
@@ -24,12 +24,13 @@ from evals.exchange.record import Feature
 from evals.exchange.rescore_forecast import forecast
 from evals.exchange.rescore_results import results_of
 from evals.exchange.results import ImportedResults
-from evals.exchange.work import Work, work_of
+from evals.exchange.work import NONE_TO_LEND, Work, work_of
 from evals.instrument import instrument
 from evals.label_config import Limits
 from evals.results import Instrument
 from evals.run_folder import RunFolder, Transcript, read_json, write_json
-from evals.site_scores import Outcomes, Simulations, pearson_of, score_site
+from evals.shuffled import lent
+from evals.site_scores import best_of, score_site, select_scores, simulate_all
 
 _NOWHERE = Site(0, 0)
 """Their names are no sites of this program's, and what scores a site looks at its splits alone."""
@@ -66,7 +67,7 @@ async def rescore(
             rescored = {**config.model_dump(mode="json"), "simulator": identity, "prompt": simulator.prompt}
             folder.record({}, latest={"code": code_hash(), "rescored": rescored})
             works = [work_of(feature, config.records) for feature in features_of(run)]
-            write_excerpts(run, {work.key: work.dealt for work in works})
+            write_excerpts(run, ((*work.key, work.dealt) for work in works))
             line, total = forecast(works, simulator, llm, calls.budget)
             tell(line)
             if forecast_only:
@@ -76,7 +77,7 @@ async def rescore(
             if limit is not None and not any(work.scores for work in works):
                 raise LimitReached(f"{limit}. No site is scored yet")
             results = await results_of(run, works, simulator, config, calls.budget, tested, dict(folder.manifest))
-            write_tables(run, results.sites, {work.key: (work.dealt, work.simulations) for work in works if work.simulations is not None})
+            write_tables(run, results.sites, ((*work.key, work.dealt, work.simulations) for work in works if work.simulations is not None))
             write_json(run / "results.json", results.model_dump(mode="json"))
     if limit is not None:
         raise Stopped(f"{limit}. {results.n_failed} of {len(works)} sites are not scored", results)
@@ -115,47 +116,26 @@ async def _each(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], wh
 async def _choose(work: Work, simulator: Simulator, *, has_prior: bool) -> None:
     """Take the explanation that scores best on the select split; the first where there is one, or none can be scored."""
     if len(work.told) > 1:
-        excerpts = work.dealt["select"]
+        texts = [told.text for told in work.told]
         with doing("select", work.feature.key):
-            null = await simulator.simulate("", excerpts) if has_prior else None
-            outcomes = [await simulator.simulate(told.text, excerpts) for told in work.told]
-        work.select_scores = [pearson_of(excerpts, outcome, null) for outcome in outcomes]
-        best = max(enumerate(work.select_scores), key=lambda pair: (-2.0 if isinstance(pair[1], Failed) else pair[1], -pair[0]))
-        work.chosen = work.told[best[0]]
-    else:
-        work.chosen = work.told[0]
+            work.select_scores = await select_scores(simulator, texts, work.dealt["select"], has_prior=has_prior)
+    work.chosen = work.told[best_of(work.select_scores) if work.select_scores else 0]
 
 
 def _lend(works: Sequence[Work], seed: int) -> None:
-    """Give every site the explanation of another one, with another text."""
-    order = np.random.default_rng([seed, 2]).permutation(len(works))
-    for position, index in enumerate(order):
-        work = works[index]
-        if work.chosen is not None:
-            others = (works[order[(position + step) % len(works)]] for step in range(1, len(works)))
-            texts = (told.text for other in others for told in ([other.chosen] if other.chosen is not None else other.told[:1]))
-            own = work.chosen.text.casefold().split()
-            work.shuffled = next((text for text in texts if text.casefold().split() != own), work.shuffled)
+    """Give every site the explanation of another one, with another text; those that are not scored lend their first."""
+    own = [None if work.chosen is None else work.chosen.text for work in works]
+    lendable = [text if text is not None else next((told.text for told in work.told), None) for text, work in zip(own, works, strict=True)]
+    for work, text in zip(works, lent(own, lendable, seed), strict=True):
+        work.shuffled = NONE_TO_LEND if text is None else text
 
 
 async def _measure(work: Work, simulator: Simulator, *, has_prior: bool, seed: int) -> None:
     """Simulate the explanation and its controls on the records that score it."""
     assert work.chosen is not None
-    text, lent = work.chosen.text, work.shuffled
-    test, calibrate = work.dealt["test"], work.dealt["calibrate"]
-
-    async def shuffled(excerpts: Sequence[Excerpt]) -> Outcomes:
-        return [lent] * len(excerpts) if isinstance(lent, Failed) else await simulator.simulate(lent, excerpts)
-
+    text, test, calibrate = work.chosen.text, work.dealt["test"], work.dealt["calibrate"]
     with doing("simulate", work.feature.key):
-        work.simulations = Simulations(
-            calibrate=await simulator.simulate(text, calibrate),
-            calibrate_null=await simulator.simulate("", calibrate) if has_prior else [],
-            test=await simulator.simulate(text, test),
-            test_null=await simulator.simulate("", test) if has_prior else [],
-            shuffled=await shuffled(test),
-            calibrate_shuffled=await shuffled(calibrate),
-        )
+        work.simulations = await simulate_all(simulator, text, work.shuffled, test, calibrate, has_prior=has_prior)
     evidence = Evidence(_NOWHERE, work.dealt, _moments(work.feature))
     work.scores = await score_site(evidence, text, work.simulations, has_prior=has_prior, seed=seed)
 

@@ -40,7 +40,11 @@ class Work:
 
 
 def work_of(feature: Feature, most: int) -> Work:
-    """The work on a site; `most`: records that are scored. What cannot be scored has failed from the start."""
+    """The work on a site; `most`: records that are scored. What cannot be scored has failed from the start.
+
+    The works of all sites are in memory together, as the sites were when they were imported (`options.MOST_HELD`), with half as much again
+    for the excerpts.
+    """
     work = Work(feature, deal(feature, most=most), candidates(feature.told))
     if not work.told:
         work.failures.append(Failed("explain", "the data has no explanation of it"))

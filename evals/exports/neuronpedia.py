@@ -3,7 +3,8 @@
 A folder with features/, activations/ and explanations/batch-N.jsonl.gz; or, where the name ends with .jsonl or .jsonl.gz, that file with
 the explanations alone. Features that came from there keep their names and what was kept of their lines. Sites of this program are
 MODEL/LAYER-KIND/INDEX (`smollm2-135m/7-mlp/1306`; a negative side is of `7-mlp-negative`), their activations are those of the side. Scores
-stand as in the JSON of the API, with the texts they are of in the first one's details.
+stand as in the JSON of the API, with the texts they are of in the first one's details. Beyond the format, `shown_to_explainer` of an
+explanation has the texts that it comes from, or null where that is not known.
 """
 
 import gzip
@@ -18,7 +19,7 @@ from typing import Any
 from analyzers.whole_files import replaced
 from evals.exchange.kept import features_of
 from evals.exchange.neuronpedia import ACTIVATION, EXPLANATION, FEATURE
-from evals.exchange.record import Feature, Record, Told
+from evals.exchange.record import SHOWN_KEY, Feature, Record, Told, shown_texts
 from evals.exports import EXPORTS
 from evals.exports.places import make_folder, target_file
 
@@ -117,6 +118,7 @@ def _explanations(feature: Feature) -> Iterator[Row]:
             **who,
             **_only(EXPLANATION, told.details),
             "scores": list(_scores(told)),
+            SHOWN_KEY: shown_texts(feature),
         }
 
 

@@ -2,9 +2,11 @@
 
 A folder with collated-activations/LAYER/NEURON.json and explanations/LAYER/NEURON.jsonl, and the same below negative/ for negative sides,
 which the format does not have: their activations are of the side, so that they fire above 0. Records that are among the loudest become
-most_positive_activation_records, all others random_sample. Mind that readers of this format take every fourth of the loudest, from the
-first on, for what the explainer was shown: that is so only of data that came in this format. Of a labelling run the tested excerpts stand
-with what was simulated, and its Pearson score as ev_correlation_score.
+most_positive_activation_records, all others random_sample. Other readers of this format take every fourth of the loudest, from the first
+on, for what the explainer was shown, which is so only of data that came in this format. The code that was published with it refuses
+objects with further keys and files with further lines, so a file of its own says it: shown/LAYER/NEURON.json with `neuron_id` and
+`shown_to_explainer`, a list of texts, or null where that is not known. Keep it beside the others. Of a labelling run the tested excerpts
+stand with what was simulated, and its Pearson score as ev_correlation_score.
 """
 
 import json
@@ -16,8 +18,8 @@ from typing import Any
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
 from evals.exchange.kept import features_of
-from evals.exchange.openai import MOMENTS, NEGATIVE, SCORES
-from evals.exchange.record import Feature, Record, Told
+from evals.exchange.openai import MOMENTS, NEGATIVE, SCORES, shown_file
+from evals.exchange.record import SHOWN_KEY, Feature, Record, Told, shown_texts
 from evals.exports import EXPORTS
 from evals.exports.places import make_folder
 
@@ -37,7 +39,9 @@ def export_openai(run: Path, out: str | None) -> list[str]:
         side = folder / NEGATIVE if feature.polarity == "-" else folder
         files = {side / "collated-activations" / layer / f"{index}.json": _record(feature)}
         if feature.told:
-            files[side / "explanations" / layer / f"{index}.jsonl"] = _results(feature)
+            results = side / "explanations" / layer / f"{index}.jsonl"
+            files[results] = _results(feature)
+            files[shown_file(results)] = {"neuron_id": _neuron(feature), SHOWN_KEY: shown_texts(feature)}
         for path, value in files.items():
             if path in written:
                 raise ExplicateError(

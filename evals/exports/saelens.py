@@ -4,35 +4,25 @@ SAELens (ActivationsStore) reads a dataset by the first of these columns that it
 `text`, which it tokenises itself. A run keeps texts of tokens and not their numbers, so what is meaningful is `text`: one row a record,
 with `load_dataset("parquet", data_files=FILE)`. No column may be called `tokens` here, or texts would be taken for numbers. Its other
 parquet, of cached activations, holds vectors of a whole layer, which no run has. The further columns, which it passes over: `site`,
-`polarity`, `model`, `layer`, `index`, `group` (how the record was drawn), `shown` (to the explainer; null where that is not known),
-`str_tokens`, `values` (one a token, of the side), `explanation` and `explainer`.
+`polarity`, `model`, `layer`, `index`, `group` (how the record was drawn), `shown` (to the explainer, or it chose among its explanations;
+null where that is not known), `str_tokens`, `values` (one a token, of the side), `explanation` and `explainer`.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from analyzers.whole_files import replaced
 from evals.exchange.kept import features_of
 from evals.exports import EXPORTS
 from evals.exports.places import target_file
-
-_ROWS = 5_000
-"""In memory at a time."""
+from evals.run_folder import write_parquet
 
 
 @EXPORTS.add("saelens")
 def export_saelens(run: Path, out: str | None) -> list[str]:
     """NAME.parquet in the current folder, where nothing else is said; raises RunFolderError for a run without sites."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = target_file(run, out, ".parquet")
-    rows, schema = _rows(run), columns()
-    with replaced(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as file:
-        while batch := list(islice(rows, _ROWS)):
-            file.write_table(pa.Table.from_pylist(batch, schema=schema))
+    write_parquet(path, _rows(run), columns())
     return [str(path)]
 
 

@@ -12,7 +12,7 @@ from agents.explanation import Explanation
 from analyzers.errors import Failed, LimitReached
 from analyzers.progress import quiet
 from analyzers.sites import Site
-from evals.judging import Said, answers_of, judge, scorer_result
+from evals.judging import Said, answers_of, ensemble_of, judge, results_of, scorer_result
 from evals.results import Failure, ScorerResult, Value
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.material import Material
@@ -55,7 +55,7 @@ def work(shuffled: str | Failed = "dogs") -> Work:
 
 
 async def judged(scorer: Knows, one: Work) -> ScorerResult | Failure:
-    await judge([one], {"knows": scorer}, seed=0, report=quiet, at_once=1)
+    await judge([one], {"knows": scorer}, lent=False, seed=0, report=quiet, at_once=1)
     return scorer_result(scorer, one.said["knows"], None, 0)
 
 
@@ -90,13 +90,13 @@ async def test_an_explanation_that_is_lacking_is_a_failure_and_no_figure() -> No
     assert await judged(Knows(), bare) == Failure(stage="score", reason="there are no items to judge on")
     silent = work()
     silent.chosen = None
-    await judge([silent], {"knows": Knows()}, seed=0, report=quiet, at_once=1)
+    await judge([silent], {"knows": Knows()}, lent=False, seed=0, report=quiet, at_once=1)
     assert not silent.said
 
 
 async def test_a_limit_that_stops_a_scorer_is_known_to_the_run() -> None:
     works = [work(), work()]
-    await judge(works, {"knows": Knows(calls=1)}, seed=0, report=quiet, at_once=1)
+    await judge(works, {"knows": Knows(calls=1)}, lent=False, seed=0, report=quiet, at_once=1)
     assert isinstance(works[0].said["knows"], Said)
     assert works[0].failures == []
     stopped = Failed("budget", "1 calls were made")
@@ -105,3 +105,36 @@ async def test_a_limit_that_stops_a_scorer_is_known_to_the_run() -> None:
     rows = list(answers_of(works))
     assert len(rows) == 3 * len(TRUTH)
     assert {row["of"] for row in rows} == {"explanation", "shuffled", "null"}
+
+
+async def test_an_ensemble_ranks_the_explanation_against_all_that_its_members_judged() -> None:
+    one, other = work(), work()
+    other.chosen = Explanation("dogs too", "test", "0")
+    one.stand_ins = ("stand in",)
+    SHARES.update({"dogs too": 0.6, "stand in": 0.1})
+    scorers: dict[str, Any] = {"knows": Knows(), "blind": Knows(blind=True)}
+    await judge([one, other], scorers, lent=True, seed=0, report=quiet, at_once=1)
+    # shuffled, another site's, a stand-in and the null explanation: the member that is blind adds the same to each
+    found = ensemble_of(one, scorers)
+    assert isinstance(found, Judged)
+    assert [answer.prediction for answer in found.answers] == [1.0, 1.0, 1.0, 1.0]
+    below = ensemble_of(other, scorers)
+    assert isinstance(below, Judged)
+    assert [answer.prediction for answer in below.answers] == [1.0, 0.0, 1.0]
+    result = results_of(other, scorers, {}, 0)["ensemble"]
+    assert isinstance(result, ScorerResult)
+    assert isinstance(result.scores["share"], Value)
+    assert result.scores["share"].value == pytest.approx(2 / 3)
+    assert result.warning is not None
+
+
+async def test_an_ensemble_needs_two_members_and_fails_with_one_that_failed() -> None:
+    one = work()
+    alone: dict[str, Any] = {"knows": Knows(), "intruder": Knows(blind=True)}
+    await judge([one], alone, lent=True, seed=0, report=quiet, at_once=1)
+    assert ensemble_of(one, alone) is None
+    both: dict[str, Any] = {"knows": Knows(), "spent": Knows(calls=0)}
+    two = work()
+    await judge([two], both, lent=True, seed=0, report=quiet, at_once=1)
+    assert isinstance(ensemble_of(two, both), Failed)
+    assert isinstance(results_of(two, both, {}, 0)["ensemble"], Failure)

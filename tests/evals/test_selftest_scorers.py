@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analyzers.errors import Failed, ProviderError
+from evals.judging import ENSEMBLE
 from evals.kept_tests import identity, known
 from evals.label_config import Limits
 from evals.planted import planted
@@ -15,7 +16,7 @@ from evals.results import Failure, Value
 from evals.scorers import SCORERS
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.material import Material
-from evals.selftest_run import ENSEMBLE, run_scorer_tests
+from evals.selftest_run import run_scorer_tests
 from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
 
 NEURONS = planted()
@@ -109,12 +110,13 @@ def script(workplace: Path) -> str:
 
 
 async def test_results_are_kept_for_runs_and_what_cannot_be_served_is_told(script: str, workplace: Path) -> None:
-    found = await run_scorer_tests(script, ["detection", "intruder"], None, limits=Limits())
-    assert list(found.tests) == ["detection", "intruder", ENSEMBLE]
+    found = await run_scorer_tests(script, ["detection", "fuzzing", "intruder"], None, limits=Limits())
+    assert list(found.tests) == ["detection", "fuzzing", "intruder", ENSEMBLE]
+    assert found.tests[ENSEMBLE].members == ["detection", "fuzzing"]
     assert found.tests["intruder"].judged == []
     assert set(found.best) == {neuron.kind for neuron in NEURONS}
     kept = list((workplace / "store" / "kept" / "instruments").iterdir())
-    assert len(kept) == 2
+    assert len(kept) == 3
     (workplace / "chat.json").write_text(json.dumps({**SCRIPT, "capabilities": ["chat"]}))
     with pytest.raises(ProviderError, match="cannot serve the scorer 'likelihood'"):
         await run_scorer_tests("scripted:chat.json", ["likelihood"], None, limits=Limits())

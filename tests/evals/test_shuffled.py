@@ -15,7 +15,7 @@ from analyzers.store import ActivationStore
 from analyzers.subject import Subject
 from evals.label import _measure
 from evals.results import Failure, Value
-from evals.shuffled import DRAWN, drawn_neurons, lend, stand_ins
+from evals.shuffled import DRAWN, drawn_neurons, lend, lent, stand_ins
 from evals.work import Work
 
 SITE = Site(0, 0)
@@ -94,6 +94,13 @@ def test_what_is_lent_is_not_the_own_explanation(own: str, others: list[str | No
     lend(works, 0)
     assert works[0].shuffled == lent
     assert all(one.shuffled != one.chosen.text for one in works if one.chosen is not None)
+
+
+def test_sites_without_an_explanation_may_lend_one_and_are_lent_none() -> None:
+    for seed in range(5):
+        assert lent(["a", None, "A "], ["a", "b", "A "], seed) == ["b", None, "b"]
+        assert lent(["a", None], ["a", None], seed) == [None, None]
+    assert {tuple(lent(["a", "b", "c"], ["a", "b", "c"], seed)) for seed in range(20)} == {("b", "c", "a"), ("c", "a", "b")}
 
 
 async def test_where_nothing_can_be_lent_the_control_failed_and_the_site_is_scored() -> None:

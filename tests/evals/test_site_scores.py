@@ -103,3 +103,10 @@ async def test_a_control_that_cannot_be_calibrated_says_so() -> None:
     same = Simulations(**{name: levels("test" if "cal" not in name else "calibrate", 5) for name in Simulations.__dataclass_fields__})
     site = await score_site(EVIDENCE, 'the word "horse"', same, has_prior=True, seed=0)
     assert all(isinstance(value, Failure) for value in site.controls["lexical"].values())
+
+
+def test_the_best_is_the_first_of_those_that_do_alike_and_what_failed_is_the_worst() -> None:
+    failed = Failed("select", "constant")
+    assert best_of([0.1, 0.5, 0.5]) == 1
+    assert best_of([failed, -1.0, failed]) == 1
+    assert best_of([failed, failed]) == 0

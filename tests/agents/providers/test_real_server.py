@@ -11,11 +11,12 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from agents.budget import Budget
@@ -27,6 +28,9 @@ from agents.retry import Sleep
 from agents.simulators import SIMULATORS
 from analyzers.errors import Failed, ProviderError
 from analyzers.evidence import Excerpt
+from evals.label import label
+from evals.label_config import LabelConfig, Limits
+from evals.results import Failure, RunResults, Value
 
 pytestmark = [
     pytest.mark.slow,
@@ -243,6 +247,53 @@ async def test_several_questions_at_once_are_answered_in_their_order(url: str) -
         together = await llm.answer([chat(f"Say {word}.") for word in words])
     assert [outcome.text if isinstance(outcome, ChatReply) else outcome for outcome in together] == alone
     assert len(set(alone)) == len(words)
+
+
+@pytest.mark.parametrize("name", ["top-logprobs", "structured"])
+async def test_a_labelling_run_ends_with_results(
+    url: str,
+    workplace: Path,
+    tiny_checkpoint: Callable[[str], Path],
+    tiny_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """One site of the tiny llama on four documents; how well a model of this size does is no matter, and its replies are kept short."""
+    monkeypatch.setenv(OPENAI_KEY, KEY)
+    monkeypatch.setattr("evals.label_models.SIMULATORS.pick", lambda llm: SIMULATORS.create(name, llm))
+    monkeypatch.setattr("agents.simulators.top_logprobs.TOKENS_A_LINE", 3)
+    monkeypatch.setattr("agents.simulators.structured.TOKENS_AN_ENTRY", 3)
+    tiny_corpus.write_text("".join(tiny_corpus.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
+    options: dict[str, Any] = {"subject": str(tiny_checkpoint("llama")), "sites": ("L0.mlp.6",), "corpus": str(tiny_corpus)}
+    options |= {"tokens": 800, "excerpt_tokens": 17, "candidates": 1, "base_url": url}
+    config = LabelConfig.checked(explainer="openai:smollm2-135m", simulator="openai:smollm2-135m", **options)
+
+    async def run() -> RunResults:
+        return await label(config, workplace / "out", limits=Limits(concurrency=1), tell=lambda line: None)
+
+    results = await run()
+    assert RunResults.model_validate_json((workplace / "out" / "results.json").read_text("utf-8")) == results
+    (site,) = results.sites
+    assert site.explanation is not None
+    assert site.simulator == f"{name}(openai:smollm2-135m)"
+    assert len(site.candidates) == 1
+    assert all(isinstance(score, Value | Failure) for score in site.scores.values())
+    assert results.leak_audit.passed
+    calls = [json.loads(line) for line in (workplace / "out" / "transcript.jsonl").read_text("utf-8").splitlines()]
+    assert {call["role"] for call in calls} >= {"probe", "explain", "selftest", "simulate"}
+    assert all(call["failed"] is None or call["failed"] for call in calls)
+    assert any(call["failed"] is None and call["completion_tokens"] for call in calls if call["role"] == "simulate")
+    assert results.tokens.prompt == sum(call["prompt_tokens"] for call in calls if not call["cached"]) > 5000
+    rows = pq.read_table(workplace / "out" / "simulations.parquet").to_pylist()
+    assert {row["of"] for row in rows} == {"explanation", "null", "shuffled"}
+    assert all((row["values"] is None) == (row["failed"] is not None) for row in rows)
+    levels = [level for row in rows for level in row["values"] or () if level is not None]
+    assert levels
+    assert min(levels) >= 0
+    assert max(levels) <= 9
+    again = await run()
+    assert again.calls.made == 0
+    assert again.sites == results.sites
 
 
 COLOUR = Tool(

@@ -1,6 +1,7 @@
 """Each format is recognised by content and read into the same records, with what was shown to the explainer as far as known."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from analyzers.errors import ExplicateError
-from evals.exchange import Feature, Options
+from evals.exchange import FORMATS, Feature, Options, delphi
 from evals.exchange.importing import format_of, read_features
 from evals.exchange.options import parse_ranges
 from evals.exchange.reading import MalformedError
@@ -115,6 +116,53 @@ def test_delphi_windows_are_those_of_a_dense_array(
     ].notes
 
 
+def described(feature: Feature) -> object:
+    return (
+        feature.key,
+        feature.firing,
+        [(each.document, each.start, each.tokens, each.values.tolist(), each.group) for each in feature.records],
+    )
+
+
+def test_a_delphi_cache_read_in_parts_is_the_same(write: Write, tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write("delphi", tmp_path / "d")
+    whole = [described(feature) for feature in read_features(source, "delphi", Options(tokenizer=tokenizer))]
+    monkeypatch.setattr(delphi, "PART", 5)
+    for held in (1, 1000):
+        monkeypatch.setattr(delphi, "MOST_HELD", held)
+        assert [described(feature) for feature in read_features(source, "delphi", Options(tokenizer=tokenizer))] == whole
+    path = source / "latents" / "layers.1.mlp" / "10_19.safetensors"
+    empty = {**load_file(path), "locations": np.zeros((0, 3), np.uint16), "activations": np.zeros(0, np.float16)}
+    save_file(empty, path)
+    assert all(feature.records == [] or feature.told for feature in read_features(source, "delphi", Options(tokenizer=tokenizer)))
+
+
+def test_a_delphi_cache_takes_less_memory_than_it_has(
+    write: Write, tmp_path: Path, tokenizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write("delphi", tmp_path / "d")
+    path = source / "latents" / "layers.1.mlp" / "10_19.safetensors"
+    path.unlink()
+    rng = np.random.default_rng(0)
+    count = 300_000
+    places = np.stack([rng.integers(400, size=count), rng.integers(64, size=count), rng.integers(300, size=count)], axis=1)
+    data = {"locations": places, "activations": np.ones(count, np.float32), "tokens": np.ones((400, 64), np.int64)}
+    save_file(data, path.with_name("0_299.safetensors"))
+    monkeypatch.setattr(delphi, "PART", 4096)
+    monkeypatch.setattr(delphi, "MOST_HELD", 4096)
+    features = FORMATS.get("delphi").read(source, Options(parse_ranges("0-30"), tokenizer))
+    next(features)
+    tracemalloc.start()
+    try:
+        found = sum(1 for feature in features if feature.records)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found >= 29
+    # The arrays have 9 MB, and were held with copies of them.
+    assert peak < 3e6
+
+
 def test_delphi_needs_a_tokenizer_for_its_numbers(write: Write, tmp_path: Path, tokenizer: str) -> None:
     source = write("delphi", tmp_path / "d")
     with pytest.raises(ExplicateError, match="token numbers and no text; name the subject's tokenizer: --tokenizer"):
@@ -143,7 +191,8 @@ def test_delphi_knows_what_was_shown_where_it_was_the_loudest(write: Write, tmp_
         ("locations", lambda array: array + 12, "places within the contexts"),
         ("locations", lambda array: array * np.array([1, 1, 8], array.dtype), "latents 10 to 19, as its name says"),
         ("activations", lambda array: array / np.float16(0), "finite numbers"),
-        ("activations", lambda array: array.astype(np.int32), "an array of 1 dimensions of numbers, found int32"),
+        ("activations", lambda array: array.astype(np.int32), "an array of 1 dimensions of numbers, found I32"),
+        ("tokens", lambda array: array[:, :0], "contexts of at least one token"),
         ("tokens", lambda array: array[0], "an array of 2 dimensions of whole numbers"),
         ("tokens", lambda array: None, "found none"),
     ],

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from analyzers.errors import ExplicateError, RunFolderError
+from evals.exchange import Options, importing
 from evals.exchange.audit import audit_imported
-from evals.exchange.importing import import_run
+from evals.exchange.importing import import_run, read_features
 from evals.exchange.results import ImportedResults
 from evals.results import Failure, RunResults
 from evals.run_folder import read_results
@@ -37,6 +38,22 @@ async def test_every_format_becomes_a_run(name: str, write: Write, workplace: Pa
     assert results.manifest["config"]["format"] == name
     page = write_report(out).read_text()
     assert results.sites[0].site.split("/")[0] in page
+
+
+async def test_more_than_fits_into_memory_is_told_before_it_is_read(
+    write: Write, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write("neuronpedia", workplace / "n")
+    size = sum(feature.size for feature in read_features(source, "neuronpedia", Options()))
+    # Of each feature 30 records of 14 tokens, one explanation, and every line is a site until it is put together.
+    assert size >= 2 * 30 * (14 + 32)
+    monkeypatch.setattr(importing, "MOST_HELD", size // 2)
+    with pytest.raises(ExplicateError, match="too large to be imported at once .* import it in parts, .*: --features 0-999"):
+        await import_run(source, workplace / "out")
+    assert not (workplace / "out").exists()
+    # A part of it does fit.
+    monkeypatch.setattr(importing, "MOST_HELD", size)
+    assert len((await import_run(source, workplace / "out", features="8")).sites) == 1
 
 
 async def test_problems_of_the_data_are_told(write: Write, workplace: Path, tokenizer: str) -> None:

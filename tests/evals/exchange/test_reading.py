@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from analyzers.errors import ExplicateError
 from evals.exchange import reading
+from evals.exchange.importing import format_of
 from evals.exchange.reading import MalformedError, Node, cleaned, files_of, head, json_file, json_lines, values_of
 
 
@@ -96,6 +99,69 @@ def test_one_value_or_one_a_line_is_found_out(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"1\n2\n"))
     assert [node.value for node in values_of(path)] == [1, 2]
     assert head(path) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(alphabet='a"\\,[]{}\n\u00e9', max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='ab"{,', max_size=3), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def starts(short: Any, whole: Any) -> bool:
+    """Whether one JSON value is the beginning of another."""
+    if isinstance(short, dict) and isinstance(whole, dict):
+        return list(short) == list(whole)[: len(short)] and all(starts(short[key], whole[key]) for key in short)
+    if isinstance(short, list) and isinstance(whole, list):
+        return len(short) <= len(whole) and all(starts(a, b) for a, b in zip(short, whole, strict=False))
+    return bool(short == whole)
+
+
+@given(st.lists(JSON, min_size=1) | st.dictionaries(st.text(max_size=3), JSON, min_size=1), st.integers(1, 200), st.booleans())
+def test_of_a_long_file_its_head_is_the_beginning_of_its_value(value: Any, most: int, indented: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "long.json"
+        path.write_text(json.dumps(value, indent=1 if indented else None, ensure_ascii=False), encoding="utf-8")
+        patch.setattr(reading, "HEAD", most)
+        found = head(path)
+    assert starts(found, value)
+    assert found == value or path_size(value, indented) >= most
+
+
+def path_size(value: Any, indented: bool) -> int:
+    return len(json.dumps(value, indent=1 if indented else None, ensure_ascii=False).encode())
+
+
+def test_finding_out_what_a_file_is_reads_its_head_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "HEAD", 1 << 16)
+    path = tmp_path / "batch-0.json"
+    path.write_bytes(b'{"sae_set": "x", "features": [' + b'{"feature_index": 0},\n' * 300_000 + b"{}]}")
+    tracemalloc.start()
+    try:
+        assert format_of(path) == "saedashboard"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The file has 6.6 MB, and one block of it is read.
+    assert peak < 5e6
+
+
+def test_deep_heads_take_no_more_time_than_long_ones(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_bytes(b"[" * (reading.HEAD + 1))
+    assert head(path) is None
+
+
+def test_a_single_long_line_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line's longest length is one of files that have several."""
+    monkeypatch.setattr(reading, "LONGEST_LINE", 100)
+    path = tmp_path / "one.json"
+    for end in ("", "\n"):
+        path.write_text(json.dumps(["x"] * 100) + end)
+        assert [node.value for node in values_of(path)] == [["x"] * 100]
+    path.write_text("[1]\n" + json.dumps(["x"] * 100))
+    with pytest.raises(MalformedError, match="line 2: expected at most 100 bytes"):
+        list(values_of(path))
 
 
 @given(st.text())

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from analyzers.errors import ExplicateError, RunFolderError
-from evals.exchange import Feature, Record, Told
-from evals.exchange.importing import import_run
+from evals.exchange import Feature, Options, Record, Told
+from evals.exchange.held_out import deal
+from evals.exchange.importing import import_run, read_features
 from evals.exchange.kept import features_of, keep
 from evals.exports import EXPORTS
 from evals.label import label
+from evals.label_artefacts import simulation_columns
 from evals.label_config import LabelConfig, Limits
 
 
@@ -76,6 +79,10 @@ def same(one: Feature, other: Feature) -> None:
         assert (a.tokens, a.values.tolist(), a.group, a.loudest, a.shown) == (b.tokens, b.values.tolist(), b.group, b.loudest, b.shown)
         assert dict(b.details).items() >= dict(a.details).items()
     assert dict(other.facts).items() >= dict(one.facts).items()
+
+
+def shown(feature: Feature) -> set[str]:
+    return {record.text for record in feature.records if record.shown}
 
 
 def imported(folder: Path, features: list[Feature]) -> Path:
@@ -171,10 +178,19 @@ async def test_a_labelling_run_in_every_format(workplace: Path, tiny_corpus: Pat
     assert "input_ids" not in table[0]
     for name in ("openai", "neuronpedia"):
         EXPORTS.get(name)(workplace / "run", None)
-        await import_run(workplace / f"run-{name}", workplace / f"back-{name}")
+        again = await import_run(workplace / f"run-{name}", workplace / f"back-{name}")
+        assert "shown-unknown" not in {problem.kind for problem in again.problems}
         back = list(features_of(workplace / f"back-{name}"))
         for site, feature in zip(results.sites, back, strict=True):
             mine = [row for row in rows if row["site"] == site.site]
+            explained = {"".join(row["tokens"]) for row in mine if row["split"] == "explain"}
+            assert feature.shown_known
+            assert shown(feature) == explained
+            dealt = deal(feature)
+            assert {excerpt.text for excerpt in dealt["explain"]} >= explained
+            assert dealt["test"]
+            for split in ("select", "calibrate", "test"):
+                assert explained.isdisjoint(excerpt.text for excerpt in dealt[split])
             theirs = [each for each in feature.records if each.group != "scored"]
             assert sorted(each.text for each in theirs) == sorted("".join(row["tokens"]) for row in mine)
             assert sorted(each.values.tolist() for each in theirs) == sorted(row["activations"] for row in mine)
@@ -183,6 +199,111 @@ async def test_a_labelling_run_in_every_format(workplace: Path, tiny_corpus: Pat
     assert (neuron.key, negative.key) == ("L0.mlp.6", "L1.mlp.7-")
     tested = [row for row in rows if row["site"] == "L0.mlp.6" and row["split"] == "test"]
     assert sorted(each.text for each in neuron.records if each.group == "scored") == sorted("".join(row["tokens"]) for row in tested)
+
+
+def run_of_ours(folder: Path, told: int = 1, **changes: Any) -> Path:
+    """A site whose explanations come from records that are neither the loudest nor every fourth of them; two share a document."""
+    records = [
+        replace(record(number, "top", loudest=number < 8), shown=number in (1, 2, 10, 11), document=f"d{max(number, 3)}")
+        for number in range(30)
+    ]
+    explanations = [Told(f"dogs {number}", "us") for number in range(told)]
+    site = Feature("L1.mlp.3", model="m", layer=1, index=3, records=records, told=explanations, shown_known=True)
+    return imported(folder, [replace(site, **changes)])
+
+
+@pytest.mark.parametrize("name", ["openai", "neuronpedia"])
+def test_exports_say_what_was_shown(name: str, tmp_path: Path) -> None:
+    EXPORTS.get(name)(run_of_ours(tmp_path / "run", told=2), str(tmp_path / "out"))
+    (feature,) = read_features(tmp_path / "out", name, Options())
+    assert feature.shown_known
+    # Records 0 and 3 are of the document of records 1 and 2, and the format has no documents.
+    assert shown(feature) == {record(number, "top").text for number in (0, 1, 2, 3, 10, 11)}
+    assert feature.told[0].text == "dogs 0"
+
+
+@pytest.mark.parametrize("name", ["openai", "neuronpedia"])
+async def test_exports_say_that_it_is_not_known_what_was_shown(name: str, workplace: Path) -> None:
+    EXPORTS.get(name)(run_of_ours(workplace / "run", shown_known=False), str(workplace / "out"))
+    results = await import_run(workplace / "out", workplace / "again")
+    assert "shown-unknown" in {problem.kind for problem in results.problems}
+    (feature,) = features_of(workplace / "again")
+    assert not feature.shown_known
+
+
+async def test_records_that_are_not_of_the_published_data_do_not_follow_its_rule(workplace: Path) -> None:
+    """Without the file that says what was shown, an export of ours is not taken for data in which every fourth record was."""
+    EXPORTS.get("openai")(run_of_ours(workplace / "run"), str(workplace / "out"))
+    (workplace / "out" / "shown" / "1" / "3.json").unlink()
+    results = await import_run(workplace / "out", workplace / "again")
+    assert "shown-unknown" in {problem.kind for problem in results.problems}
+
+
+def test_what_was_shown_is_found_beside_a_results_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [replace(record(number, "scored"), shown=number < 2) for number in range(4)]
+    told = {"explanation": 0, "expected_activations": [0.5] * 8}
+    records = [replace(each, details=told, group="top") for each in records]
+    EXPORTS.get("openai")(run_of_ours(tmp_path / "run", records=records), str(tmp_path / "out"))
+    monkeypatch.chdir(tmp_path / "out" / "explanations" / "1")
+    (feature,) = read_features(Path("3.jsonl"), "openai", Options())
+    assert feature.shown_known
+    assert [each.shown for each in feature.records] == [True, True, False, False]
+
+
+def test_files_with_the_published_layout_have_no_further_keys(tmp_path: Path) -> None:
+    """The code that was published with the format refuses objects with keys beyond its own, and results of more than one line."""
+    EXPORTS.get("openai")(run_of_ours(tmp_path / "run"), str(tmp_path / "out"))
+    (line,) = (tmp_path / "out" / "explanations" / "1" / "3.jsonl").read_text().splitlines()
+    collated = json.loads((tmp_path / "out" / "collated-activations" / "1" / "3.json").read_text())
+    assert set(json.loads(line)) == {"dataclass_name", "neuron_id", "scored_explanations"}
+    assert {key for group in ("most_positive_activation_records", "random_sample") for row in collated[group] for key in row} == {
+        "dataclass_name",
+        "tokens",
+        "activations",
+    }
+
+
+def test_what_chose_among_explanations_counts_as_shown(workplace: Path) -> None:
+    """Of a site with several candidates, the select excerpts too: the chosen explanation was the best on them."""
+    from evals.results import Calls as Made
+    from evals.results import Candidate, Failure, LeakAudit, RunResults, SiteResult, Tokens
+    from evals.run_folder import write_json, write_parquet
+
+    missing = Failure(stage="score", reason="not scored")
+    sites = [
+        SiteResult(
+            site=f"L0.mlp.{count}",
+            polarity="+",
+            explanation="a",
+            explainer="us",
+            simulator="none",
+            scores={"pearson": missing},
+            lift=missing,
+            candidates=[Candidate(explanation=str(number), select_score=0.5) for number in range(count)],
+        )
+        for count in (1, 2)
+    ]
+    results = RunResults(
+        sites=sites,
+        n_scored=0,
+        n_failed=2,
+        calls=Made(made=0, cached=0),
+        tokens=Tokens(prompt=0, completion=0),
+        usd=0,
+        leak_audit=LeakAudit(passed=True, checked=1, largest_overlap=0),
+        instrument=None,
+        manifest={},
+    )
+    write_json(workplace / "manifest.json", {"format": 1, "command": "label", "config": {}})
+    write_json(workplace / "results.json", results.model_dump(mode="json"))
+    rows = [
+        {"split": split, "stratum": "top", "document": split, "start": 0, "tokens": [f" {split}"], "activations": [1.0]}
+        for split in ("explain", "select", "calibrate", "test")
+    ]
+    write_parquet(workplace / "excerpts.parquet", [{"site": site.site, "polarity": "+", **row} for site in sites for row in rows])
+    write_parquet(workplace / "simulations.parquet", [], simulation_columns())
+    one, two = features_of(workplace)
+    assert (shown(one), shown(two)) == ({" explain"}, {" explain", " select"})
 
 
 def test_names_that_a_format_cannot_hold_are_told(tmp_path: Path) -> None:
