@@ -6,10 +6,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from agents.explanation import Simulation
+from analyzers.errors import Failed
 from analyzers.evidence import SPLITS, Evidence, Excerpt, Moments, Split, Stratum
 from analyzers.sites import Site
 from evals.results import Failure, Value
-from evals.site_scores import Simulations, score_site
+from evals.site_scores import Simulations, best_of, score_site
 
 STRATA: tuple[Stratum, ...] = ("top", "q95", "q75", "random")
 RNG = np.random.default_rng(0)

@@ -40,9 +40,7 @@ async def test_every_format_becomes_a_run(name: str, write: Write, workplace: Pa
     assert results.sites[0].site.split("/")[0] in page
 
 
-async def test_more_than_fits_into_memory_is_told_before_it_is_read(
-    write: Write, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_more_than_fits_into_memory_is_told_before_it_is_read(write: Write, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write("neuronpedia", workplace / "n")
     size = sum(feature.size for feature in read_features(source, "neuronpedia", Options()))
     # Of each feature 30 records of 14 tokens, one explanation, and every line is a site until it is put together.
