@@ -13,6 +13,7 @@ from analyzers.errors import Failed, ProviderError
 from analyzers.laboratory import Laboratory
 from analyzers.subject import Subject
 from evals.calls import AGENT, Calls, doing
+from evals.each import together
 from evals.label_config import LabelConfig
 from evals.scorers import SCORERS, Scorer
 from evals.scorers.recall import Recall
@@ -45,8 +46,8 @@ class Experimenter:
 
         async def score(text: str) -> float | Failed:
             with doing("select", work.site):
-                null = await simulator.simulate("", excerpts) if has_prior else None
-                return pearson_of(excerpts, await simulator.simulate(text, excerpts), null)
+                told, *null = await together(*(simulator.simulate(each, excerpts) for each in ([text, ""] if has_prior else [text])))
+                return pearson_of(excerpts, told, null[0] if null else None)
 
         found = await experiment(
             self._llm,

@@ -8,7 +8,7 @@ from explicate.running import cell, plain, short
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evals.results import RunResults, ScorerResult, SiteResult
+    from evals.results import Experiments, RunResults, ScorerResult, SiteResult
 
 FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexical": "its own words"}
 """The controls without a language model, as short as a table wants them."""
@@ -40,6 +40,7 @@ def show(results: "RunResults", page: Path) -> None:
         said = "\n".join(part for part in (plain(site.explanation or ""), f"[red]{plain(why)}[/]" if why else "") if part)
         minded = ", ".join(caution.tag for caution in cautions(site, results.instrument))
         said += f"\n[yellow]{minded}" if minded else ""
+        said += f"\n[dim]{_experimented(site.experiments)}" if site.experiments is not None else ""
         over = f"\n[dim]{FREE.get(site.lift.over, site.lift.over)}" if isinstance(site.lift, Lift) else ""
         table.add_row(
             site.site,
@@ -104,6 +105,14 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
     for twin, value in results.twins.items():
         said = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}], {value.n} sites" if isinstance(value, Value) else value.reason
         console.print(f"Headline score minus that of {plain(twin)} twins: {plain(said)}")
+
+
+def _experimented(found: "Experiments") -> str:
+    """How sure an explainer that experiments is, and how much of what it says experiments support."""
+    supported = sum(bool(clause.get("supported")) for clause in found.clauses)
+    confidence = "" if found.confidence is None else f"confidence {short(found.confidence)}, "
+    stopped = f", stopped: {plain(found.stopped)}" if found.stopped else ""
+    return f"{confidence}{supported} of {len(found.clauses)} clauses supported by experiments{stopped}"
 
 
 def _chance(found: "ScorerResult") -> str:

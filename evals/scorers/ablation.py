@@ -18,6 +18,7 @@ from analyzers.errors import Failed
 from analyzers.evidence import Excerpt, FloatArray
 from evals.calibration import Linear, fit_linear
 from evals.scorers import SCORERS
+from evals.scorers.simulation import simulated
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.labs import Intervening
 from evals.scoring.material import Material
@@ -63,13 +64,12 @@ class Ablation:
         mean = float(np.concatenate([excerpt.activations for excerpt in excerpts]).mean(dtype=np.float64))
         effects = lab.ablated([excerpt.text for excerpt in excerpts])
         ablated = [effect if isinstance(effect, Failed) else float(effect.divergence.sum(dtype=np.float64)) for effect in effects]
-        null = await self._simulator.simulate("", [*shown, *excerpts])
+        null, *told = await simulated(self._simulator, ["", *explanations], [*shown, *excerpts])
         outcomes: list[Judged | Failed] = []
-        for explanation in explanations:
+        for explanation, simulation in zip(explanations, told, strict=True):
             values: Sequence[FloatArray | Failed] | Failed = [np.full(len(excerpt.tokens), mean, np.float32) for excerpt in excerpts]
             if explanation:
-                simulated = await self._simulator.simulate(explanation, [*shown, *excerpts])
-                values = _calibrated(shown, simulated, null, mean)
+                values = _calibrated(shown, simulation, null, mean)
             if isinstance(values, Failed):
                 outcomes.append(values)
                 continue

@@ -4,7 +4,6 @@ Source: Bills et al. 2023. `simulation` takes from each prediction the one made 
 would predict anyway; `simulation-raw` leaves it in. Which simulator it is depends on what the model can do (agents.simulators).
 """
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from agents.llm import LLM
 from agents.simulators import SIMULATORS, Simulator
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
+from evals.each import together
 from evals.scorers import SCORERS
 from evals.scores import Floats, paired
 from evals.scoring.judged import Answer, Judged, Measure
@@ -82,13 +82,7 @@ class SimulationContrast(Raw):
 async def simulated(simulator: Simulator, explanations: Sequence[str], excerpts: Sequence[Excerpt]) -> list[list[Simulation | Failed]]:
     """[explanation][excerpt] what is predicted; equal explanations are simulated once."""
     texts = list(dict.fromkeys(explanations))
-    tasks = [asyncio.ensure_future(simulator.simulate(text, excerpts)) for text in texts]
-    try:
-        found = dict(zip(texts, await asyncio.gather(*tasks), strict=True))
-    finally:
-        # After an error the others are of no use.
-        for task in tasks:
-            task.cancel()
+    found = dict(zip(texts, await together(*(simulator.simulate(text, excerpts) for text in texts)), strict=True))
     return [found[text] for text in explanations]
 
 
