@@ -218,7 +218,24 @@ def _experimented(found: Experimented) -> Experiments:
         clauses=[{"text": clause.text, "experiments": list(clause.experiments), "supported": clause.supported} for clause in found.clauses],
         model_calls=found.model_calls,
         stopped=found.stopped or None,
+        hypotheses=list(_noted(found)),
+        made=[
+            {"experiment": step["experiment"], "tool": step["name"], "arguments": step["arguments"]}
+            for step in found.steps
+            if step.get("experiment") is not None
+        ],
     )
+
+
+def _noted(found: Experimented) -> Iterator[dict[str, Any]]:
+    """Every hypothesis as it was noted last, in the order in which they came up."""
+    noted: dict[str, dict[str, Any]] = {}
+    for step in found.steps:
+        if step.get("name") == "note_hypothesis" and "noted" in step["result"]:
+            arguments = step["arguments"]
+            told = {"status": arguments.get("status", "open"), "evidence_for": step["result"]["for"]}
+            noted[arguments["text"]] = {"text": arguments["text"], **told, "evidence_against": step["result"]["against"]}
+    yield from noted.values()
 
 
 def _experiments(works: Sequence[Work]) -> Iterator[dict[str, Any]]:

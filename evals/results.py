@@ -120,6 +120,10 @@ class Experiments(_Model):
     model_calls: int
     stopped: str | None = None
     """The limit that ended it, if one did."""
+    hypotheses: list[dict[str, Any]] = Field(default_factory=list)
+    """As noted last: `text`, `status`, `evidence_for`, `evidence_against` (numbers of experiments)."""
+    made: list[dict[str, Any]] = Field(default_factory=list)
+    """Of each experiment that can be cited: `experiment` (its number), `tool`, `arguments`."""
 
 
 class SiteResult(_Model):

@@ -1,17 +1,20 @@
 """What `explicate import` and `explicate rescore` print."""
 
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explicate.label_table import FREE, show
+from explicate.label_table import FREE, named, show
 from explicate.running import cell, plain
 
 if TYPE_CHECKING:
-    from evals.exchange.results import ImportedResults, Problem
+    from evals.exchange.results import ImportedResults, ImportedSite
 
 SITES = 20
 """Rows of the table; all sites are in results.json and on the page."""
+WIDE = 22
+"""Characters of a site's name in a line."""
+LONG = 200
+"""Characters of an explanation; the whole is there, too."""
 
 
 def show_imported(results: "ImportedResults", page: Path) -> None:
@@ -20,15 +23,15 @@ def show_imported(results: "ImportedResults", page: Path) -> None:
 
     from explicate.task_output import new_table
 
-    table = new_table(
-        f"Imported: {results.manifest['config']['subject']}", ("site", "±", "records", "distinct", FREE["token_lookup"], "published")
-    )
-    table.add_column("explanation", ratio=1, min_width=16, overflow="fold")
+    table = new_table(f"Imported: {results.manifest['config']['subject']}", ("site", "±", "records\n[dim]distinct", FREE["token_lookup"]))
+    published = any(site.published for site in results.sites)
+    if published:
+        table.add_column("published", max_width=16, overflow="fold")
+    table.add_column("explanation", ratio=1, min_width=14, overflow="fold")
     for site in results.sites[:SITES]:
-        published = ", ".join(f"{name} {'undefined' if value is None else f'{value:.2f}'}" for name, value in site.published.items())
-        look_up = site.controls.get("token_lookup", {}).get("pearson")
-        row = (site.site, site.polarity, str(site.n_records), str(site.n_distinct), cell(look_up), plain(published[:40]))
-        table.add_row(plain(row[0]), *row[1:], plain(site.explanation or ""))
+        look_up = cell(site.controls.get("token_lookup", {}).get("pearson"))
+        row = [named(site.site, WIDE), site.polarity, f"{site.n_records}\n[dim]{site.n_distinct}", look_up]
+        table.add_row(*row, *([_published(site)] if published else []), _explanation(site))
     console = Console()
     console.print(table)
     if len(results.sites) > SITES:
@@ -45,17 +48,28 @@ def show_rescored(results: "ImportedResults", page: Path) -> None:
     _show_problems(results)
 
 
+def _published(site: "ImportedSite") -> str:
+    values = (("undefined" if value is None else f"{value:.2f}", name) for name, value in site.published.items())
+    return "\n".join(f"{value} [dim]{plain(name[:60])}[/]" for value, name in values)
+
+
+def _explanation(site: "ImportedSite") -> str:
+    if site.explanation is None:
+        return f"[red]{plain(site.failures[0].reason if site.failures else 'none')}"
+    return plain(site.explanation if len(site.explanation) <= LONG else f"{site.explanation[:LONG]}…")
+
+
 def _show_problems(results: "ImportedResults") -> None:
     """Of every kind of problem the first, and how many there are."""
     from rich.console import Console
+    from rich.table import Table
 
-    kinds: dict[str, list[Problem]] = defaultdict(list)
-    for problem in results.problems:
-        kinds[problem.kind].append(problem)
+    from evals.exchange.problems import summed
+
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for kind, what, more in summed(results.problems):
+        table.add_row(f"[yellow]{kind}", plain(what) + (f" [dim](and {more} more)" if more else ""))
     console = Console()
-    for kind, found in kinds.items():
-        where = f"{found[0].site}: " if found[0].site else ""
-        more = f" [dim](and {len(found) - 1} more)" if len(found) > 1 else ""
-        console.print(f"[yellow]{kind}[/] {plain(where + found[0].what)}{more}", soft_wrap=True)
-    if not kinds:
-        console.print("No problem was found in the data.")
+    console.print(table if results.problems else "No problem was found in the data.")

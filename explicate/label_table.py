@@ -1,5 +1,6 @@
 """What a labelling run shows at the terminal."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 FREE = {"token_lookup": "token look-up", "bigram_lookup": "prev. token", "lexical": "its own words"}
 """The controls without a language model, as short as a table wants them."""
+NAME = 16
+"""Characters of a site's name in a line of the table."""
 
 
 def show(results: "RunResults", page: Path) -> None:
@@ -34,7 +37,8 @@ def show(results: "RunResults", page: Path) -> None:
     for title in ("score\n[dim]Pearson", "null\ncontrast", "lift over\nLLM-free", "instr.\nAUROC"):
         table.add_column(title, no_wrap=True)
     auroc = results.instrument.auroc if results.instrument is not None else None
-    mark = "✱" if results.instrument is None or results.instrument.cannot_judge else ""
+    tested = results.instrument
+    mark = "✱" if (results.n_scored if tested is None else tested.cannot_judge) else ""
     for site in results.sites:
         why = reason(site)
         said = "\n".join(part for part in (plain(site.explanation or ""), f"[red]{plain(why)}[/]" if why else "") if part)
@@ -43,7 +47,7 @@ def show(results: "RunResults", page: Path) -> None:
         said += f"\n[dim]{_experimented(site.experiments)}" if site.experiments is not None else ""
         over = f"\n[dim]{FREE.get(site.lift.over, site.lift.over)}" if isinstance(site.lift, Lift) else ""
         table.add_row(
-            site.site,
+            named(site.site),
             site.polarity,
             said,
             cell(site.scores.get("pearson"), mark=mark),
@@ -72,6 +76,16 @@ def show(results: "RunResults", page: Path) -> None:
     console.print(f"Report: {plain(str(page))}", soft_wrap=True)
 
 
+def named(site: str, width: int = NAME) -> str:
+    """The name of a site; a long one, such as other tools give, on several lines, cut after its slashes."""
+    lines = [""]
+    for part in re.findall(rf"[^/]{{1,{width - 1}}}/?|/", site):
+        if len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(map(plain, lines))
+
+
 def scorers_table(results: "RunResults", console: "Console") -> None:
     """What further scorers say of every site, each figure above that of another site's explanation, and of twins."""
     from rich import box
@@ -97,7 +111,7 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
                 other = found.controls.get("shuffled", {}).get(found.measure)
                 beside = f"\n[dim]another site's {short(other.value)}" if isinstance(other, Value) else ""
                 cells.append(cell(found.scores.get(found.measure)) + beside)
-            table.add_row(site.site + ("-" if site.polarity == "-" else ""), *cells)
+            table.add_row(named(site.site + ("-" if site.polarity == "-" else "")), *cells)
         console.print(table)
         for name in names:
             if name in chances and chances[name].warning:

@@ -16,10 +16,12 @@ from typing import Any
 
 from analyzers.whole_files import replaced
 from evals.cautions import CHANCE
+from evals.exchange.problems import summed
+from evals.exchange.results import ImportedResults
 from evals.results import RunResults, SiteResult, Value, headline
-from evals.run_folder import read_parquet, read_results
+from evals.run_folder import read_json, read_parquet, read_results
 from explicate.pages import environment, source, trusted
-from explicate.site_card import TITLES, card, label_of, noun, number
+from explicate.site_card import TITLES, card, label_of, noun, number, shown_known
 
 PURPOSES = {
     "explain": "what explainers were shown, and what the look-ups learnt from",
@@ -44,7 +46,7 @@ class Artefacts:
 
 def read(run: Path) -> Artefacts:
     """Read a run folder; raises RunFolderError where it is none, its run did not end, or a file is damaged."""
-    results = read_results(run, RunResults)
+    results = read_results(run, ImportedResults if read_json(run / "manifest.json").get("command") == "import" else RunResults)
     excerpts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in read_parquet(run / "excerpts.parquet", _EXCERPT):
         excerpts[label_of(row["site"], row["polarity"])].append(row)
@@ -86,6 +88,8 @@ def render_run(artefacts: Artefacts) -> str:
 def instrument_sentence(results: RunResults) -> str:
     """What the simulator's test on planted neurons says about its scores, and which kinds it cannot judge."""
     instrument = results.instrument
+    if instrument is None and not results.n_scored:
+        return "Nothing is scored, so no simulator was tested."
     if instrument is None:
         return "The instrument was not tested: run `explicate selftest --simulator` with this simulator to learn what its scores are worth."
     text = (
@@ -120,21 +124,24 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
     audit, instrument = results.leak_audit, results.instrument
     first = "pearson_null_contrast" if any(headline(site.scores) != "pearson" for site in results.sites) else "pearson"
     rows = [row for found in artefacts.excerpts.values() for row in found]
+    purposes = PURPOSES if any(map(shown_known, results.sites)) else {**PURPOSES, "explain": "what the look-ups learnt from"}
     at_chance = (
         instrument is not None and not instrument.judges and (not isinstance(instrument.within, Value) or instrument.within.low <= CHANCE)
     )
     unusable = {"value": "void", "kind": "bad"}
     return {
         "title": f"{noun(results.sites)} of {config['subject']}",
-        "subtitle": f"{len(results.sites)} {'site' if len(results.sites) == 1 else 'sites'}, explained by {config['explainer']}, "
-        f"simulated by {config['simulator']}, on {results.manifest['corpus']['tokens']:,} tokens of {config['corpus']}",
+        "subtitle": f"{len(results.sites)} {'site' if len(results.sites) == 1 else 'sites'}, {_made(results)}, "
+        f"on {results.manifest['corpus']['tokens']:,} tokens of {config['corpus']}",
+        "problems": summed(results.problems) if isinstance(results, ImportedResults) else [],
+        "imported": isinstance(results, ImportedResults),
         "void": results.void,
         "n_sites": len(results.sites),
         "n_failed": results.n_failed,
         "leaks": len(audit.leaks),
         "leak_passed": audit.passed,
         "instrument": instrument_sentence(results),
-        "instrument_bad": instrument is None or at_chance,
+        "instrument_bad": at_chance or (instrument is None and results.n_scored > 0),
         "headline": TITLES[first],
         "contrasted": first != "pearson",
         "tested": instrument is not None,
@@ -147,7 +154,7 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
             {"name": "AUROC of the instrument"} | _fact(instrument.auroc if instrument is not None else None),
             {"name": "leak audit", "value": "passed" if audit.passed else "FAILED", "kind": "good" if audit.passed else "bad"},
         ],
-        "splits": [_split(name, purpose, rows) for name, purpose in PURPOSES.items()],
+        "splits": [_split(name, purpose, rows) for name, purpose in purposes.items()],
         "audit": f"{'Passed' if audit.passed else 'FAILED'}: {audit.checked:,} comparisons of a scored or selecting excerpt with what "
         f"explainers were shown; largest share of words in common runs of five {audit.largest_overlap:.0%}; leaks: {len(audit.leaks)}.",
         "cost": f"{results.calls.made:,} calls of language models made by the command that wrote these results, {results.calls.cached:,} "
@@ -156,6 +163,15 @@ def _run(artefacts: Artefacts) -> dict[str, Any]:
         "provenance": [(key, _flat(value)) for key, value in results.manifest.items() if key not in ("config", "corpus")],
         "manifest": json.dumps(results.manifest, indent=1, ensure_ascii=False),
     }
+
+
+def _made(results: RunResults) -> str:
+    """Where explanations and scores are from."""
+    config = results.manifest["config"]
+    by = f"explained by {config['explainer']}" if config["explainer"] != "none" else "without explanations"
+    if isinstance(results, ImportedResults):
+        by = f"imported in the format {config['format']!r}, {by}"
+    return f"{by}, simulated by {config['simulator']}" if config["simulator"] != "none" else f"{by}, not scored here yet"
 
 
 def _fact(value: Any, *, sign: bool = False) -> dict[str, str]:

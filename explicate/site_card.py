@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.cautions import cautions
+from evals.exchange.results import ImportedSite
 from evals.results import Failure, Instrument, Lift, ScorerResult, SiteResult, Value, headline
 from explicate.forest import forest, mark
 from explicate.shading import Levels, Row, contrast, peaks, shaded
@@ -89,7 +90,8 @@ def card(site: SiteResult, rows: Sequence[Row], simulated: Simulated, instrument
         "scorers": [scorer_row(name, result) for name, result in site.scorers.items()],
         "experiments": site.experiments,
         "twins": [{"name": TWINS.get(key, key), "site": twin.site, "explanation": twin.explanation} for key, twin in site.twins.items()],
-        "excerpts": _excerpts(name, rows, simulated),
+        "excerpts": _excerpts(name, rows, simulated, site),
+        "published": [(key, "undefined" if value is None else f"{value:.2f}") for key, value in _published(site).items()],
     }
 
 
@@ -170,13 +172,30 @@ def _histogram(rows: Sequence[Row]) -> dict[str, Any]:
     return {"bars": bars, "peak": f"{peak:.3g}", "tokens": len(everything)}
 
 
-def _excerpts(name: str, rows: Sequence[Row], simulated: Simulated) -> list[dict[str, Any]]:
+def _published(site: SiteResult) -> Mapping[str, float | None]:
+    return site.published if isinstance(site, ImportedSite) else {}
+
+
+def shown_known(site: SiteResult) -> bool:
+    """Whether the excerpts of the explain split are what an explainer was shown; of imported data they may be no more than others."""
+    return not isinstance(site, ImportedSite) or (site.shown_known and site.explanation is not None)
+
+
+def strata(site: SiteResult) -> Mapping[str, str]:
+    """How the excerpts of each kind were drawn; of imported data that is less."""
+    return {"top": "among the loudest", "random": "all others"} if isinstance(site, ImportedSite) else STRATA
+
+
+def _excerpts(name: str, rows: Sequence[Row], simulated: Simulated, site: SiteResult) -> list[dict[str, Any]]:
     """Groups of excerpts to read: the scored ones by kind, then those the explainer was shown."""
     contrasts = [contrast(simulated.get((name, row["document"], row["start"]), {})) for row in rows]
     true_peak, simulated_peak = peaks(rows, contrasts)
     groups = []
-    for split, whose in (("test", "Held out"), ("explain", "Shown to the explainer")):
-        for stratum, drawn in STRATA.items():
+    for split, whose in (
+        ("test", "Held out"),
+        ("explain", "Shown to the explainer" if shown_known(site) else "What the look-ups learnt from"),
+    ):
+        for stratum, drawn in strata(site).items():
             chosen = [
                 shaded(row, levels, true_peak, simulated_peak)
                 for row, levels in zip(rows, contrasts, strict=True)

@@ -19,6 +19,7 @@ from analyzers.errors import RunFolderError
 from evals.audit.results import AuditItem, AuditResults
 from evals.confidence.results import ConfidenceResults
 from evals.database.rows import RunRow
+from evals.exchange.results import ImportedSite
 from evals.results import Instrument, SiteResult
 from evals.run_folder import read_items, read_results
 from explicate.audit_table import way
@@ -51,6 +52,7 @@ class _Manifest(BaseModel):
     """What of the manifest is read."""
 
     config: _Config
+    command: str = "label"
     subject: _Identity = Field(default_factory=_Identity)
 
 
@@ -79,11 +81,14 @@ class LabelRun:
     """By label."""
     packed: Sequence[bytes]
     """[site] its JSON, compressed."""
+    foreign: bool = False
+    """Whether it was imported: its sites are of another tool, and there is no model to read them in."""
 
     def site(self, label: str) -> SiteResult:
         """The result of a site; KeyError for one that the run has not, RunFolderError for a damaged one."""
         try:
-            return SiteResult.model_validate_json(zlib.decompress(self.packed[self.positions[label]]))
+            kind = ImportedSite if self.foreign else SiteResult
+            return kind.model_validate_json(zlib.decompress(self.packed[self.positions[label]]))
         except ValidationError as error:
             first = error.errors()[0]
             wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -160,6 +165,7 @@ def _label_run(folder: Path, _: _Stamp) -> LabelRun:
         labels,
         {label: at for at, label in enumerate(labels)},
         packed,
+        read.manifest.command == "import",
     )
 
 

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from statistics import StatisticsError, correlation
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -11,9 +12,10 @@ from pydantic import BaseModel
 
 from evals.cautions import CHANCE
 from evals.database.rows import RunRow
+from evals.exchange.results import ImportedSite
 from evals.results import SiteResult, Value, headline
 from explicate.shading import Levels, Row, contrast, peaks, shaded
-from explicate.site_card import STRATA, Simulated, card, label_of
+from explicate.site_card import STRATA, Simulated, card, label_of, shown_known, strata
 from explicate.top_tokens import top_tokens
 from explicate.web.read_runs import LabelRun, excerpts, label_run, of_kind, simulations
 from explicate.web.rendering import Run, page
@@ -27,7 +29,7 @@ MISSED = 8
 FEW = 3
 """Tokens with a prediction that a correlation needs at least."""
 
-Label = Annotated[str, Path(max_length=40, description="`L7.mlp.1306`, or `L7.mlp.1306-` for the negative side")]
+Label = Annotated[str, Path(max_length=1000, description="`L7.mlp.1306`, or `L7.mlp.1306-` for the negative side")]
 
 
 class Excerpt(BaseModel):
@@ -78,10 +80,10 @@ def random_site(run: Run) -> RedirectResponse:
     labels = label_run(of_kind(run, "label", "sites")).labels
     if not labels:
         raise HTTPException(404, "This run has no sites.")
-    return RedirectResponse(f"/runs/{run.id}/sites/{secrets.choice(labels)}", 303)
+    return RedirectResponse(f"/runs/{run.id}/sites/{quote(secrets.choice(labels))}", 303)
 
 
-@router.get("/runs/{run_id}/sites/{label}", response_class=HTMLResponse, include_in_schema=False)
+@router.get("/runs/{run_id}/sites/{label:path}", response_class=HTMLResponse, include_in_schema=False)
 def site_page(request: Request, run: Run, label: Label) -> HTMLResponse:
     """The page of a site."""
     read, site = _found(run, label)
@@ -100,7 +102,8 @@ def site_page(request: Request, run: Run, label: Label) -> HTMLResponse:
         site=card(site, rows, simulated, tested),
         contrasted=headline(site.scores) != "pearson",
         simulated=bool(simulated),
-        tabs=_tabs(rows, contrasts),
+        tabs=_tabs(rows, contrasts, site),
+        foreign=isinstance(site, ImportedSite),
         tokens=top_tokens(rows, contrasts),
         n_sites=len(read.labels),
         position=read.positions[label] + 1,
@@ -108,7 +111,7 @@ def site_page(request: Request, run: Run, label: Label) -> HTMLResponse:
     )
 
 
-@router.get("/api/runs/{run_id}/sites/{label}")
+@router.get("/api/runs/{run_id}/sites/{label:path}")
 def site_json(run: Run, label: Label) -> SiteAnswer:
     """One site of a labelling run, with its excerpts."""
     read, site = _found(run, label)
@@ -150,7 +153,7 @@ def _excerpt(row: Row, simulated: Mapping[str, Levels]) -> Excerpt:
     return Excerpt.model_validate({**row, "simulated": simulated.get("explanation"), "simulated_null": simulated.get("null")})
 
 
-def _tabs(rows: Sequence[Row], contrasts: Sequence[Levels | None]) -> list[dict[str, Any]]:
+def _tabs(rows: Sequence[Row], contrasts: Sequence[Levels | None], site: SiteResult) -> list[dict[str, Any]]:
     """Groups of excerpts, the loudest first in each: held-out ones by kind, those that the explanation misses, what explainers saw."""
     true_peak, simulated_peak = peaks(rows, contrasts)
     everything = list(zip(rows, contrasts, strict=True))
@@ -164,7 +167,8 @@ def _tabs(rows: Sequence[Row], contrasts: Sequence[Levels | None]) -> list[dict[
 
     apart = [(_apart(row, levels, true_peak, simulated_peak), row, levels) for row, levels in of("test", tuple(STRATA))]
     missed = sorted((each for each in apart if each[0] is not None), key=lambda each: -(each[0] or 0.0))[:MISSED]
-    groups = [(key, name, f"Held out: {STRATA[key]}.", of("test", (key,))) for key, name in TABS.items()]
+    known = shown_known(site)
+    groups = [(key, TABS[key], f"Held out: {drawn}.", of("test", (key,))) for key, drawn in strata(site).items()]
     groups += [
         (
             "missed",
@@ -174,8 +178,8 @@ def _tabs(rows: Sequence[Row], contrasts: Sequence[Levels | None]) -> list[dict[
         ),
         (
             "shown",
-            "Shown",
-            "What the explainer was shown, and what the look-ups learnt from; nothing here is scored.",
+            "Shown" if known else "Learnt from",
+            f"{'What the explainer was shown, and what' if known else 'What'} the look-ups learnt from; nothing here is scored.",
             of("explain", tuple(STRATA)),
         ),
     ]

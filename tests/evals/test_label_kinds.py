@@ -17,6 +17,7 @@ from evals.label_config import LabelConfig, Limits
 from evals.leak_audit import audit
 from evals.results import Failure, RunResults, ScorerResult, Value
 from evals.scoring.material import LOUD, SILENT
+from explicate.report import write_report
 
 HIDDEN = 32
 Label = Callable[..., Any]
@@ -189,6 +190,8 @@ async def test_an_explainer_that_experiments_measures_on_the_subject(run: Label,
     assert site.experiments is not None
     assert site.experiments.confidence == 0.7
     assert [clause["supported"] for clause in site.experiments.clauses] == [True, False]
+    assert [(made["experiment"], made["tool"]) for made in site.experiments.made] == [(1, "excerpts"), (2, "activations")]
+    assert "the word rain" in write_report(workplace / "out").read_text("utf-8")
     assert isinstance(site.scores["pearson"], Value | Failure)
     assert results.leak_audit.passed
     assert results.leak_audit.prompts >= 3
