@@ -27,7 +27,7 @@ UNDIVIDED = (*COMPARING, *ALONE)
 """Scorers that clauses are not judged by one by one: a share of wins says little of parts, and the others as above."""
 ENSEMBLE = "ensemble"
 SHARE: Measure = "share"
-OPPONENTS = 6
+OPPONENTS = 4
 """Explanations of other sites that are lent to them, beside the shuffled one."""
 
 

@@ -48,7 +48,7 @@ class LabelConfig(BaseModel):
     simulator: str = "local:qwen2.5-coder-0.5b"
     scorers: tuple[str, ...] = ()
     """Names of further scorers, which ask the simulator's language model."""
-    items: int = Field(80, ge=16)
+    items: int = Field(48, ge=16)
     """Excerpts that a scorer judges a site's explanation on; half of them fire."""
     neighbours: bool = True
     """Whether silent excerpts near in meaning to firing ones are among them, which takes a model of embeddings."""

@@ -72,7 +72,7 @@ def label(
             "auto: those that judge most with it, where that is known; none."
         ),
     ] = "auto",
-    items: Annotated[int, typer.Option(help="Held-out excerpts that scorers judge on, per site; half of them fire.", min=16)] = 80,
+    items: Annotated[int, typer.Option(help="Held-out excerpts that scorers judge on, per site; half of them fire.", min=16)] = 48,
     neighbours: Annotated[
         bool, typer.Option(help="Silent excerpts near in meaning are among them; fetches a small model of embeddings.")
     ] = True,
