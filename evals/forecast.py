@@ -1,15 +1,20 @@
 """What a labelling run is about to ask of its language models: calls, tokens, money and, where the pace is known, time; all at most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from agents.budget import Budget, Forecast
 from agents.llm import LLM, Request
 from analyzers.evidence import Excerpt
+from evals.calls import AGENT
 from evals.instrument import quick
+from evals.judging import OPPONENTS, members
 from evals.label_config import LabelConfig
+from evals.scoring.material import Material
 from evals.work import Work
 
+JUDGED = OPPONENTS + 3
+"""Explanations of a site that members of an ensemble judge: its own, the shuffled one, those lent, and the empty one."""
 SAID = "word " * 30
 """In place of explanations that are not known yet: counted as more tokens than an explainer may write."""
 
@@ -24,6 +29,11 @@ class _Simulates(Protocol):
     def request(self, explanation: str, excerpt: Excerpt) -> Request: ...
 
 
+@runtime_checkable
+class _Asks(Protocol):
+    def requests(self, explanations: Sequence[str], material: Material, seed: int) -> Sequence[Request]: ...
+
+
 def forecast(
     works: Sequence[Work],
     config: LabelConfig,
@@ -32,6 +42,7 @@ def forecast(
     explains: LLM | None,
     simulator: object,
     simulates: LLM | None,
+    scorers: Mapping[str, object],
     budget: Budget,
 ) -> tuple[str, Forecast]:
     """One line for the user and what it says, counted as each call is held against the limits (`agents.budget.estimate`); what is in the
@@ -46,6 +57,9 @@ def forecast(
         ]
         total += budget.forecast(explains.name, explanations)
         said.append(f"{len(explanations)} explanations to ask for")
+    if config.explainer.startswith(AGENT):
+        firing = sum(work.evidence.peak > 0 for work in works)
+        said.append(f"{firing * config.experiment.steps} calls of an explainer that experiments (whose tokens are not known before)")
     if simulates is not None and isinstance(simulator, _Simulates):
         asked = [
             (text, excerpt)
@@ -64,6 +78,19 @@ def forecast(
             ]
         total += budget.forecast(simulates.name, (simulator.request(text, excerpt) for text, excerpt in asked))
         said.append(f"{len(asked)} excerpts to simulate, {tests} of these to test the simulator")
+    if simulates is not None and scorers:
+        texts = [SAID] * (JUDGED if len(members(scorers)) > 1 else 3)
+        asking = {name: scorer for name, scorer in scorers.items() if isinstance(scorer, _Asks)}
+        questions = [
+            request
+            for scorer in asking.values()
+            for work in works
+            if work.material is not None
+            for request in scorer.requests(texts, work.material, config.seed)
+        ]
+        total += budget.forecast(simulates.name, questions)
+        others = [name for name in scorers if name not in asking]
+        said.append(f"{len(questions)} questions of scorers" + (f" (not counting {', '.join(others)} and their tests)" if others else ""))
     if not said:
         return f"{len(works)} sites, and no language model to ask", total
     money = "a price that is not known" if total.usd is None else f"{total.usd:.2f} USD"

@@ -128,6 +128,7 @@ async def _label(
                 explains=models.explains,
                 simulator=models.simulator,
                 simulates=models.simulates,
+                scorers=models.scorers,
                 budget=calls.budget,
             )
             tell(line)

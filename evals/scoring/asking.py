@@ -13,7 +13,7 @@ from agents.beliefs import Belief, Question, Reader, believe
 from agents.beliefs.choice import Logprobs
 from agents.beliefs.samples import read_answer
 from agents.beliefs.top_logprobs import TopLogprobs
-from agents.llm import LLM, Chat, Message, Reply
+from agents.llm import LLM, Chat, Message, Reply, Request
 from analyzers.errors import Failed
 
 YES, NO = "yes", "no"
@@ -61,6 +61,11 @@ async def pick(llm: LLM, conversations: Sequence[Conversation], options: Sequenc
     questions = [_question(conversation, options) for conversation in conversations]
     beliefs = await believe(llm, reader(llm), questions)
     return [belief if isinstance(belief, Failed) else tuple(belief.probabilities[option] for option in options) for belief in beliefs]
+
+
+def asked(llm: LLM, conversations: Sequence[Conversation], options: Sequence[str] = (YES, NO)) -> list[Request]:
+    """The requests that `pick` makes, for a forecast."""
+    return [request for conversation in conversations for request in reader(llm).requests(_question(conversation, options))]
 
 
 async def yes(llm: LLM, conversations: Sequence[Conversation]) -> list[float | Failed]:

@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.llm import LLM, Message
+from agents.llm import LLM, Message, Request
 from agents.untrusted import one_line
 from analyzers.errors import Failed
-from evals.scoring.asking import Conversation, contrasted, yes
+from evals.scoring.asking import Conversation, asked, contrasted, yes
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.material import Material
 from prompts import Prompt, load
@@ -71,6 +71,14 @@ class YesNo(ABC):
     def judged(self, asked: Sequence[Asked], told: Sequence[float | Failed]) -> Judged:
         """The answers about one explanation."""
         return Judged(tuple(question.answered(p) for question, p in zip(asked, told, strict=True)))
+
+    def requests(self, explanations: Sequence[str], material: Material, seed: int) -> list[Request]:
+        """What `judge` asks about that many explanations, at most; nothing where the material has nothing for it."""
+        questions = self.questions(material, seed)
+        if isinstance(questions, Failed):
+            return []
+        every = [*explanations, ""] if self._contrast else list(explanations)
+        return asked(self._llm, [conversation(self._prompt, text, question.text) for text in every for question in questions])
 
     async def told(self, explanations: Sequence[str], asked: Sequence[Asked]) -> list[list[float | Failed]]:
         """[explanation][question] probability of a yes, or of more of a yes than the null explanation gets."""

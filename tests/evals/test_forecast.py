@@ -11,17 +11,22 @@ import pytest
 
 from agents.budget import Budget
 from agents.explainers import EXPLAINERS
-from agents.llm import Capability, ChatReply, Request
+from agents.explanation import Explanation
+from agents.llm import Capability, ChatReply, ChoiceReply, Request
 from agents.metered import Metered
 from agents.prices import Price
 from agents.providers.scripted import ScriptedLLM
 from agents.simulators import SIMULATORS
 from analyzers.errors import Failed
 from analyzers.evidence import Evidence, Excerpt, Moments
+from analyzers.progress import quiet
 from analyzers.sites import Site
-from evals.forecast import forecast
+from evals.forecast import JUDGED, forecast
 from evals.instrument import quick
+from evals.judging import judge
 from evals.label_config import LabelConfig
+from evals.scorers import SCORERS
+from evals.scoring.material import from_excerpts
 from evals.work import Work
 
 WORDS = [f" word{i}" for i in range(10)]
@@ -48,6 +53,7 @@ def said(candidates: int, price: Price | None) -> str:
         explains=llm,
         simulator=SIMULATORS.create("structured", llm),
         simulates=llm,
+        scorers={},
         budget=budget,
     )
     return line
@@ -79,6 +85,7 @@ def test_without_a_language_model_nothing_is_asked() -> None:
         explains=None,
         simulator=SIMULATORS.create("lexical"),
         simulates=None,
+        scorers={},
         budget=Budget(),
     )
     assert line == "1 sites, and no language model to ask"
@@ -120,7 +127,7 @@ async def test_no_run_takes_more_than_its_forecast(explainer: str, simulator: st
     explains, simulates = EXPLAINERS.create(explainer, llm), SIMULATORS.create(simulator, llm)
     work = Work(Site(0, 0), evidence(Site(0, 0), TEXT), ("other",))
     config = LabelConfig.checked(subject="s", candidates=2)
-    line, total = forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, budget=budget)
+    line, total = forecast([work], config, explainer=explains, explains=llm, simulator=simulates, simulates=llm, scorers={}, budget=budget)
     prompt, completion = figures(line)
     assert (total.prompt_tokens, total.completion_tokens) == (prompt, completion)
     splits = work.evidence.splits
@@ -139,3 +146,34 @@ async def test_no_run_takes_more_than_its_forecast(explainer: str, simulator: st
     actual = sum(map(taken, base.history)) - shared
     assert actual <= prompt < 2.5 * actual
     assert completion == sum(request.max_tokens if request.kind == "chat" else 1 for request in base.history)
+
+
+async def test_questions_of_scorers_are_counted_as_they_are_asked() -> None:
+    one = Work(Site(0, 0), evidence(Site(0, 0)), ("other", "another"), chosen=Explanation("the word", "test"))
+    one.shuffled = "names of rivers"
+    words = [tuple(f" word{number}x{at}" for at in range(10)) for number in range(8)]
+    loud = [np.float32(5 * (number < 4)) * (np.arange(10) == 4) for number in range(8)]
+    excerpts = [Excerpt(f"d{number}", 0, words[number], loud[number].astype(np.float32), "top") for number in range(8)]
+    one.material = from_excerpts("L0.mlp.0", excerpts, peak=5.0)
+    base = ScriptedLLM(lambda request: ChoiceReply(logprobs=(-0.5, -1.0)), capabilities=frozenset(["chat", "choice", "readout"]))
+    budget = Budget()
+    llm = Metered(base, budget=budget, cache=None, price=None)
+    scorers = {name: SCORERS.create(name, llm) for name in ("detection", "token-question", "intruder")}
+    config = LabelConfig.checked(subject="s", scorers=("detection", "token-question", "intruder"))
+    line, total = forecast(
+        [one],
+        config,
+        explainer=EXPLAINERS.create("template"),
+        explains=None,
+        simulator=SIMULATORS.create("lexical"),
+        simulates=llm,
+        scorers=scorers,
+        budget=budget,
+    )
+    assert "(not counting intruder and their tests)" in line
+    counted = {name: scorers[name] for name in ("detection", "token-question")}
+    await judge([one], counted, lent=True, seed=0, report=quiet, at_once=1)
+    asked = len(base.history)
+    assert 0 < asked <= total.calls
+    # The shuffled one, two stand-ins and the empty one are judged beside it; two more would be lent where there are more sites.
+    assert asked == total.calls * 5 // JUDGED
