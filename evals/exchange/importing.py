@@ -13,7 +13,7 @@ from evals.exchange import FORMATS, Feature, Options
 from evals.exchange.artefacts import write_excerpts, write_tables
 from evals.exchange.audit import audit_imported
 from evals.exchange.config import ImportConfig
-from evals.exchange.explanations import candidates
+from evals.exchange.explanations import candidates, missing
 from evals.exchange.held_out import deal
 from evals.exchange.kept import keep
 from evals.exchange.look_up import look_ups
@@ -22,7 +22,7 @@ from evals.exchange.problems import problems_of, problems_of_all
 from evals.exchange.reading import files_of, head
 from evals.exchange.record import distinct
 from evals.exchange.results import ImportedResults, ImportedSite, Problem, Published
-from evals.results import Calls, Failure, Tokens
+from evals.results import Calls, Failure, Tokens, failure
 from evals.run_folder import RunFolder, write_json
 
 LOOKED_AT = 50
@@ -56,8 +56,8 @@ def read_features(source: Path, format: str, options: Options) -> list[Feature]:
         held += feature.size
         if held > MOST_HELD:
             raise ExplicateError(
-                f"{str(source)!r} is too large to be imported at once ({len(found):,} sites have {MOST_HELD / 1e6:.0f} million tokens); import "
-                "it in parts, each into a run of its own: --features 0-999"
+                f"{str(source)!r} is too large to be imported at once: {len(found):,} of its sites have {MOST_HELD / 1e6:.0f} million "
+                "tokens; import it in parts, each into a run of its own: --features 0-999"
             )
         if feature.key in found:
             found[feature.key].absorb(feature)
@@ -95,8 +95,8 @@ async def import_run(
         features=features,
         tokenizer=tokenizer,
         seed=seed,
-        subject=_joined([feature.model for feature in read]) or "unknown",
-        corpus=_joined([feature.corpus for feature in read]) or "unknown",
+        subject=_joined([feature.model for feature in read]) or "unknown model",
+        corpus=_joined([feature.corpus for feature in read]) or "unknown corpus",
         explainer=_joined([told.by for feature in read for told in feature.told]) or "none",
     )
     with RunFolder(out, "import", config.model_dump(mode="json")) as folder:
@@ -121,22 +121,22 @@ async def import_run(
 async def described(feature: Feature, *, seed: int) -> ImportedSite:
     """A site before it is rescored: its explanation is the first that is one."""
     chosen = next(iter(candidates(feature.told)), None)
-    failures = [] if chosen is not None else [Failure(stage="explain", reason="the data has no explanation of it")]
-    if feature.told and chosen is None:
-        failures = [Failure(stage="explain", reason=f"what the data has for an explanation is none: {feature.told[0].text[:80]!r}")]
-    missing = failures[0] if failures else _NOT_YET
+    unexplained = missing(feature.told)
+    failures = [] if unexplained is None else [failure(unexplained)]
+    unscored = failures[0] if failures else _NOT_YET
     return ImportedSite(
         site=feature.site,
         polarity=feature.polarity,
         explanation=None if chosen is None else chosen.text,
         explainer=(chosen.by if chosen is not None else feature.told[0].by if feature.told else "none"),
         simulator="none",
-        scores={"pearson": missing},
+        scores={"pearson": unscored},
         controls=await look_ups(feature, seed=seed),
-        lift=missing,
+        lift=unscored,
         firing=feature.firing,
         failures=failures,
         model=feature.model,
+        shown_known=feature.shown_known,
         published={} if chosen is None else dict(chosen.published),
         explanations=[
             Published(explanation=told.text, by=told.by, published=dict(told.published), n_scored=len(told.scored)) for told in feature.told

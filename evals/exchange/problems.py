@@ -1,6 +1,6 @@
 """What is wrong with somebody else's data: copies, dead sites, scored text that was shown, explanations that are none."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from analyzers.duplicates import normalise, overlap, words
@@ -93,3 +93,13 @@ def problems_of_all(features: Sequence[Feature]) -> Iterator[Problem]:
             what="The records do not say which documents they are from: they are held apart by their text, not by document.",
             n=len(nameless),
         )
+
+
+def summed(problems: Sequence[Problem]) -> list[tuple[ProblemKind, str, int]]:
+    """Of every kind the first problem, with its site, and how many more there are."""
+    kinds: dict[ProblemKind, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    return [
+        (kind, f"{found[0].site}: {found[0].what}" if found[0].site else found[0].what, len(found) - 1) for kind, found in kinds.items()
+    ]

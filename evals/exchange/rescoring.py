@@ -57,6 +57,11 @@ async def rescore(
         raise RunFolderError(
             f"{str(run)!r} is a run of {manifest.get('command')!r}; only imported data is rescored: make it by `explicate import`"
         )
+    works = [work_of(feature, config.records) for feature in features_of(run)]
+    if not any(work.told for work in works):
+        raise RunFolderError(
+            f"{str(run)!r} has no explanation of any site, so there is nothing to score; import records together with explanations of them"
+        )
     transcript = Transcript()
     async with Calls(limits, base_url=config.base_url, transcript=transcript, report=report) as calls:
         llm = await calls.connect(config.simulator, "simulator")
@@ -66,7 +71,6 @@ async def rescore(
             identity = {"name": simulator.name, **({} if llm is None else llm.identity)}
             rescored = {**config.model_dump(mode="json"), "simulator": identity, "prompt": simulator.prompt}
             folder.record({}, latest={"code": code_hash(), "rescored": rescored})
-            works = [work_of(feature, config.records) for feature in features_of(run)]
             write_excerpts(run, ((*work.key, work.dealt) for work in works))
             line, total = forecast(works, simulator, llm, calls.budget)
             tell(line)

@@ -55,6 +55,8 @@ class ImportedSite(SiteResult):
     """A site of other data; `scores` and all that follows from them are failures until it is rescored."""
 
     model: str = ""
+    shown_known: bool = False
+    """Whether it is known which records the explainer was shown: those of the explain split, or else only the look-ups learn from that."""
     published: dict[str, float | None] = Field(default_factory=dict)
     """The scores that came with `explanation`."""
     explanations: list[Published] = Field(default_factory=list)

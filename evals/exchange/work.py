@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt, Split
 from analyzers.sites import Polarity
-from evals.exchange.explanations import candidates
+from evals.exchange.explanations import candidates, missing
 from evals.exchange.held_out import deal
 from evals.exchange.record import Feature, Told
 from evals.site_scores import Simulations, SiteScores
@@ -46,8 +46,9 @@ def work_of(feature: Feature, most: int) -> Work:
     for the excerpts.
     """
     work = Work(feature, deal(feature, most=most), candidates(feature.told))
-    if not work.told:
-        work.failures.append(Failed("explain", "the data has no explanation of it"))
+    unexplained = missing(feature.told)
+    if unexplained is not None:
+        work.failures.append(unexplained)
     elif not feature.records:
         work.failures.append(Failed("evidence", "the data has no records of it to score on"))
     elif all(record.peak == 0 for record in feature.records):

@@ -46,7 +46,7 @@ async def test_more_than_fits_into_memory_is_told_before_it_is_read(write: Write
     # Of each feature 30 records of 14 tokens, one explanation, and every line is a site until it is put together.
     assert size >= 2 * 30 * (14 + 32)
     monkeypatch.setattr(importing, "MOST_HELD", size // 2)
-    with pytest.raises(ExplicateError, match="too large to be imported at once .* import it in parts, .*: --features 0-999"):
+    with pytest.raises(ExplicateError, match=r"too large to be imported at once: .* import it in parts, .*: --features 0-999"):
         await import_run(source, workplace / "out")
     assert not (workplace / "out").exists()
     # A part of it does fit.

@@ -149,6 +149,22 @@ async def test_of_several_explanations_the_one_that_does_best_on_select_is_score
     assert [row["explanation"] for row in chosen if row["chosen"]] == ['the word "dog"']
 
 
+@pytest.mark.parametrize("shown", [None, [" dog w00"]])
+async def test_a_score_says_where_what_was_shown_is_not_known(shown: list[str] | None, workplace: Path) -> None:
+    named = {"modelId": "m", "layer": "0", "index": "1"}
+    lines: list[dict[str, Any]] = [{**named, "description": 'the word "dog"', "shown_to_explainer": shown}]
+    for number in range(40):
+        tokens = [" dog", *(f" w{number}{at}" for at in range(8))]
+        lines.append({**named, "tokens": tokens, "values": [5.0 + number / 9, *[0.0] * 8]})
+    (workplace / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    await import_run(workplace / "rows.jsonl", workplace / "out")
+    results = await rescore(workplace / "out", RescoreConfig(simulator="lexical"), limits=Limits(), tell=lambda line: None)
+    (site,) = results.sites
+    assert isinstance(site.scores["pearson"], Value)
+    assert site.shown_known == (shown is not None)
+    assert ("It is not known which records its explainer was shown" in (site.warning or "")) == (shown is None)
+
+
 async def test_only_imported_runs_are_rescored(workplace: Path) -> None:
     (workplace / "out").mkdir()
     (workplace / "out" / "manifest.json").write_text('{"format": 1, "command": "label", "config": {}}')

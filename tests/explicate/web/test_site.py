@@ -1,5 +1,6 @@
 """A site: numbers as planted, excerpts in their tabs, neighbours, and a page that hostile text cannot break."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from evals.database import Database
+from evals.exchange.importing import import_run
 from explicate.top_tokens import top_tokens
 
 LABELS = ["L0.mlp.3", "L0.mlp.3-", "L1.mlp.7", "L2.mlp.9-"]
@@ -154,6 +156,32 @@ def test_what_is_written_anew_is_read_anew(client: TestClient, run: str, tmp_pat
     assert "another text now" not in client.get(f"/runs/{run}/sites/L0.mlp.3").text
     path.write_text(path.read_text(encoding="utf-8").replace("the word on", "another text now"), encoding="utf-8")
     assert "another text now" in client.get(f"/runs/{run}/sites/L0.mlp.3").text
+
+
+def test_sites_of_imported_data_are_found_by_names_of_several_parts(client: TestClient, store: Database, workplace: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    for index in ("1", "9?#%"):
+        named = {"modelId": "gemma-2-2b", "layer": "20-gemmascope-res-16k", "index": index}
+        score = {"value": 0.875, "explanationScoreTypeName": "fuzz", "explanationScoreModelName": "gpt", "jsonDetails": ""}
+        lines.append({**named, "description": "dogs", "scores": [score]})
+        lines += [{**named, "tokens": [f" w{at}{number}" for at in range(8)], "values": [number / 8, *[0.0] * 7]} for number in range(40)]
+    (workplace / "theirs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asyncio.run(import_run(workplace / "theirs.jsonl", workplace / "theirs"))
+    run = store.add_run(workplace / "theirs")
+    listed = client.get(f"/runs/{run}/sites").text
+    assert "try a text" not in listed
+    links = re.findall(rf'href="(/runs/{run}/sites/[^"]+)"', listed)
+    assert len(links) == 2
+    for link in links:
+        page = client.get(link)
+        assert page.status_code == 200
+        assert "fuzz(gpt) <b>0.88</b>" in page.text
+        assert "Held out: among the loudest." in page.text
+        assert "try a text" not in page.text
+    following = re.findall(r'rel="next" href="([^"]+)"', client.get(links[0]).text)
+    assert following == links[1:]
+    assert client.get(f"/api/runs/{run}/sites/gemma-2-2b/20-gemmascope-res-16k/1").json()["label"].endswith("/1")
+    assert client.get(f"/runs/{run}/random-site").status_code == 200
 
 
 def test_top_tokens_are_ordered_by_mean_and_leave_out_what_is_silent_or_seldom() -> None:
