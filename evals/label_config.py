@@ -46,8 +46,8 @@ class LabelConfig(BaseModel):
     style: Literal["marked-text", "token-activation"] = "marked-text"
     candidates: int = Field(2, ge=1)
     simulator: str = "local:qwen2.5-coder-0.5b"
-    scorers: tuple[str, ...] = ()
-    """Names of further scorers, which ask the simulator's language model."""
+    scorers: tuple[str, ...] = ("auto",)
+    """Names of further scorers, which ask the simulator's language model; auto: those that judge most with it, where that is known."""
     items: int = Field(48, ge=16)
     """Excerpts that a scorer judges a site's explanation on; half of them fire."""
     neighbours: bool = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from agents.untrusted import one_line
 from analyzers.errors import ExplicateError
-from evals.label_config import LabelConfig, Limits
+from evals.label_config import ExperimentConfig, LabelConfig, Limits
 from evals.results import RunResults, SiteResult
 from explicate.report import Artefacts, read, render_run, render_site, write_report
 from explicate.site_card import label_of
@@ -90,11 +90,21 @@ def label(
     sites: Sequence[str] | None = None,
     layers: str = "",
     sample: int = 0,
+    kind: str = "mlp",
     polarity: Literal["dominant", "both", "+", "-"] = "dominant",
+    sae: Sequence[str] = (),
+    directions: str | None = None,
+    init: Literal["trained", "random"] = "trained",
+    twins: Sequence[Literal["random-direction", "random-init"]] = (),
     explainer: str = "local:qwen2.5-coder-1.5b",
     style: Literal["marked-text", "token-activation"] = "marked-text",
     candidates: int = 2,
+    experiment: ExperimentConfig = ExperimentConfig(),  # noqa: B008 - frozen
     simulator: str = "local:qwen2.5-coder-0.5b",
+    scorers: Sequence[str] = ("auto",),
+    items: int = 48,
+    neighbours: bool = True,
+    enough: float | None = None,
     corpus: str = "wikipedia-sample",
     tokens: int = 200_000,
     excerpt_tokens: int = 32,
@@ -106,7 +116,7 @@ def label(
     out: str | Path | None = None,
     limits: Limits | None = None,
 ) -> Run:
-    """Explain and score neurons of a subject, as `explicate label` does with the options of the same names; `out` is the run folder.
+    """Explain and score sites of a subject, as `explicate label` does with the options of the same names; `out` is the run folder.
 
     Works in a notebook, whose event loop is running. Raises ExplicateError for what is wrong with the options, and LimitReached, after
     writing what there is, where one of `limits` stopped the run: the same call goes on from there.
@@ -121,11 +131,21 @@ def label(
         sites=None if sites is None else tuple(sites),
         layers=layers,
         sample=sample,
+        kind=kind,
         polarity=polarity,
+        sae=tuple(sae),
+        directions=directions,
+        init=init,
+        twins=tuple(twins),
         explainer=explainer,
         style=style,
         candidates=candidates,
+        experiment=experiment,
         simulator=simulator,
+        scorers=tuple(scorers),
+        items=items,
+        neighbours=neighbours,
+        enough=enough,
         corpus=corpus,
         tokens=tokens,
         excerpt_tokens=excerpt_tokens,

@@ -23,7 +23,7 @@ def demo(
     from explicate.running import run_label, say
 
     config = LabelConfig.checked(
-        subject="smollm2-135m", sites=SITES, explainer=MODEL, simulator=MODEL, candidates=2, tokens=24_000, excerpt_tokens=24
+        subject="smollm2-135m", sites=SITES, explainer=MODEL, simulator=MODEL, scorers=(), candidates=2, tokens=24_000, excerpt_tokens=24
     )
     run_label(config, Limits(), out, json=json)
     say("Next: open the report, then try neurons of your own: explicate label smollm2-135m --sample 10")

@@ -17,6 +17,8 @@ import explicate
 from analyzers.errors import ExplicateError, LimitReached, RunFolderError
 from evals import LabelConfig, Limits
 from evals.each import Stopped
+from evals.label_config import ExperimentConfig
+from explicate.commands.options import listed
 from explicate.notebook import Run, label, open_run
 
 README = Path(__file__).parents[2] / "README.md"
@@ -153,6 +155,12 @@ def test_command_notebook_and_configuration_agree_on_every_default() -> None:
     assert parameters.pop("sites") is options.pop("sites") is None
     assert fields.pop("sites") == ()
     assert {name: parameters[name] for name in fields} == fields
+    # At the command line, lists are texts with commas, and the limits of an experimenter are options of their own.
+    for name in ("sae", "twins", "scorers"):
+        options[name] = tuple(listed(options[name]))
+    options["experiment"] = ExperimentConfig(
+        steps=options["agent_steps"], tool_calls=options["agent_calls"], rounds=options["agent_rounds"], tokens=options["agent_tokens"]
+    )
     assert {name: options[name] or fields[name] for name in fields} == fields
     assert parameters.keys() - fields.keys() == {"subject", "out", "limits"}
 
