@@ -100,13 +100,18 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
         chances = {name: found for site in results.sites for name, found in site.scorers.items() if isinstance(found, ScorerResult)}
         for name in names:
             about = f"\n[dim]{chances[name].measure}{_chance(chances[name])}" if name in chances else ""
-            table.add_column(f"{plain(name)}{'✱' if name in chances and chances[name].warning else ''}{about}")
+            minded = name in chances and bool(chances[name].warning or chances[name].cannot_judge)
+            table.add_column(f"{plain(name)}{'✱' if minded else ''}{about}")
         for site in results.sites:
             cells = []
             for name in names:
                 found = site.scorers.get(name)
                 if not isinstance(found, ScorerResult):
-                    cells.append("[red]failed" if isinstance(found, Failure) else "")
+                    cells.append(f"[red]failed[/]\n[dim]{plain(found.reason)}" if isinstance(found, Failure) else "")
+                    continue
+                own = found.scores.get(found.measure)
+                if isinstance(own, Failure):
+                    cells.append(f"[red]failed[/]\n[dim]{plain(own.reason)}")
                     continue
                 other = found.controls.get("shuffled", {}).get(found.measure)
                 beside = f"\n[dim]another site's {short(other.value)}" if isinstance(other, Value) else ""
@@ -116,6 +121,8 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
         for name in names:
             if name in chances and chances[name].warning:
                 console.print(f"[yellow]✱ {plain(name)}: {plain(chances[name].warning or '')}")
+            elif name in chances and chances[name].cannot_judge:
+                console.print(f"[dim]✱ {plain(name)}: not seen to judge {plain(', '.join(chances[name].cannot_judge))}")
     for twin, value in results.twins.items():
         said = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}], {value.n} sites" if isinstance(value, Value) else value.reason
         console.print(f"Headline score minus that of {plain(twin)} twins: {plain(said)}")

@@ -5,8 +5,21 @@ from typing import TYPE_CHECKING, Any
 from explicate.running import cell, plain, short
 
 if TYPE_CHECKING:
+    from evals.results import Failure, Value
     from evals.selftest import SelftestResult
     from evals.selftest_run import ScorerTests
+
+
+NARROW = {
+    "word-class": "word\nclass",
+    "conditional": "condi-\ntional",
+    "context": "con-\ntext",
+    "format": "for-\nmat",
+    "position": "posi-\ntion",
+}
+"""Kinds as headings of narrow columns."""
+FEW = 10
+"""Planted neurons, with fewer of which an interval over them says little."""
 
 
 def show_selftest(result: "SelftestResult") -> None:
@@ -59,19 +72,23 @@ def show_scorer_tests(found: "ScorerTests") -> None:
 
     kinds = list(dict.fromkeys(kind for test in found.tests.values() for kind in test.kinds))
     table = Table(
-        title="Selftest of scorers: true above false on the same neuron", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title="Selftest of scorers: true above false on the same neuron",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("scorer", no_wrap=True)
-    table.add_column("all")
-    table.add_column("held out")
-    table.add_column("AUROC")
+    table.add_column("scorer", overflow="fold")
+    table.add_column("all", no_wrap=True)
+    table.add_column("held\nout")
+    table.add_column("AU-\nROC")
     for kind in kinds:
-        table.add_column(plain(kind))
+        table.add_column(NARROW.get(kind) or plain(kind), no_wrap=True)
     judges = found.judged
     for name, test in found.tests.items():
         judged = judges[name]
         cells = []
-        held = cell(test.held_out.within) if test.held_out is not None else "[dim]not known"
+        held = _alone(test.held_out.within) if test.held_out is not None else ""
         for kind in kinds:
             within = test.kinds[kind].within
             if not isinstance(within, Value):
@@ -79,7 +96,7 @@ def show_scorer_tests(found: "ScorerTests") -> None:
             else:
                 figure = short(within.value)
                 cells.append(f"[bold green]{figure}" if kind in judged else f"[dim]{figure}")
-        table.add_row(plain(name), cell(test.overall.within), held, cell(test.overall.auroc), *cells)
+        table.add_row(plain(name), cell(test.overall.within), held, _alone(test.overall.auroc), *cells)
     console = Console()
     console.print(table)
     console.print(
@@ -87,7 +104,19 @@ def show_scorer_tests(found: "ScorerTests") -> None:
         "cannot be used on loses its pairs. Held out: on every second planted neuron; wordings were chosen on the others.",
         style="dim",
     )
+    neurons = max(test.overall.neurons for test in found.tests.values())
+    if neurons < FEW:
+        console.print(
+            f"[yellow]Only {neurons} planted neurons: intervals over so few say little, and no kind of fewer than three is judged."
+        )
     best = [f"{kind}: {name or 'no scorer with this model'}" for kind, name in found.best.items()]
     console.print(f"Best by kind: {plain('; '.join(best))}")
     for name, why in found.unserved.items():
         console.print(f"[dim]not tested: {plain(name)} ({plain(why)})")
+
+
+def _alone(value: "Value | Failure") -> str:
+    """A figure without its interval, which the JSON has."""
+    from evals.results import Value
+
+    return short(value.value) if isinstance(value, Value) else "[red]none"

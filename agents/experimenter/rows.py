@@ -60,6 +60,9 @@ class End(_Row):
 
 
 Row = Annotated[Start | Step | End, Field(discriminator="kind")]
+SITE = ("site", "polarity")
+"""What a run of several sites adds to each row."""
+
 _row: TypeAdapter[Row] = TypeAdapter(Row)
 
 
@@ -68,7 +71,8 @@ def read_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[Start, list[Step], End
     read: list[Row] = []
     for number, row in enumerate(rows, start=1):
         try:
-            read.append(_row.validate_python(dict(row)))
+            # A labelling run puts the site before each row.
+            read.append(_row.validate_python({key: value for key, value in dict(row).items() if key not in SITE}))
         except (ValidationError, TypeError, ValueError) as error:
             raise RunFolderError(f"row {number} of an experiment's steps is damaged ({' '.join(str(error).split())[:200]})") from error
     if len(read) < 2 or not isinstance(start := read[0], Start) or not isinstance(end := read[-1], End):

@@ -43,6 +43,9 @@ def export_neuronpedia(run: Path, out: str | None) -> list[str]:
     features, written = features_of(run), []
     for number, batch in enumerate(_batches(features)):
         for name, rows in {"features": _features, "activations": _activations, "explanations": _explanations}.items():
+            if name == "explanations" and not any(feature.told for feature in batch):
+                # An empty file is none of theirs.
+                continue
             make_folder(folder / name)
             path = folder / name / f"batch-{number}.jsonl.gz"
             _write(path, (row for feature in batch for row in rows(feature)))

@@ -59,7 +59,9 @@ def label(
     agent_steps: Annotated[int, typer.Option(help="For agent: calls of the language model a site, at most.", min=1)] = 24,
     agent_calls: Annotated[int, typer.Option(help="For agent: experiments a site, at most.", min=1)] = 60,
     agent_rounds: Annotated[int, typer.Option(help="For agent: of a model that cannot call tools, rounds of a fixed plan.", min=1)] = 2,
-    agent_tokens: Annotated[int | None, typer.Option(help="For agent: tokens a site, at most.", min=1)] = None,
+    agent_tokens: Annotated[
+        int | None, typer.Option(help="For agent: tokens a site, at most, counted at their upper estimate (two bytes a token).", min=1)
+    ] = None,
     style: Annotated[str, typer.Option(help="How the explainer is asked: marked-text or token-activation.")] = "marked-text",
     candidates: Annotated[int, typer.Option(help="Explanations to choose from, per site.", min=1, max=50)] = 2,
     simulator: Annotated[str, typer.Option(help="Who simulates: local:NAME, echo:MODEL, openai:MODEL (or another provider), lexical.")] = (

@@ -333,3 +333,13 @@ def test_other_tools_names_become_places(tmp_path: Path) -> None:
         ("m", "7-mlp-negative", "3"),
         ("unknown", "7-mlp", "3"),
     ]
+
+
+async def test_features_without_explanations_come_back_without_any(workplace: Path) -> None:
+    features = [replace(feature, told=[]) for feature in neuronpedia_features()]
+    EXPORTS.get("neuronpedia")(imported(workplace / "made", features), str(workplace / "first"))
+    assert not (workplace / "first" / "explanations").exists()
+    await import_run(workplace / "first", workplace / "run")
+    for made, read in zip(features, features_of(workplace / "run"), strict=True):
+        assert read.told == []
+        assert [record.text for record in read.records] == [record.text for record in made.records]
