@@ -10,7 +10,7 @@ from analyzers.blocks import Blocks
 from analyzers.directions import Directions
 from analyzers.drawn_sites import draw_sites
 from analyzers.embeddings import Embedder
-from analyzers.errors import Failed
+from analyzers.errors import Failed, SubjectError
 from analyzers.evidence import Evidence
 from analyzers.laboratory import Laboratory
 from analyzers.passes import run_pass
@@ -67,7 +67,11 @@ def choose_sites(config: LabelConfig, subject: Subject) -> list[Site]:
     if config.sites:
         return list(dict.fromkeys(Site.parse(name) for name in config.sites))
     layers = parse_layers(config.layers, subject.layers)
-    return draw_sites(subject, config.kind, layers, config.sample or DEFAULT_SAMPLE, config.seed)
+    try:
+        return draw_sites(subject, config.kind, layers, config.sample or DEFAULT_SAMPLE, config.seed)
+    except SubjectError as error:
+        # It begins with the number that is too large.
+        raise SubjectError(f"--sample {error}") from None
 
 
 async def sample_sites(subject: Subject, blocks: Blocks, config: LabelConfig, report: Report) -> Sampled:
