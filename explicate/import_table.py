@@ -48,9 +48,14 @@ def show_rescored(results: "ImportedResults", page: Path) -> None:
     _show_problems(results)
 
 
+MOST = 3
+"""Published scores of a site that the table shows; all stand in results.json."""
+
+
 def _published(site: "ImportedSite") -> str:
-    values = (("undefined" if value is None else f"{value:.2f}", name) for name, value in site.published.items())
-    return "\n".join(f"{value} [dim]{plain(name[:60])}[/]" for value, name in values)
+    values = [("undefined" if value is None else f"{value:.2f}", name) for name, value in site.published.items()]
+    more = [f"[dim]and {len(values) - MOST} more[/]"] if len(values) > MOST else []
+    return "\n".join([*(f"{value} [dim]{plain(name[:60])}[/]" for value, name in values[:MOST]), *more])
 
 
 def _explanation(site: "ImportedSite") -> str:
