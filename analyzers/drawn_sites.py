@@ -23,7 +23,8 @@ def draw_sites(subject: "Subject", kind: str, layers: Sequence[int], wanted: int
     counts = {layer: chosen.count(subject, layer) for layer in layers}
     pool = [(layer, index) for layer, count in counts.items() for index in range(wanted if count is None else count)]
     if wanted > len(pool):
-        remedy = f"; {chosen.lack}" if not pool and chosen.lack else ""
+        elsewhere = [str(layer) for layer in range(subject.layers) if not pool and chosen.count(subject, layer)]
+        remedy = f"; layers {', '.join(elsewhere)} have some" if elsewhere else f"; {chosen.lack}" if not pool and chosen.lack else ""
         raise SubjectError(f"{wanted} is more than the {len(pool)} {chosen.parts} of these layers of {subject.name}{remedy}")
     drawn = np.random.default_rng(seed).choice(len(pool), size=wanted, replace=False)
     return [Site(layer, index, kind=kind) for layer, index in (pool[position] for position in sorted(drawn))]

@@ -532,8 +532,11 @@ def test_drawn_sites_are_seeded_different_and_of_layers_that_have_some(subject: 
         subject.check(site)
     with pytest.raises(SubjectError, match="5 is more than the 4 directions"):
         draw_sites(subject, "direction", range(3), 5, 0)
-    with pytest.raises(SubjectError, match=r"more than the 0 directions .* attach a file"):
+    with pytest.raises(SubjectError, match=r"more than the 0 directions .*; layers 1 have some"):
         draw_sites(subject, "direction", [0], 1, 0)
+    bare = subject.random_init(0)
+    with pytest.raises(SubjectError, match=r"more than the 0 directions .* attach a file"):
+        draw_sites(bare, "direction", [0], 1, 0)
     with pytest.raises(ExplicateError, match="no kind of site is called 'head'"):
         draw_sites(subject, "head", [0], 1, 0)
 
