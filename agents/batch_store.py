@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.cache import WAIT_FOR_OTHERS
+from agents.transaction import transaction
 from analyzers.errors import ExplicateError
 
 KEPT_DAYS = 30
 """After which the endpoint has thrown away the replies of a batch, too."""
-_WAIT_FOR_OTHERS = 60.0
-"""Seconds to wait for another process that is writing."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BatchStore:
         used."""
         self._path = path
         with self._told():
-            self._file = sqlite3.connect(":memory:" if path is None else path, timeout=_WAIT_FOR_OTHERS, isolation_level=None)
+            self._file = sqlite3.connect(":memory:" if path is None else path, timeout=WAIT_FOR_OTHERS, isolation_level=None)
             try:
                 self._prepare()
             except BaseException:
@@ -48,7 +48,7 @@ class BatchStore:
         self._file.execute("CREATE TABLE IF NOT EXISTS batches (mark TEXT PRIMARY KEY, batch TEXT, at REAL NOT NULL)")
         self._file.execute("CREATE TABLE IF NOT EXISTS batched (key TEXT PRIMARY KEY, mark TEXT NOT NULL, line INTEGER NOT NULL)")
         self._file.execute("CREATE INDEX IF NOT EXISTS batched_mark ON batched (mark)")
-        with self._together():
+        with transaction(self._file):
             old = time.time() - KEPT_DAYS * 86_400
             self._file.execute("DELETE FROM batched WHERE mark IN (SELECT mark FROM batches WHERE at < ?)", (old,))
             self._file.execute("DELETE FROM batches WHERE at < ?", (old,))
@@ -62,18 +62,6 @@ class BatchStore:
                 f"{str(self._path)!r} cannot hold what batches are under way: {error}; "
                 "make room or move the file away, or name another one in EXPLICATE_REPLIES"
             ) from error
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        self._file.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._file.execute("COMMIT")
-        except BaseException:
-            # Where the disk is full the transaction may have been undone already.
-            if self._file.in_transaction:
-                self._file.execute("ROLLBACK")
-            raise
 
     def find(self, key: str) -> str | None:
         """The mark of the batch in which a request lies; None where it lies in none."""
@@ -90,7 +78,7 @@ class BatchStore:
 
     def intend(self, mark: str, at: float, keys: Sequence[str]) -> None:
         """Note that requests are about to be submitted as one batch, in the order of its lines; committed on return."""
-        with self._told(), self._together():
+        with self._told(), transaction(self._file):
             self._file.execute("INSERT INTO batches VALUES (?, NULL, ?)", (mark, at))
             self._file.executemany("INSERT OR REPLACE INTO batched VALUES (?, ?, ?)", [(key, mark, line) for line, key in enumerate(keys)])
 
@@ -101,12 +89,12 @@ class BatchStore:
 
     def forget(self, mark: str, keys: Sequence[str]) -> None:
         """Requests that a batch did not answer: they are sent anew when they are asked again."""
-        with self._told(), self._together():
+        with self._told(), transaction(self._file):
             self._file.executemany("DELETE FROM batched WHERE mark = ? AND key = ?", [(mark, key) for key in keys])
 
     def drop(self, mark: str) -> None:
         """A batch that answered nothing, or is not there."""
-        with self._told(), self._together():
+        with self._told(), transaction(self._file):
             self._file.execute("DELETE FROM batched WHERE mark = ?", (mark,))
             self._file.execute("DELETE FROM batches WHERE mark = ?", (mark,))
 

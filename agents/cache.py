@@ -13,10 +13,11 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from agents.llm import Reply, Request
+from agents.transaction import transaction
 from analyzers.errors import ExplicateError
 
 VERSION = 1
-_WAIT_FOR_OTHERS = 60.0
+WAIT_FOR_OTHERS = 60.0
 """Seconds to wait for another process that is writing."""
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class ReplyCache:
         self.path = path
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(path, timeout=_WAIT_FOR_OTHERS, isolation_level=None)
+            self._file = sqlite3.connect(path, timeout=WAIT_FOR_OTHERS, isolation_level=None)
             try:
                 self._prepare()
             except BaseException:
@@ -109,17 +110,9 @@ class ReplyCache:
         """Keep replies under their keys, all or none of them, committed on return; returns those that are kept, each the first where
         another process was quicker."""
         rows = [(key, text, _sum(key, text)) for key, text in ((key, _pack(reply)) for key, reply in replies)]
-        with self._told():
-            self._file.execute("BEGIN IMMEDIATE")
-            try:
-                insert = "INSERT INTO replies VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
-                written = [self._file.execute(insert, row).rowcount for row in rows]
-                self._file.execute("COMMIT")
-            except BaseException:
-                # Where the disk is full the transaction may have been undone already.
-                if self._file.in_transaction:
-                    self._file.execute("ROLLBACK")
-                raise
+        insert = "INSERT INTO replies VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
+        with self._told(), transaction(self._file):
+            written = [self._file.execute(insert, row).rowcount for row in rows]
         found = [None if new else self.get(key) for new, (key, _) in zip(written, replies, strict=True)]
         return [reply if kept is None else kept for kept, (_, reply) in zip(found, replies, strict=True)]
 

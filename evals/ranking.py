@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from analyzers.errors import Failed
 from evals.cautions import CHANCE
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Instrument, Value, failure
 from evals.scores import Floats, Masked
 from evals.statistics import benjamini_hochberg, bootstrap, luck
 
@@ -86,6 +86,19 @@ class Tested(_Model):
     def n_failed(self) -> int:
         """Explanations without a score."""
         return sum(isinstance(row.score, Failure) for row in self.explanations)
+
+    def told(self, name: str) -> Instrument:
+        """What stands beside every score that the instrument of that name gives."""
+        return Instrument(
+            simulator=name,
+            auroc=self.overall.auroc,
+            within=self.overall.within,
+            kinds={kind: ranking.within for kind, ranking in self.kinds.items()},
+            cannot_judge=[kind for kind in self.kinds if kind not in self.judged],
+            first={kind: ranking.first for kind, ranking in self.kinds.items()},
+            n_explanations=len(self.explanations),
+            n_failed=self.n_failed,
+        )
 
 
 def judged(tests: Sequence[Tested]) -> list[list[str]]:

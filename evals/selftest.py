@@ -27,17 +27,8 @@ class SelftestResult(Tested):
     @property
     def instrument(self) -> Instrument:
         """What stands beside every score that this simulator gives."""
-        return Instrument(
-            simulator=self.simulator,
-            auroc=self.overall.auroc,
-            within=self.overall.within,
-            kinds={kind: ranking.within for kind, ranking in self.kinds.items()},
-            cannot_judge=[kind for kind in self.kinds if kind not in self.judged],
-            first={kind: ranking.first for kind, ranking in self.kinds.items()},
-            raw={"auroc": self.raw_overall.auroc, "within": self.raw_overall.within},
-            n_explanations=len(self.explanations),
-            n_failed=self.n_failed,
-        )
+        raw = {"auroc": self.raw_overall.auroc, "within": self.raw_overall.within}
+        return self.told(self.simulator).model_copy(update={"raw": raw})
 
 
 async def selftest(simulator: Simulator, neurons: Sequence[Planted], *, seed: int = 0, report: Report = quiet) -> SelftestResult:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.simulators import SIMULATORS
-from analyzers.errors import ExplicateError, ProviderError
+from analyzers.errors import AssetError, ExplicateError, ProviderError
 from analyzers.progress import Report, quiet
 from evals.calls import Calls, check_base_url, doing
 from evals.judging import ENSEMBLE, members
@@ -43,7 +43,7 @@ class ScorerTests:
     tests: dict[str, ScorerTest]
     """By the name of the scorer."""
     unserved: dict[str, str]
-    """Scorers that this language model cannot serve, and why."""
+    """Scorers that this language model cannot serve, or that lack something else, and why."""
 
     @property
     def judged(self) -> dict[str, list[str]]:
@@ -99,8 +99,15 @@ async def run_scorer_tests(
                     raise
                 unserved[name] = str(error)
         for name, scorer in scorers.items():
-            with doing("selftest"):
-                tests[name] = await try_scorer(scorer, neurons, seed=seed, report=report)
+            try:
+                with doing("selftest"):
+                    tests[name] = await try_scorer(scorer, neurons, seed=seed, report=report)
+            except AssetError as error:
+                # What a scorer needs beside the model, such as embeddings, cannot be had: the others need not go without a test.
+                if list(names) != [ALL]:
+                    raise
+                unserved[name] = str(error)
+                continue
             store(tests[name], identity("scorer", scorer, llm if SCORERS.entries()[name].needs is not None else None))
     together = {name: tests[name] for name in members(tests)}
     if len(together) > 1:

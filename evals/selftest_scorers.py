@@ -11,7 +11,7 @@ from pydantic import Field
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from evals.each import together
-from evals.planted import Planted, fingerprint
+from evals.planted import Planted, fingerprint, planted
 from evals.planted_lab import lab_of
 from evals.ranking import Explained, Ranking, Tested, by_kind, outcome, rank
 from evals.results import Instrument
@@ -28,23 +28,15 @@ class ScorerTest(Tested):
     scorer: str
     measure: str
     held_out: Ranking | None = None
-    """Of every second planted neuron, from the second on: the wording of prompts was chosen on the others. None where it is not known."""
+    """Of every second planted neuron of those that come along, from the second on: the wording of prompts was chosen on the others. None
+    of other neurons."""
     members: list[str] = Field(default_factory=list)
     """Of an ensemble."""
 
     @property
     def instrument(self) -> Instrument:
         """What stands beside every score that this scorer gives."""
-        return Instrument(
-            simulator=self.scorer,
-            auroc=self.overall.auroc,
-            within=self.overall.within,
-            kinds={kind: ranking.within for kind, ranking in self.kinds.items()},
-            cannot_judge=[kind for kind in self.kinds if kind not in self.judged],
-            first={kind: ranking.first for kind, ranking in self.kinds.items()},
-            n_explanations=len(self.explanations),
-            n_failed=self.n_failed,
-        )
+        return self.told(self.scorer)
 
 
 def planted_material(neuron: Planted) -> Material:
@@ -101,11 +93,12 @@ def _rows(neuron: Planted, scores: Sequence[float | Failed]) -> list[Explained]:
 
 
 def _result(name: str, measure: str, neurons: Sequence[Planted], rows: Sequence[Explained], seed: int) -> ScorerTest:
-    held_out = {neuron.name for neuron in neurons[1::2]}
+    own, whole = fingerprint(neurons), planted()
+    held_out = {neuron.name for neuron in whole[1::2]} if own == fingerprint(whole) else set()
     return ScorerTest(
         scorer=name,
         measure=measure,
-        planted=fingerprint(neurons),
+        planted=own,
         overall=rank(rows, seed=seed),
         held_out=rank([row for row in rows if row.neuron in held_out], seed=seed) if held_out else None,
         kinds=by_kind(rows, seed=seed),

@@ -80,7 +80,9 @@ def show_scorer_tests(found: "ScorerTests") -> None:
     )
     table.add_column("scorer", overflow="fold")
     table.add_column("all", no_wrap=True)
-    table.add_column("held\nout")
+    held_out = any(test.held_out is not None for test in found.tests.values())
+    if held_out:
+        table.add_column("held\nout")
     table.add_column("AU-\nROC")
     for kind in kinds:
         table.add_column(NARROW.get(kind) or plain(kind), no_wrap=True)
@@ -88,7 +90,7 @@ def show_scorer_tests(found: "ScorerTests") -> None:
     for name, test in found.tests.items():
         judged = judges[name]
         cells = []
-        held = _alone(test.held_out.within) if test.held_out is not None else ""
+        held = [_alone(test.held_out.within) if test.held_out is not None else ""] if held_out else []
         for kind in kinds:
             within = test.kinds[kind].within
             if not isinstance(within, Value):
@@ -96,12 +98,13 @@ def show_scorer_tests(found: "ScorerTests") -> None:
             else:
                 figure = short(within.value)
                 cells.append(f"[bold green]{figure}" if kind in judged else f"[dim]{figure}")
-        table.add_row(plain(name), cell(test.overall.within), held, _alone(test.overall.auroc), *cells)
+        table.add_row(plain(name), cell(test.overall.within), *held, _alone(test.overall.auroc), *cells)
     console = Console()
     console.print(table)
     console.print(
         "Chance is .5. Green: the scorer tells true from false for explanations of that kind; grey: not seen to. A neuron that a scorer "
-        "cannot be used on loses its pairs. Held out: on every second planted neuron; wordings were chosen on the others.",
+        "cannot be used on loses its pairs."
+        + (" Held out: on every second planted neuron; wordings were chosen on the others." if held_out else ""),
         style="dim",
     )
     neurons = max(test.overall.neurons for test in found.tests.values())

@@ -10,34 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.explanation import Simulation
-from agents.llm import LLM
-from agents.simulators import SIMULATORS
 from agents.simulators.lexical import Lexical
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
-from evals.scorers.simulation import NULL, by_token, simulated
+from evals.scorers.simulation import NULL, Simulating, by_token, simulated
 from evals.scores import CONSTANT, Floats, paired
-from evals.scoring.judged import Judged, Measure
+from evals.scoring.judged import Judged
 from evals.scoring.material import Material
 
 Outcomes = Sequence[Simulation | Failed]
 
 
 @SCORERS.add("partial", needs=frozenset())
-class Partial:
-    """The scorer around the best simulator that the model can serve."""
+class Partial(Simulating):
+    """The scorer of what is left."""
 
-    measure: Measure = "pearson"
-    chance = 0.0
-
-    def __init__(self, llm: LLM) -> None:
-        self._simulator = SIMULATORS.pick(llm)
-        self.name = f"partial({llm.name})"
-
-    @property
-    def prompt(self) -> str:
-        """Hash of the simulator's prompt."""
-        return self._simulator.prompt
+    kind = "partial"
 
     async def judge(self, explanations: Sequence[str], material: Material, *, seed: int) -> list[Judged | Failed]:
         """An answer a token of every item: what is left of truth and prediction."""

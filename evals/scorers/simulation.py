@@ -26,13 +26,12 @@ NULL = ""
 MISSING = Failed("simulate", "the simulator gave no prediction for the token")
 
 
-class Raw:
-    """Correlates predictions as they are."""
+class Simulating:
+    """What scorers share that predict every token: the best simulator that the model can serve."""
 
-    kind = "simulation-raw"
+    kind: str
     measure: Measure = "pearson"
     chance = 0.0
-    contrast = False
 
     def __init__(self, llm: LLM) -> None:
         self._simulator = SIMULATORS.pick(llm)
@@ -42,6 +41,14 @@ class Raw:
     def prompt(self) -> str:
         """Hash of the simulator's prompt."""
         return self._simulator.prompt
+
+
+@SCORERS.add("simulation-raw", needs=frozenset())
+class SimulationRaw(Simulating):
+    """Correlates predictions as they are."""
+
+    kind = "simulation-raw"
+    contrast = False
 
     async def judge(self, explanations: Sequence[str], material: Material, *, seed: int) -> list[Judged | Failed]:
         """An answer a token of every item, truth and prediction as raw activation and simulated level."""
@@ -66,14 +73,9 @@ class Raw:
         return by_token(material, pairs.truth, prediction, present)
 
 
-@SCORERS.add("simulation-raw", needs=frozenset())
-class SimulationRaw(Raw):
-    """The scorer without contrast."""
-
-
 @SCORERS.add("simulation", needs=frozenset())
-class SimulationContrast(Raw):
-    """The scorer with null contrast."""
+class SimulationContrast(SimulationRaw):
+    """With null contrast."""
 
     kind = "simulation"
     contrast = True

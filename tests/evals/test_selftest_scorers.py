@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analyzers.errors import Failed, ProviderError
+from analyzers.embeddings import Embedder
+from analyzers.errors import AssetError, Failed, ProviderError
 from evals.judging import ENSEMBLE
 from evals.kept_tests import identity, known
 from evals.label_config import Limits
@@ -122,6 +123,27 @@ async def test_results_are_kept_for_runs_and_what_cannot_be_served_is_told(scrip
         await run_scorer_tests("scripted:chat.json", ["likelihood"], None, limits=Limits())
     assert SCORERS.entries()["embedding"].needs is None
     assert known(identity("scorer", Fake(lambda text, _: 0.0)), ScorerTest) is None
+
+
+async def test_of_all_scorers_those_that_cannot_be_served_are_told_and_the_others_tested(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of embeddings that cannot be fetched is told like an ability that is lacking."""
+
+    def unreachable(name: str) -> None:
+        raise AssetError(f"{name!r} cannot be fetched")
+
+    monkeypatch.setattr(Embedder, "load", unreachable)
+    neurons = {neuron.name: neuron.model_dump(mode="json") for neuron in NEURONS[:3]}
+    (workplace / "few.json").write_text(json.dumps(neurons))
+    (workplace / "chat.json").write_text(json.dumps({"rules": [], "default": "yes", "capabilities": ["chat"]}))
+    found = await run_scorer_tests("scripted:chat.json", ["all"], workplace / "few.json", limits=Limits())
+    assert found.tests.keys() - {ENSEMBLE} | found.unserved.keys() == set(SCORERS.entries())
+    assert "lacks choice" in found.unserved["likelihood"]
+    assert "minilm" in found.unserved["embedding"]
+    assert {"detection", "contest", "simulation", "generation"} <= found.tests.keys()
+    # Of a user's own neurons it is not known on which a wording was chosen.
+    assert all(test.held_out is None for test in found.tests.values())
 
 
 def test_the_command_gives_an_auroc_a_scorer_and_kind(script: str, workplace: Path) -> None:
