@@ -8,8 +8,10 @@ from agents.llm import LLM, Request
 from analyzers.evidence import Excerpt
 from evals.calls import AGENT
 from evals.instrument import quick
-from evals.judging import OPPONENTS, members
+from evals.judging import OPPONENTS
 from evals.label_config import LabelConfig
+from evals.scorers import Scorer
+from evals.scoring.ensemble import members
 from evals.scoring.material import Material
 from evals.work import Work
 
@@ -42,7 +44,7 @@ def forecast(
     explains: LLM | None,
     simulator: object,
     simulates: LLM | None,
-    scorers: Mapping[str, object],
+    scorers: Mapping[str, Scorer],
     budget: Budget,
 ) -> tuple[str, Forecast]:
     """One line for the user and what it says, counted as each call is held against the limits (`agents.budget.estimate`); what is in the

@@ -7,11 +7,11 @@ from agents.llm import LLM
 from agents.simulators import Simulator
 from analyzers.progress import Report
 from evals.calls import doing
-from evals.judging import ENSEMBLE, members
 from evals.kept_tests import identity, known, store
 from evals.planted import Planted, fingerprint, planted
 from evals.results import Instrument
 from evals.scorers import SCORERS, Scorer
+from evals.scoring.ensemble import ENSEMBLE, members
 from evals.selftest import SelftestResult, selftest
 from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
 
@@ -70,11 +70,11 @@ async def scorer_test(name: str, scorer: Scorer, llm: LLM | None, *, seed: int, 
     return found
 
 
-def instruments_of(tests: Mapping[str, ScorerTest], seed: int) -> dict[str, Instrument]:
+def instruments_of(tests: Mapping[str, ScorerTest], scorers: Mapping[str, Scorer], seed: int) -> dict[str, Instrument]:
     """What stands beside the figures of scorers by how they were tested, and beside that of their ensemble, where all its members were
     tested on the same planted neurons."""
     every = dict(tests)
-    together = {name: test for name, test in tests.items() if name in members(tests)}
+    together = {name: tests[name] for name in members(scorers) if name in tests}
     sets = {fingerprint(neurons): neurons for neurons in (planted(), quick())}
     tested_on = {test.planted for test in together.values()}
     if len(together) > 1 and len(tested_on) == 1 and tested_on <= sets.keys():

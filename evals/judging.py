@@ -1,6 +1,6 @@
 """What the scorers of a run say of each site's explanation, beside another site's and an empty one on the same items."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,11 @@ from evals.each import each
 from evals.results import ClauseGain, Failure, Instrument, ScorerResult, Scores, Value, failure, stored
 from evals.scorers import Scorer
 from evals.scoring.clauses import Gain, clauses, gains
-from evals.scoring.ensemble import combine
+from evals.scoring.ensemble import ENSEMBLE, combine, members
 from evals.scoring.judged import Answer, Judged, Measure
 from evals.scoring.measures import difference, measure_of, measured
 from evals.work import Work
 
-COMPARING = ("contest", "contest-all", "likelihood")
-"""Scorers whose figure is a share of wins over the other explanations of the call."""
-ALONE = ("intruder", "recall", "recall-contrast", "generation", "ablation", "steering")
-"""Scorers that no ensemble is made of: they read no explanation, reward one that fits all, or cost too much for many explanations."""
-UNDIVIDED = (*COMPARING, *ALONE)
-"""Scorers that clauses are not judged by one by one: a share of wins says little of parts, and the others as above."""
-ENSEMBLE = "ensemble"
 SHARE: Measure = "share"
 OPPONENTS = 4
 """Explanations of other sites that are lent to them, beside the shuffled one."""
@@ -60,18 +53,19 @@ async def judge(
     explained = [work for work in works if work.chosen is not None]
     for name, scorer in scorers.items():
 
-        async def one(work: Work, scorer: Scorer = scorer, name: str = name) -> Said | Failed:
+        async def one(work: Work, scorer: Scorer = scorer) -> Said | Failed:
             assert work.chosen is not None
             if work.material is None:
                 return Failed("score", "there are no items to judge on")
             texts = [work.chosen.text, *([work.shuffled] if isinstance(work.shuffled, str) else [])]
             known = len(texts)
-            if name in COMPARING or (lent and name not in ALONE):
+            if scorer.role == "contest" or (lent and scorer.role != "apart"):
                 texts += _others(work, explained, texts)
             texts.append("")
             with doing("judge", work.site):
                 said = await scorer.judge(texts, work.material, seed=seed)
-                several = len(clauses(work.chosen.text)) > 1 and name not in UNDIVIDED
+                # Of a contest a share of wins says little of parts, and those apart read none or cost too much.
+                several = len(clauses(work.chosen.text)) > 1 and scorer.role in ("items", "whole")
                 added = await gains(scorer, work.chosen.text, work.material, seed=seed) if several else []
             shuffled = said[1] if isinstance(work.shuffled, str) else work.shuffled
             return Said(said[0], shuffled, said[-1], tuple(said[known:-1]), tuple(added))
@@ -81,11 +75,6 @@ async def judge(
             if isinstance(outcome, Failed) and outcome.stage == "budget":
                 # Of a limit the run must know: it ends otherwise.
                 work.failures.append(outcome)
-
-
-def members(names: Iterable[str]) -> list[str]:
-    """Those scorers that an ensemble is made of."""
-    return [name for name in names if name not in ALONE]
 
 
 def ensemble_of(work: Work, scorers: Mapping[str, Scorer]) -> Judged | Failed | None:
@@ -152,7 +141,7 @@ def scorer_result(scorer: Scorer, said: Said | Failed, tested: Instrument | None
         scores=stored(measured(said.explanation, scorer.measure, seed=seed)),
         controls={"shuffled": _scores(said.shuffled, scorer, seed), "null": _scores(said.null, scorer, seed)},
         lift=failure(lift) if isinstance(lift, Failed) else lift,
-        saved=said.explanation.saved,
+        saved=sum(each.saved for each in (said.explanation, said.shuffled, *said.others, said.null) if isinstance(each, Judged)),
         clauses=[
             ClauseGain(clause=each.clause, gain=failure(each.gain) if isinstance(each.gain, Failed) else each.gain) for each in said.gains
         ],

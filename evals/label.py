@@ -23,13 +23,14 @@ from evals.code_version import code_hash
 from evals.each import Stopped, each, together
 from evals.forecast import forecast
 from evals.instrument import instrument, instruments_of, scorer_test
-from evals.judging import judge, members
+from evals.judging import judge
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits
 from evals.label_models import Experimenter, Models, connect_models, sequential
 from evals.label_sites import gather_items, load_subject, sample_sites
 from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript, write_json
+from evals.scoring.ensemble import members
 from evals.selftest_scorers import ScorerTest
 from evals.shuffled import lend
 from evals.site_scores import best_of, score_site, select_scores, simulate_all
@@ -231,7 +232,7 @@ async def _score(
                     await do(name)
     for work in works:
         work.said = {name: work.said[name] for name in scorers if name in work.said}
-    return tested[0], instruments_of(tests, config.seed)
+    return tested[0], instruments_of(tests, models.scorers, config.seed)
 
 
 async def _every(works: Sequence[Work], do: Callable[[Work], Awaitable[None]], what: str, report: Report, at_once: int) -> None:

@@ -16,9 +16,7 @@ from evals.calls import AGENT, Calls, doing
 from evals.each import together
 from evals.label_config import LabelConfig
 from evals.scorers import SCORERS, Scorer
-from evals.scorers.recall import Recall
 from evals.scoring.sequential import Sequential
-from evals.scoring.yes_no import YesNo
 from evals.site_scores import pearson_of
 from evals.work import Work
 from prompts import load
@@ -89,10 +87,7 @@ def sequential(scorers: dict[str, Scorer], enough: float | None) -> dict[str, Sc
     """The scorers, those that ask about one item after the other stopping at an interval of that width."""
     if enough is None:
         return scorers
-    return {
-        name: Sequential(scorer, width=enough) if isinstance(scorer, YesNo) and not isinstance(scorer, Recall) else scorer
-        for name, scorer in scorers.items()
-    }
+    return {name: Sequential(scorer, width=enough) if scorer.role == "items" else scorer for name, scorer in scorers.items()}
 
 
 async def connect_models(config: LabelConfig, calls: Calls) -> Models:

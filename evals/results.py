@@ -92,7 +92,7 @@ class ScorerResult(_Model):
     lift: Value | Failure | None = None
     """The measure minus the same of the other site's explanation, on the same items; None where a scorer reads no explanation."""
     saved: int = 0
-    """Items that were not asked about because the interval was narrow enough without them."""
+    """Questions that were not asked because the interval was narrow enough without them, over all explanations that were judged."""
     clauses: list[ClauseGain] = Field(default_factory=list)
     """Where the explanation has several clauses: what each adds to the measure."""
     warning: str | None = None

@@ -8,13 +8,13 @@ from agents.simulators import SIMULATORS
 from analyzers.errors import AssetError, ExplicateError, ProviderError
 from analyzers.progress import Report, quiet
 from evals.calls import Calls, check_base_url, doing
-from evals.judging import ENSEMBLE, members
 from evals.kept_tests import identity, store
 from evals.label_config import Limits
 from evals.planted import planted
 from evals.ranking import judged
 from evals.results import Value
 from evals.scorers import SCORERS
+from evals.scoring.ensemble import ENSEMBLE, members
 from evals.selftest import SelftestResult, selftest
 from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
 
@@ -109,7 +109,7 @@ async def run_scorer_tests(
                 unserved[name] = str(error)
                 continue
             store(tests[name], identity("scorer", scorer, llm if SCORERS.entries()[name].needs is not None else None))
-    together = {name: tests[name] for name in members(tests)}
+    together = {name: tests[name] for name in members(scorers) if name in tests}
     if len(together) > 1:
         tests[ENSEMBLE] = try_ensemble(ENSEMBLE, together, neurons, seed=seed)
     return ScorerTests(tests, unserved)

@@ -115,9 +115,14 @@ def scorers_table(results: "RunResults", console: "Console") -> None:
                     continue
                 other = found.controls.get("shuffled", {}).get(found.measure)
                 beside = f"\n[dim]another site's {short(other.value)}" if isinstance(other, Value) else ""
+                null = found.controls.get("null", {}).get(found.measure) if found.chance is None else None
+                beside += f"\n[dim]an empty one's {short(null.value)}" if isinstance(null, Value) else ""
                 cells.append(cell(found.scores.get(found.measure)) + beside)
             table.add_row(named(site.site + ("-" if site.polarity == "-" else "")), *cells)
         console.print(table)
+        saved = sum(found.saved for site in results.sites for found in site.scorers.values() if isinstance(found, ScorerResult))
+        if saved:
+            console.print(f"Stopping early saved {saved:,} questions.")
         for name in names:
             if name in chances and chances[name].warning:
                 console.print(f"[yellow]✱ {plain(name)}: {plain(chances[name].warning or '')}")

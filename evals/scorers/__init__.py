@@ -9,7 +9,7 @@ from typing import Protocol
 
 from agents.registry import Registry
 from analyzers.errors import Failed
-from evals.scoring.judged import Judged, Measure
+from evals.scoring.judged import Judged, Measure, Role
 from evals.scoring.material import Material
 
 __all__ = ["SCORERS", "Scorer"]
@@ -33,6 +33,10 @@ class Scorer(Protocol):
     @property
     def chance(self) -> float | None:
         """What an explanation that knows nothing gets in that measure; None where that depends on the model."""
+
+    @property
+    def role(self) -> Role:
+        """How it judges, which decides what it may be part of."""
 
     async def judge(self, explanations: Sequence[str], material: Material, *, seed: int) -> list[Judged | Failed]:
         """One outcome an explanation, in order; an empty explanation is the null one."""

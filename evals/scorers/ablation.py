@@ -19,7 +19,7 @@ from analyzers.evidence import Excerpt, FloatArray
 from evals.calibration import Linear, fit_linear
 from evals.scorers import SCORERS
 from evals.scorers.simulation import simulated
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.labs import Intervening
 from evals.scoring.material import Material
 from evals.site_scores import MOST_MISSING, pairs_of
@@ -32,6 +32,7 @@ class Ablation:
     """The ablation scorer around any model that can simulate."""
 
     measure: Measure = "explained"
+    role: Role = "apart"
     chance = 0.0
 
     def __init__(self, llm: LLM) -> None:

@@ -17,7 +17,7 @@ from agents.untrusted import one_line
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
 from evals.scoring.asking import SURE, Conversation, pick
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.mark_placing import fires
 from evals.scoring.marked_lines import example_lines, lines
 from evals.scoring.material import Item, Material
@@ -36,6 +36,7 @@ class Contesting:
     """A chat model that is asked about every two explanations."""
 
     measure: Measure = "share"
+    role: Role = "contest"
     chance = 0.5
 
     def __init__(self, llm: LLM, kind: str, *, each: int, questions: int) -> None:

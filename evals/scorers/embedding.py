@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Embedding:
     name = f"embedding({MODEL})"
     prompt = ""
     measure: Measure = "auroc"
+    role: Role = "items"
     chance = 0.5
 
     def __init__(self, embedder: "Embedder | None" = None) -> None:

@@ -12,7 +12,7 @@ from agents.llm import LLM, Chat, ChatReply, Message, Reply
 from agents.untrusted import one_line
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.labs import Activating
 from evals.scoring.material import Material
 from prompts import load
@@ -36,6 +36,7 @@ class Generation:
     """The generation scorer around a chat model."""
 
     measure: Measure = "auroc"
+    role: Role = "apart"
     chance = 0.5
 
     def __init__(self, llm: LLM) -> None:

@@ -15,7 +15,7 @@ from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 from evals.scorers import SCORERS
 from evals.scoring.asking import Conversation, pick
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.mark_placing import Bools, fires
 from evals.scoring.marked_lines import example_lines, lines
 from evals.scoring.material import Item, Material
@@ -32,6 +32,7 @@ class Intruder:
     """The intruder scorer around a chat model."""
 
     measure: Measure = "share"
+    role: Role = "apart"
     chance = 1 / SHOWN
 
     def __init__(self, llm: LLM) -> None:

@@ -16,7 +16,7 @@ from agents.untrusted import one_line
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
 from evals.scorers.contest import Group, grouped
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.mark_placing import fires
 from evals.scoring.marked_lines import example_lines, lines
 from evals.scoring.material import Material
@@ -32,6 +32,7 @@ class Likelihood:
     """The scorer around a model whose log-probabilities of given texts can be read."""
 
     measure: Measure = "share"
+    role: Role = "contest"
     chance = 0.5
 
     def __init__(self, llm: LLM) -> None:

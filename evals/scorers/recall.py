@@ -16,7 +16,7 @@ from analyzers.evidence import Excerpt
 from evals.scorers import SCORERS
 from evals.scorers.detection import asked
 from evals.scoring.gathering import QUARTERS, Gathered
-from evals.scoring.judged import Judged, Measure
+from evals.scoring.judged import Judged, Measure, Role
 from evals.scoring.material import Material
 from evals.scoring.measures import Recalled
 from evals.scoring.yes_no import Asked, YesNo
@@ -26,6 +26,7 @@ class Recall(YesNo):
     """The recall scorer around a chat model, with the questions of the detection scorer; its share is the mean probability of a yes."""
 
     measure: Measure = "share"
+    role: Role = "apart"
 
     def __init__(self, llm: LLM, *, contrast: bool = False) -> None:
         super().__init__(llm, "recall", "detection", contrast=contrast)

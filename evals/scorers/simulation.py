@@ -17,7 +17,7 @@ from analyzers.evidence import Excerpt
 from evals.each import together
 from evals.scorers import SCORERS
 from evals.scores import Floats, paired
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 
 Bools = npt.NDArray[np.bool_]
@@ -31,6 +31,7 @@ class Simulating:
 
     kind: str
     measure: Measure = "pearson"
+    role: Role = "whole"
     chance = 0.0
 
     def __init__(self, llm: LLM) -> None:

@@ -15,7 +15,7 @@ from agents.untrusted import one_line
 from analyzers.errors import Failed
 from evals.scorers import SCORERS
 from evals.scoring.asking import pick
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.labs import Steering
 from evals.scoring.material import Material
 from prompts import load
@@ -37,6 +37,7 @@ class SteeringJudge:
     """The steering scorer around a chat model."""
 
     measure: Measure = "share"
+    role: Role = "apart"
     chance = 1 / SETS
 
     def __init__(self, llm: LLM) -> None:

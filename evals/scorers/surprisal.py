@@ -12,7 +12,7 @@ from agents.untrusted import one_line
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 from evals.scorers import SCORERS
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 from prompts import load
 
@@ -24,6 +24,7 @@ class Surprisal:
     """The surprisal scorer around a model whose log-probabilities of given texts can be read."""
 
     measure: Measure = "auroc"
+    role: Role = "items"
     chance = 0.5
 
     def __init__(self, llm: LLM) -> None:

@@ -5,9 +5,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analyzers.errors import Failed
+from evals.scorers import Scorer
 from evals.scores import constant
 
+ENSEMBLE = "ensemble"
+"""In the place of a scorer's name."""
 Score = float | Failed
+
+
+def members(scorers: Mapping[str, Scorer]) -> list[str]:
+    """Those scorers that an ensemble is made of."""
+    return [name for name, scorer in scorers.items() if scorer.role != "apart"]
 
 
 def combine(scores: Mapping[str, Sequence[Score]]) -> list[Score]:

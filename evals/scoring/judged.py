@@ -11,6 +11,12 @@ both, the mean of the predictions alone, where each is already how right the ans
 1 - sum of predictions / sum of truths, where the prediction is the error that is left, and the truth that of knowing nothing."""
 
 
+Role = Literal["items", "whole", "contest", "apart"]
+"""How a scorer judges. items: every explanation by itself and item by item, so that it can stop early. whole: every explanation by itself,
+all items together. contest: the explanations of a call against each other. apart: so that no ensemble is made of it, since it reads no
+explanation, rewards one that fits everything, or costs too much for many of them."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """One item: what is so, and what was said."""
@@ -36,4 +42,4 @@ class Judged:
     probabilities: bool = True
     """Whether predictions are such, so that above .5 is a yes; else only their order counts."""
     saved: int = 0
-    """Items that were left out because the interval was narrow enough without them."""
+    """Questions that were not asked because the interval was narrow enough without them."""

@@ -6,13 +6,14 @@ each interval is taken at a level at which all of them hold together with the le
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from analyzers.errors import Failed
 from evals.results import Value
 from evals.scorers import Scorer
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Item, Material
 from evals.scoring.measures import Corrected, measured
 from evals.statistics import LEVEL
@@ -24,11 +25,20 @@ DRAWS = 400
 """Resamples at a look."""
 
 
+@runtime_checkable
+class _Asking(Protocol):
+    """A scorer whose questions are known beforehand."""
+
+    def questions(self, material: Material, seed: int) -> Sequence[object] | Failed: ...
+
+
 class Sequential:
-    """A scorer that asks another one, which must judge item by item, about no more items than it takes."""
+    """A scorer that asks another one, whose role is to judge item by item, about no more items than it takes."""
 
     def __init__(self, scorer: Scorer, *, width: float = WIDTH, looks: int = LOOKS, level: float = LEVEL) -> None:
         """width: of the interval at which nothing more is asked; looks: parts that the items are asked in."""
+        if scorer.role != "items":
+            raise ValueError(f"{scorer.name!r} does not judge item by item, and cannot stop early")
         if not (width > 0 and looks >= 1 and 0 < level < 1):
             raise ValueError(f"a width of {width}, {looks} looks and a level of {level} are no plan")
         self._scorer = scorer
@@ -46,6 +56,10 @@ class Sequential:
         return self._scorer.measure
 
     @property
+    def role(self) -> Role:
+        return self._scorer.role
+
+    @property
     def chance(self) -> float | None:
         return self._scorer.chance
 
@@ -57,9 +71,8 @@ class Sequential:
         found: dict[int, Judged | Failed] = {}
         answers: dict[int, list[Answer]] = {number: [] for number in range(len(explanations))}
         parts = in_parts(material.items, self._looks, seed)
-        asked = 0
-        for part in parts:
-            asked += len(part)
+        left = [self._questions(material, part, seed) for part in parts]
+        for asked, part in enumerate(parts, start=1):
             open_ = [number for number in range(len(explanations)) if number not in found]
             if not open_:
                 break
@@ -69,11 +82,17 @@ class Sequential:
                     found[number] = outcome
                     continue
                 answers[number] += outcome.answers
-                left = len(material.items) - asked
-                told = Corrected(tuple(answers[number]), outcome.probabilities, saved=left, level=self._level)
-                if asked == len(material.items) or self._enough(told, seed):
+                told = Corrected(tuple(answers[number]), outcome.probabilities, saved=sum(left[asked:]), level=self._level)
+                if asked == len(parts) or self._enough(told, seed):
                     found[number] = told
         return [found.get(number, Failed("score", "there are no items")) for number in range(len(explanations))]
+
+    def _questions(self, material: Material, part: tuple[Item, ...], seed: int) -> int:
+        """How many are asked of a part of the items, of one explanation."""
+        if not isinstance(self._scorer, _Asking):
+            return len(part)
+        questions = self._scorer.questions(replace(material, items=part), seed)
+        return 0 if isinstance(questions, Failed) else len(questions)
 
     def _enough(self, told: Corrected, seed: int) -> bool:
         value = measured(told, self.measure, draws=DRAWS, seed=seed)[self.measure]

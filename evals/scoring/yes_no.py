@@ -12,7 +12,7 @@ from agents.llm import LLM, Message, Request
 from agents.untrusted import one_line
 from analyzers.errors import Failed
 from evals.scoring.asking import Conversation, asked, contrasted, yes
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 from prompts import Prompt, load
 
@@ -44,6 +44,7 @@ class YesNo(ABC):
     """
 
     measure: Measure = "auroc"
+    role: Role = "items"
     chance: float | None = 0.5
 
     def __init__(self, llm: LLM, name: str, prompt: str, *, contrast: bool = False) -> None:

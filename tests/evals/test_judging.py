@@ -14,7 +14,7 @@ from analyzers.progress import quiet
 from analyzers.sites import Site
 from evals.judging import Said, answers_of, ensemble_of, judge, results_of, scorer_result
 from evals.results import Failure, ScorerResult, Value
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 from evals.work import Work
 
@@ -28,6 +28,7 @@ class Knows:
     name = "knows(test)"
     prompt = "0"
     measure: Measure = "auroc"
+    role: Role = "items"
     chance = 0.5
 
     def __init__(self, *, blind: bool = False, calls: int | None = None) -> None:
@@ -130,7 +131,9 @@ async def test_an_ensemble_ranks_the_explanation_against_all_that_its_members_ju
 
 async def test_an_ensemble_needs_two_members_and_fails_with_one_that_failed() -> None:
     one = work()
-    alone: dict[str, Any] = {"knows": Knows(), "intruder": Knows(blind=True)}
+    apart = Knows(blind=True)
+    apart.role = "apart"
+    alone: dict[str, Any] = {"knows": Knows(), "apart": apart}
     await judge([one], alone, lent=True, seed=0, report=quiet, at_once=1)
     assert ensemble_of(one, alone) is None
     both: dict[str, Any] = {"knows": Knows(), "spent": Knows(calls=0)}

@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from analyzers.embeddings import Embedder
 from analyzers.errors import AssetError, Failed, ProviderError
-from evals.judging import ENSEMBLE
 from evals.kept_tests import identity, known
 from evals.label_config import Limits
 from evals.planted import planted
 from evals.results import Failure, Value
 from evals.scorers import SCORERS
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.ensemble import ENSEMBLE
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Material
 from evals.selftest_run import run_scorer_tests
 from evals.selftest_scorers import ScorerTest, try_ensemble, try_scorer
@@ -31,6 +31,7 @@ class Fake:
 
     prompt = ""
     measure: Measure = "share"
+    role: Role = "whole"
     chance = 0.5
 
     def __init__(self, says: Says, name: str = "fake") -> None:

@@ -9,7 +9,7 @@ import pytest
 from analyzers.errors import Failed
 from analyzers.evidence import Excerpt
 from evals.results import Value
-from evals.scoring.judged import Answer, Judged, Measure
+from evals.scoring.judged import Answer, Judged, Measure, Role
 from evals.scoring.material import Item, Material
 from evals.scoring.measures import Corrected, measured
 from evals.scoring.sequential import Sequential, in_parts
@@ -29,6 +29,7 @@ class Noisy:
     name = "noisy"
     prompt = ""
     measure: Measure = "auroc"
+    role: Role = "items"
     chance = 0.5
 
     def __init__(self, seed: int) -> None:
@@ -158,3 +159,24 @@ def test_predictions_that_only_order_stay_so() -> None:
     assert isinstance(told, Corrected)
     assert not told.probabilities
     assert set(measured(told, "auroc")) == {"auroc", "auroc/random"}
+
+
+class Twice(Noisy):
+    """Asks two questions an item, as scorers that show marks do."""
+
+    def questions(self, material: Material, seed: int) -> list[str] | Failed:
+        return [f"{item.excerpt.key} {half}" for item in material.items for half in ("right", "wrong")]
+
+
+def test_what_is_saved_is_questions() -> None:
+    once, twice = (judge(made(0), ["6"], material(40, 40), width=0.3)[0] for made in (Noisy, Twice))
+    assert isinstance(once, Judged)
+    assert isinstance(twice, Judged)
+    assert 0 < 2 * once.saved == twice.saved
+
+
+def test_a_scorer_that_needs_all_items_together_cannot_stop() -> None:
+    scorer = Noisy(0)
+    scorer.role = "whole"
+    with pytest.raises(ValueError, match="does not judge item by item"):
+        Sequential(scorer)
