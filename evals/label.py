@@ -27,7 +27,7 @@ from evals.judging import judge
 from evals.label_artefacts import write_evidence, write_outcome
 from evals.label_config import LabelConfig, Limits
 from evals.label_models import Experimenter, Models, connect_models, sequential
-from evals.label_sites import gather_items, load_subject, sample_sites
+from evals.label_sites import gather_further, load_subject, sample_sites
 from evals.results import Instrument, RunResults
 from evals.run_folder import RunFolder, Transcript, write_json
 from evals.scoring.ensemble import members
@@ -116,9 +116,10 @@ async def _label(
             sampled = await sample_sites(subject, blocks, config, report)
             folder.record({"pass": sampled.folder})
             works = sampled.works
-            if models.scorers:
-                gather_items(sampled, subject, blocks, config, report)
-            if not models.keeps_subject:
+            experiments, scores = isinstance(models.explainer, Experimenter), bool(models.scorers)
+            if experiments or scores:
+                gather_further(sampled, subject, blocks, config, report, experiments=experiments, scores=scores)
+            else:
                 subject = None
                 gc.collect()
             write_evidence(folder.path, works)
@@ -167,7 +168,7 @@ async def _explain(
     async def one(work: Work) -> list[Explanation | Failed]:
         if work.evidence.peak <= 0:
             return [Failed("explain", f"{work.site} never fires on the explain split: a dead side, or too little text")]
-        excerpts = work.evidence.splits["explain"]
+        excerpts = [*work.evidence.splits["explain"], *work.pool]
         with doing("explain", work.site, shown=[excerpt.key for excerpt in excerpts]):
             if isinstance(models.explainer, Experimenter):
                 assert subject is not None

@@ -50,7 +50,7 @@ class Experimenter:
         found = await experiment(
             self._llm,
             Laboratory(subject, work.site),
-            work.evidence.splits["explain"],
+            [*work.evidence.splits["explain"], *work.pool],
             score_on_select=score,
             limits=ExperimentLimits(**config.experiment.model_dump()),
             seed=config.seed,
@@ -70,11 +70,6 @@ class Models:
     scorers: dict[str, Scorer]
     explains: LLM | None
     simulates: LLM | None
-
-    @property
-    def keeps_subject(self) -> bool:
-        """Whether the subject is measured on after the sampling."""
-        return isinstance(self.explainer, Experimenter) or bool(self.scorers)
 
 
 def default_scorers(simulator: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from analyzers.directions import Directions
 from analyzers.drawn_sites import draw_sites
 from analyzers.embeddings import Embedder
 from analyzers.errors import Failed, SubjectError
-from analyzers.evidence import Evidence
+from analyzers.evidence import Evidence, Split
 from analyzers.laboratory import Laboratory
 from analyzers.passes import run_pass
 from analyzers.progress import Report
@@ -27,6 +27,8 @@ from evals.work import Work
 
 NEIGHBOURS = "minilm"
 """The model whose embeddings say which texts are near in meaning."""
+AROUND = Sizes(firing=60, random=40, near_miss=40, neighbour=0, weighted=0)
+"""Excerpts, beside the kept ones, among which an explainer that experiments looks for quantiles and for silent text."""
 LENDERS = 8
 """Random directions whose template explanations stand in for those of other sites, where the sites are no neurons."""
 FIRST_LENDER = 999_999_000
@@ -100,21 +102,33 @@ async def sample_sites(subject: Subject, blocks: Blocks, config: LabelConfig, re
     return Sampled(works, read.folder.name, read)
 
 
-def gather_items(sampled: Sampled, subject: Subject, blocks: Blocks, config: LabelConfig, report: Report) -> None:
-    """Give every site that fires the items that scorers judge on, drawn from all its activations on the test split."""
+def gather_further(
+    sampled: Sampled, subject: Subject, blocks: Blocks, config: LabelConfig, report: Report, *, experiments: bool, scores: bool
+) -> None:
+    """Read all activations of the sites, and draw from them what is beyond the kept excerpts.
+
+    experiments: excerpts of the explain split by quantile, silent ones among them, for an explainer that looks around (`Work.pool`).
+    scores: the items of the test split that scorers judge on (`Work.material`).
+    """
+    wanted: dict[Split, bool] = {"explain": experiments, "test": scores}
     sites = [work.site for work in sampled.works]
-    store = sampled.store or read_sites(subject, blocks, sites, splits=("test",), report=report)
-    embed = Embedder.load(NEIGHBOURS, report=report).embed if config.neighbours else None
-    half, quarter, eighth = (config.items // part for part in (2, 4, 8))
-    sizes = Sizes(firing=half, random=quarter, near_miss=eighth, neighbour=eighth, weighted=half)
+    store = sampled.store or read_sites(subject, blocks, sites, splits=[split for split in wanted if wanted[split]], report=report)
+    embed = Embedder.load(NEIGHBOURS, report=report).embed if scores and config.neighbours else None
     for done, work in enumerate(sampled.works):
         lab = Laboratory(subject, work.site)
-        found = gather(store, work.evidence, subject.token_text, embed=embed, lab=lab, sizes=sizes, seed=config.seed)
-        if isinstance(found, Failed):
-            work.failures.append(found)
-        else:
-            work.material = found
-        report("gather items", done + 1, len(sites))
+        if experiments:
+            around = gather(store, work.evidence, subject.token_text, split="explain", sizes=AROUND, seed=config.seed)
+            # A side that never fires is told of where it is to be explained.
+            work.pool = () if isinstance(around, Failed) else tuple(item.excerpt for item in around.items)
+        if scores:
+            half, quarter, eighth = (config.items // part for part in (2, 4, 8))
+            sizes = Sizes(firing=half, random=quarter, near_miss=eighth, neighbour=eighth, weighted=half)
+            found = gather(store, work.evidence, subject.token_text, embed=embed, lab=lab, sizes=sizes, seed=config.seed)
+            if isinstance(found, Failed):
+                work.failures.append(found)
+            else:
+                work.material = found
+        report("gather excerpts", done + 1, len(sites))
 
 
 def _read(subject: Subject, blocks: Blocks, sites: Sequence[Site], config: LabelConfig, report: Report) -> tuple[SiteStore, list[Evidence]]:

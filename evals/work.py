@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from agents.explanation import Explanation
 from analyzers.errors import Failed
-from analyzers.evidence import Evidence
+from analyzers.evidence import Evidence, Excerpt
 from analyzers.sites import Site
 from evals.site_scores import Simulations, SiteScores
 
@@ -23,6 +23,8 @@ class Work:
     evidence: Evidence
     stand_ins: tuple[str, ...]
     """Explanations of other neurons, made without a language model: the shuffled control where the run has no other to lend."""
+    pool: tuple[Excerpt, ...] = ()
+    """Further excerpts of the explain split, for an explainer that experiments."""
     candidates: list[Explanation | Failed] = field(default_factory=list)
     select_scores: list[float | Failed] = field(default_factory=list)
     """Of the candidates that are explanations; empty where there was nothing to choose."""

@@ -196,6 +196,12 @@ async def test_an_explainer_that_experiments_measures_on_the_subject(run: Label,
     assert results.leak_audit.passed
     assert results.leak_audit.prompts >= 3
     rows = [json.loads(line) for line in (workplace / "out" / "experiments.jsonl").read_text("utf-8").splitlines()]
+    # It looks around in more than the excerpts that others are shown, and only in documents of the explain split.
+    kept = [row for row in pq.read_table(workplace / "out" / "excerpts.parquet").to_pylist() if row["split"] == "explain"]
+    around = [shown["key"].rpartition(":")[0] for shown in rows[0]["excerpts"]]
+    assert len(around) > len(kept)
+    others = {row["document"] for row in pq.read_table(workplace / "out" / "excerpts.parquet").to_pylist() if row["split"] != "explain"}
+    assert not others & set(around)
     again = await replay(rows)
     assert not isinstance(again.outcome, Failed)
     assert again.outcome.explanation.text == site.explanation
