@@ -246,7 +246,8 @@ class Metered:
             async with asyncio.timeout(self._timeout):
                 return await self.base.answer(requests)
         except TimeoutError:
-            raise Transient(f"{self.name!r} did not answer in {self._timeout:g} s", about="request", taken=True) from None
+            reason = f"{self.name!r} did not answer in {self._timeout:g} s (a slow server needs more: --timeout)"
+            raise Transient(reason, about="request", taken=True) from None
 
     async def _tries(self, once: Callable[[], Awaitable[list[Reply | Failed]]], count: int, *, last: bool) -> list[Reply | Failed]:
         try:

@@ -106,6 +106,7 @@ class Calls:
             budget=self.budget,
             cache=self._cache,
             concurrency=self._limits.concurrency,
+            timeout=self._limits.timeout,
             on_call=None if self._transcript is None else self._called,
             price=None if self._limits.price is None else Price.parse(self._limits.price),
             report=self._report,

@@ -54,7 +54,7 @@ async def label(
     if not config.twins:
         return await _label(config, out, limits=limits, report=report, tell=tell, forecast_only=forecast_only)
     limits.check()
-    free = limits.model_copy(update={"calls": None, "tokens": None, "usd": None})
+    free = limits.unlimited()
     with sharing(budget_of(limits)):
         try:
             results = await _label(config, out, limits=free, report=report, tell=tell, forecast_only=forecast_only)

@@ -116,8 +116,14 @@ class Limits(BaseModel):
     usd: float | None = Field(default=None, ge=0)
     price: str | None = None
     concurrency: int = Field(default=8, ge=1)
+    timeout: float = Field(default=60.0, ge=1)
+    """Seconds for one try of one call to a remote model."""
     batch: bool = False
     """Ask openai: models through the Batch API."""
+
+    def unlimited(self) -> "Limits":
+        """The same without limits of calls, tokens and money, for what runs within a budget that holds them."""
+        return self.model_copy(update={"calls": None, "tokens": None, "usd": None})
 
     def check(self) -> None:
         """Raise ExplicateError for a limit of zero, which allows nothing."""

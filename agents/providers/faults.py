@@ -121,7 +121,7 @@ def fault(error: BaseException, endpoint: Endpoint) -> Transient | Refused | Pro
     said = endpoint.quote(_PREFIX.sub("", str(error)))
     if status is None:
         if names & _TIMEOUT:
-            return Transient(f"{endpoint} did not answer in time", about="request", taken=True)
+            return Transient(f"{endpoint} did not answer in time (a slow server needs more: --timeout)", about="request", taken=True)
         if names & _UNREACHABLE:
             cause = endpoint.quote(str(error.__cause__ or error))
             return Transient(f"{endpoint} cannot be reached ({cause})")

@@ -149,7 +149,7 @@ async def _run(
 ) -> TaskOutcome | Forecast:
     where = f"tasks/{task.name}"
     # The suite's budget holds the limits; a task has none of its own.
-    free = Limits(price=limits.price, concurrency=limits.concurrency)
+    free = limits.unlimited()
     ended: dict[str, Any] = {"status": "done", "failure": None}
     void = False
     try:

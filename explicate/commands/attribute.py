@@ -36,6 +36,7 @@ def attribute(
     max_usd: options.MaxUsd = None,
     price: options.Price = None,
     concurrency: options.Concurrency = 8,
+    timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
@@ -70,7 +71,7 @@ def attribute(
 
         check_page(out)
     asking = asking_of(task, options.listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     with bars() as report:
         found = await_(
             run_attribute(

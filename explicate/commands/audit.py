@@ -58,6 +58,7 @@ def audit(
     max_usd: options.MaxUsd = None,
     price: options.Price = None,
     concurrency: options.Concurrency = 8,
+    timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
@@ -116,7 +117,7 @@ def audit(
         dtype=dtype,
         device=device,
     )
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     folder = out or default_out(config.model_name, config, "audit-")
     work = partial(live, config, task=asked, items=texts, limits=limits)
     run_shown(work, folder, write_audit_page, partial(show_audit, paper_compat=False), json=json)

@@ -39,6 +39,7 @@ def confidence(
     max_usd: options.MaxUsd = None,
     price: options.Price = None,
     concurrency: options.Concurrency = 8,
+    timeout: options.Timeout = 60.0,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",
@@ -75,7 +76,7 @@ def confidence(
         dtype=dtype,
         device=device,
     )
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     folder = out or default_out(config.model_name, config, "confidence-")
     work = partial(measure_confidence, config, task=asked, items=texts, limits=limits)
     run_shown(work, folder, write_confidence_page, show_confidence, json=json)

@@ -19,6 +19,7 @@ from explicate.commands.options import (
     Price,
     Seed,
     SubjectName,
+    Timeout,
     Tokens,
     Trust,
     listed,
@@ -91,6 +92,7 @@ def label(
     max_usd: MaxUsd = None,
     price: Price = None,
     concurrency: Concurrency = 8,
+    timeout: Timeout = 60.0,
     batch: Annotated[
         bool, typer.Option("--batch", help="Ask openai: models through the Batch API: half the price, replies within a day; resumable.")
     ] = False,
@@ -136,5 +138,5 @@ def label(
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, batch=batch)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout, batch=batch)
     run_label(config, limits, out, json=json)

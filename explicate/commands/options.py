@@ -29,6 +29,8 @@ MaxUsd = Annotated[float | None, typer.Option(help="Stop before spending more th
 Price = Annotated[str | None, typer.Option(help="IN,OUT: USD per million tokens of every remote model, in place of the listed price.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at a time to a remote model.", min=1)]
 
+Timeout = Annotated[float, typer.Option(help="Seconds for one try of a call to a remote model; more for a slow server of your own.", min=1)]
+
 
 def listed(text: str) -> list[str]:
     """The parts of a comma-separated option."""

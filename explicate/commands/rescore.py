@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from explicate.commands.options import BaseUrl, Concurrency, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed
+from explicate.commands.options import BaseUrl, Concurrency, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, Timeout
 
 
 def rescore(
@@ -21,6 +21,7 @@ def rescore(
     max_usd: MaxUsd = None,
     price: Price = None,
     concurrency: Concurrency = 8,
+    timeout: Timeout = 60.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -36,7 +37,7 @@ def rescore(
     from explicate.running import run_shown
 
     config = RescoreConfig(simulator=simulator, records=records, base_url=base_url, seed=seed)
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     results = run_shown(partial(work, config=config, limits=limits), run, write_report, show_rescored, json=json)
     if not results.leak_audit.passed:
         raise typer.Exit(2)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from explicate.commands.options import BaseUrl, Concurrency, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed
+from explicate.commands.options import BaseUrl, Concurrency, Json, MaxCalls, MaxTokens, MaxUsd, Price, Seed, Timeout
 
 
 def selftest(
@@ -22,6 +22,7 @@ def selftest(
     max_usd: MaxUsd = None,
     price: Price = None,
     concurrency: Concurrency = 8,
+    timeout: Timeout = 60.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -36,7 +37,7 @@ def selftest(
     from explicate.running import await_, show_json
     from explicate.selftest_tables import scorer_tests_json, show_scorer_tests, show_selftest
 
-    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency)
+    limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     if scorers:
         with bars() as report:
             found = await_(

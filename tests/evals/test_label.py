@@ -402,3 +402,15 @@ async def test_sites_alone_and_together_score_the_same(
         for result in (one, many):
             del result["q_value"], result["warning"], result["shuffled_explanation"], result["controls"]["shuffled"]
         assert one == nearly(many)
+
+
+async def test_the_time_that_a_call_may_take_reaches_the_model(run: Label, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    async def noting(spec: str, **options: Any) -> Any:
+        asked.append(options["timeout"])
+        return await connect(spec, **options)
+
+    monkeypatch.setattr("evals.calls.connect", noting)
+    await run("out", Limits(timeout=7.5))
+    assert asked == [7.5, 7.5]

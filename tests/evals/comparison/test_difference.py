@@ -112,7 +112,11 @@ def test_p_of_paired_items_is_the_share_of_all_exchanges_that_move_it_as_far(nam
     assert found.p(20000) == pytest.approx(every_exchange(before, after, name), abs=0.02)
 
 
-@given(values=st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=3, max_size=12), seed=st.integers(0, 100))
+# Values on a grid: which sums are equal is then exact, and no matter of how near is near enough.
+ON_GRID = st.integers(-64, 64).map(lambda number: number / 64)
+
+
+@given(values=st.lists(st.tuples(ON_GRID, ON_GRID), min_size=3, max_size=12), seed=st.integers(0, 100))
 @settings(max_examples=25, deadline=None)
 def test_p_of_means_is_scipys_permutation_test(values: list[tuple[float, float]], seed: int) -> None:
     before, after = np.array(values).T
