@@ -67,6 +67,9 @@ def tiny_tokenizer() -> "PreTrainedTokenizerFast":
     return wrapped
 
 
+ENCODERS = ("bert", "roberta", "albert", "distilbert")
+
+
 def tiny_config(family: str, **changes: object) -> "PreTrainedConfig":
     """Three blocks of 32 dimensions with 4 heads of the family, and 48 neurons a block where the family lets one choose."""
     import transformers
@@ -90,6 +93,10 @@ def tiny_config(family: str, **changes: object) -> "PreTrainedConfig":
             "Qwen2MoeConfig",
             {"num_key_value_heads": 2, "num_experts": 4, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 40},
         ),
+        "bert": ("BertConfig", {"intermediate_size": 48}),
+        "roberta": ("RobertaConfig", {"intermediate_size": 48}),
+        "albert": ("AlbertConfig", {"intermediate_size": 48, "embedding_size": 16}),
+        "distilbert": ("DistilBertConfig", {"hidden_dim": 48}),
     }
     class_name, own = families[family]
     tokenizer = tiny_tokenizer()
@@ -110,11 +117,11 @@ def tiny_config(family: str, **changes: object) -> "PreTrainedConfig":
 
 
 def random_model(config: "PreTrainedConfig") -> Any:
-    """The model of a configuration, the same weights each time."""
+    """The model of a configuration, the same weights each time: a causal one, or of an encoder's family a masked one."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-    automatic: Any = AutoModelForCausalLM
+    automatic: Any = AutoModelForMaskedLM if config.model_type in ENCODERS else AutoModelForCausalLM
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return automatic.from_config(config)
@@ -125,7 +132,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     """tiny_checkpoint("llama") is the folder of a tiny random model of that family with a small real tokenizer, built once a session.
 
     Families: llama, mistral, qwen2, qwen3, gemma2, phi, gpt2, gpt_neox, opt, bloom, falcon, gptj, gpt_neo; mixtral and qwen2_moe, which
-    are mixtures of experts. Hidden size 32, 3 blocks, 48 neurons a block (128 for bloom), up to 1024 positions.
+    are mixtures of experts; the encoders bert, roberta, albert and distilbert. Hidden size 32, 3 blocks, 48 neurons a block (128 for
+    bloom), up to 1024 positions.
     """
 
     @cache
