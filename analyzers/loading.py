@@ -1,4 +1,4 @@
-"""Loads causal language models with a number format and a device that suit each other."""
+"""Loads language models with a number format and a device that suit each other."""
 
 import json
 from pathlib import Path
@@ -79,10 +79,12 @@ def _stored_dtype(folder: Path) -> str:
     return str(config.get("dtype", config.get("torch_dtype"))) if isinstance(config, dict) else ""
 
 
-def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool) -> tuple[Any, Any]:
-    """(model, tokenizer) from a folder in Hugging Face's layout.
+def load_pretrained(
+    folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool, *, any_kind: bool = False
+) -> tuple[Any, Any]:
+    """(model, tokenizer) from a folder in Hugging Face's layout: a causal language model, or with any_kind whatever reads text.
 
-    Raises SubjectError, naming `name`, for what is no causal language model, is damaged, or needs a package that is not there.
+    Raises SubjectError, naming `name`, for what is no such model, is damaged, or needs a package that is not there.
     """
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -93,8 +95,33 @@ def load_pretrained(folder: str, name: str, dtype: torch.dtype, device: torch.de
     disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+        loader, settings = _as_made(folder, trust_remote_code) if any_kind else (AutoModelForCausalLM, {})
+        model: Any = loader.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, **settings)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, *damaged) as error:
         why = " ".join(str(error).split())[:300] or "its weights are cut off"
-        raise SubjectError(f"{name!r} cannot be loaded as a causal language model: {why}") from error
+        raise SubjectError(f"{name!r} cannot be loaded as a {'' if any_kind else 'causal '}language model: {why}") from error
     return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _as_made(folder: str, trust_remote_code: bool) -> tuple[Any, dict[str, str]]:
+    """(what of transformers loads the model, with which settings): with the head that it was saved with, if that is one for language.
+
+    A family whose attention is computed inside its modules is loaded with the kind that can be read.
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto as known
+
+    config: Any = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    made = next(iter(config.architectures or ()), None)
+    if made is None:  # written by hand
+        made = known.MODEL_FOR_MASKED_LM_MAPPING_NAMES.get(
+            config.model_type, known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+        )
+    made_of: Any = getattr(transformers, str(made), None)
+    fixed = hasattr(made_of, "_can_set_attn_implementation") and not made_of._can_set_attn_implementation()
+    settings = {"attn_implementation": "eager"} if fixed else {}
+    if made in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
+        return transformers.AutoModelForCausalLM, settings
+    if made in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values():
+        return transformers.AutoModelForMaskedLM, settings
+    return transformers.AutoModel, settings

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+Span = tuple[int, int]
+"""Characters of a text, the end not included."""
+
 
 class Tokens:
     """Reads and writes with a Hugging Face tokenizer as if every text were the middle of a longer one."""
@@ -29,6 +32,16 @@ class Tokens:
         ids = self._encode(self._anchor + text)
         return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._encode(text)
 
+    def located(self, text: str) -> tuple[list[int], list[Span]]:
+        """As `encode`, and the characters of each token as a fast tokenizer says them."""
+        anchor = self._encode(self._anchor) if self._anchor else []
+        ids, places, _ = located(self.tokenizer, self._anchor + text, special=False)
+        if ids[: len(anchor)] != anchor:
+            ids, places, _ = located(self.tokenizer, text, special=False)
+            return ids, places
+        shift = len(self._anchor)
+        return ids[len(anchor) :], [(start - shift, end - shift) for start, end in places[len(anchor) :]]
+
     def decode(self, ids: Sequence[int], *, special: bool = True) -> str:
         """Text of a run of tokens with its leading space; without special tokens if so asked."""
         # Decoders strip a space at the very start of a text, so the tokens are decoded behind another one.
@@ -51,3 +64,9 @@ class Tokens:
             if self._encode(anchor + "a")[: len(alone)] == alone:
                 return anchor
         return ""
+
+
+def located(tokenizer: Any, text: str, *, special: bool) -> tuple[list[int], list[Span], list[int]]:
+    """(ids, characters of each, 1 where the tokenizer added it) of a fast tokenizer, with special tokens or without."""
+    found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, return_special_tokens_mask=True, verbose=False)
+    return found["input_ids"], found["offset_mapping"], found["special_tokens_mask"]

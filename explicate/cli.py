@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from explicate.commands import (
+    attention,
     attribute,
     audit,
     baseline,
@@ -50,6 +51,7 @@ for command in (
     audit.audit,
     confidence.confidence,
     attribute.attribute,
+    attention.attention,
     sample.sample,
     selftest.selftest,
     report.report,

@@ -56,6 +56,12 @@ def _database() -> dict[str, Any]:
     return main()
 
 
+def _attention() -> dict[str, Any]:
+    from evals.bench.attention import main
+
+    return main()
+
+
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": _startup,
     "lookups": _lookups,
@@ -64,6 +70,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "labels": _labels,
     "pipelines": _pipelines,
     "database": _database,
+    "attention": _attention,
     "sampling": _sampling,
 }
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from analyzers.engine import Engine
 from analyzers.errors import ExplicateError
 from analyzers.subject import Subject
+from analyzers.text_model import TextModel
 
 WEIGHTS = "model.safetensors"
 
@@ -74,7 +75,7 @@ HARMS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("load", [Subject.load, Engine.load])
+@pytest.mark.parametrize("load", [Subject.load, Engine.load, TextModel.load])
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_a_damaged_model_is_one_line_with_its_name(
     load: Callable[..., Any], harm: Callable[[Path], None], tiny_checkpoint: Callable[[str], Path], tmp_path: Path

@@ -1,0 +1,180 @@
+"""Drawings of attention for papers, as SVG: all heads side by side with their roles, and one head with the tokens at its sides."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from analyzers.errors import ExplicateError
+from evals.attention import Attention, HeadRoles, Role
+from explicate.shaded_words import visible
+
+Array = np.ndarray[Any, Any]
+
+SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Share of attention from which a cell of the overview is a shade darker. With fewer, larger classes its size stays bounded: a query has
+at most 32 cells in them."""
+SHADES = 16
+"""Of one head's drawing, in equal steps of the square root of the share, so that small shares can be seen."""
+FIELDS = 64
+"""Cells of a side in the overview at most; of longer texts several tokens share one, which shows the largest of them."""
+COLOURS: dict[Role, str] = {
+    "previous": "#2c73d2",
+    "next": "#1a7343",
+    "first": "#5d6878",
+    "self": "#0b8a94",
+    "duplicate": "#a63a9e",
+    "induction": "#d96c0a",
+}
+"""Of roles, on white."""
+SIDE, GAP, LEAD, TOP = 60, 10, 34, 78
+"""Of the overview in pixels: a head, the room between two with the line above it, what stands left of the heads and above them."""
+LINE = 15
+LABEL = 18
+"""Characters of a token that are written beside its row."""
+_INK, _DIM, _BLUE = "#1b2330", "#5d6878", "#2c73d2"
+_UNWRITABLE = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
+
+
+def draw_overview(found: Attention) -> str:
+    """Layers downwards, heads to the right, each a square of queries (downwards) and keys under the role that it was found to have."""
+    weights = pooled(np.asarray(found.attention, dtype=np.float32), FIELDS)
+    layers, heads, n, _ = weights.shape
+    width = max(LEAD + heads * (SIDE + GAP), 540)
+    height = TOP + layers * (SIDE + GAP + LINE) + 10
+    roles = {(each.layer, each.head): each for each in found.head_roles}
+    levels = np.digitize(weights, SHARES)
+    several = -(-len(found.tokens) // n)
+    says = f"{layers} layers × {heads} heads, {len(found.tokens)} tokens; queries downwards, keys to the right"
+    if several > 1:
+        says += f"; a field is {several} × {several} tokens and shows the largest of them"
+    parts = [*_opened(width, height, f"Attention of {found.model['name']}"), _text(10, 42, says, size=11, fill=_DIM)]
+    parts += _shares_key([(f"{share:.0%}", (at + 1) / len(SHARES)) for at, share in enumerate(SHARES)], 10, 62)
+    for layer in range(layers):
+        top = TOP + layer * (SIDE + GAP + LINE)
+        parts.append(_text(10, top + LINE + SIDE / 2, f"L{layer}", size=11, fill=_DIM))
+        for head in range(heads):
+            left = LEAD + head * (SIDE + GAP)
+            parts.append(f'<g id="L{layer}.{head}"><title>{_clean(_head_says(layer, head, roles.get((layer, head))))}</title>')
+            parts += _head_line(left, top, layer, head, roles.get((layer, head)))
+            parts += _square(levels[layer, head], left, top + LINE, SIDE / n, len(SHARES), causal=found.causal)
+            parts.append("</g>")
+    return "\n".join([*parts, "</svg>"])
+
+
+def draw_head(found: Attention, layer: int, head: int) -> str:
+    """One head: a row a query, a column a key, the tokens at both sides. Raises ExplicateError for a head that is not there."""
+    layers, heads = len(found.attention), len(found.attention[0])
+    if not (0 <= layer < layers and 0 <= head < heads):
+        raise ExplicateError(
+            f"there is no head {head} of layer {layer}; {visible(found.model['name'])} has layers 0 to {layers - 1} "
+            f"and heads 0 to {heads - 1}"
+        )
+    weights = np.asarray(found.attention[layer][head], dtype=np.float32)
+    levels = np.ceil(np.sqrt(np.clip(weights, 0, 1)) * SHADES - 0.5).astype(int)
+    n = len(weights)
+    cell = max(3.0, min(18.0, 900 / n))
+    step = max(1, -(-9 // int(cell)))
+    labels = [_label(token) for token in found.tokens]
+    room = 12 + 6.2 * max(map(len, labels), default=0)
+    width, height = max(room + n * cell + room, 420.0), room + TOP + n * cell + 12
+    roles = next((each for each in found.head_roles if (each.layer, each.head) == (layer, head)), None)
+    parts = [*_opened(width, height, f"{found.model['name']}: {_head_says(layer, head, roles)}")]
+    parts.append(_text(10, 42, "queries downwards, keys to the right", size=11, fill=_DIM))
+    parts += _shares_key([(f"{(level / SHADES) ** 2:.0%}", level / SHADES) for level in range(4, SHADES + 1, 4)], 10, 62)
+    left, top = room, TOP + room
+    parts += _square(levels, left, top, cell, SHADES, causal=found.causal)
+    size = min(11.0, max(8.0, cell))
+    for at in range(0, n, step):
+        middle = (at + 0.5) * cell
+        parts.append(_text(left - 5, top + middle + size / 3, labels[at], size=size, anchor="end", name="query"))
+        x, y = left + middle + size / 3, top - 5
+        turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"'
+        parts.append(_text(x, y, labels[at], size=size, name="key", more=turned))
+    return "\n".join([*parts, "</svg>"])
+
+
+def pooled(weights: Array, fields: int) -> Array:
+    """[..., query, key] with at most `fields` of each, the largest value of the square of tokens that share one."""
+    n = weights.shape[-1]
+    several = -(-n // fields)
+    if several <= 1:
+        return weights
+    size = -(-n // several)
+    wider = np.zeros((*weights.shape[:-2], size * several, size * several), dtype=weights.dtype)
+    wider[..., :n, :n] = weights
+    split: Array = wider.reshape(*weights.shape[:-2], size, several, size, several)
+    return np.asarray(split.max(axis=(-3, -1)))
+
+
+def runs(levels: Array) -> Iterator[tuple[int, int, int, int]]:
+    """(level, row, first column, columns) of every run of equal levels above 0 in a row. levels: int [row, column]."""
+    edged = np.pad(levels, ((0, 0), (1, 1)))
+    rows, columns = np.nonzero(edged[:, 1:] != edged[:, :-1])
+    begun = edged[rows, columns + 1]
+    # A row ends at level 0, so every run above it ends where the next one of the same row begins.
+    for at in np.flatnonzero(begun > 0):
+        yield int(begun[at]), int(rows[at]), int(columns[at]), int(columns[at + 1] - columns[at])
+
+
+def _square(levels: Array, left: float, top: float, cell: float, highest: int, *, causal: bool) -> list[str]:
+    """Of one head, a stroke a run and a path a level; what no query sees stays white."""
+    n = len(levels)
+    paths: dict[int, list[str]] = {}
+    for level, row, column, length in runs(levels):
+        paths.setdefault(level, []).append(f"M{column} {row}h{length}")
+    # A query sees itself and what is before it: stairs.
+    seen = "M0 0" + "h1v1" * n + "H0z" if causal else f"M0 0h{n}v{n}h-{n}z"
+    drawn = [f'<g transform="translate({left:.4g} {top:.4g}) scale({cell:.5g})" fill="none" stroke="{_BLUE}">']
+    drawn.append(f'<path d="{seen}" fill="#eef0f3" stroke="none"/><g transform="translate(0 .5)">')
+    for level, strokes in sorted(paths.items()):
+        drawn.append(f'<path class="s{level}" opacity="{level / highest:.3g}" d="{"".join(strokes)}"/>')
+    return [*drawn, "</g></g>"]
+
+
+def _opened(width: float, height: float, title: str) -> list[str]:
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" '
+        f'font-family="system-ui, Helvetica, Arial, sans-serif" role="img" aria-label="{_clean(title)}">',
+        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
+        _text(10, 24, title, size=16),
+    ]
+
+
+def _shares_key(steps: Sequence[tuple[str, float]], left: float, base: float) -> Iterator[str]:
+    """What a shade means: a swatch a step."""
+    for at, (name, opacity) in enumerate(steps):
+        x = left + 54 * at
+        yield f'<rect x="{x}" y="{base - 10}" width="12" height="12" fill="{_BLUE}" opacity="{opacity:.3g}"/>'
+        yield _text(x + 16, base, name, size=11, fill=_DIM)
+
+
+def _head_line(left: float, top: float, layer: int, head: int, roles: HeadRoles | None) -> Iterator[str]:
+    yield _text(left, top + LINE - 4, f"{layer}.{head}", size=9, fill=_DIM)
+    if roles is not None and roles.role is not None:
+        yield _text(left + SIDE, top + LINE - 4, roles.role, size=9, fill=COLOURS[roles.role], anchor="end", name="role")
+
+
+def _head_says(layer: int, head: int, roles: HeadRoles | None) -> str:
+    says = f"layer {layer}, head {head}"
+    if roles is None or roles.role is None:
+        return says
+    score = roles.scores[roles.role]
+    return f"{says}, {roles.role} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def _label(token: str) -> str:
+    shown = visible(token).replace(" ", "␣")
+    return shown if len(shown) <= LABEL else shown[: LABEL - 1] + "…"
+
+
+def _text(x: float, y: float, text: str, *, size: float, fill: str = _INK, anchor: str = "start", name: str = "", more: str = "") -> str:
+    named = f' class="{name}"' if name else ""
+    placed = f' text-anchor="{anchor}"' if anchor != "start" else ""
+    return f'<text{named} x="{x:.1f}" y="{y:.1f}" font-size="{size:.3g}" fill="{fill}"{placed}{more}>{_clean(text)}</text>'
+
+
+def _clean(text: str) -> str:
+    """Of a model or a corpus, as XML allows it."""
+    return escape(visible(text).translate(_UNWRITABLE))

@@ -1,0 +1,65 @@
+"""Reading attention by a model's name, against transformers' own and the parts that it is made of."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
+
+from analyzers.attention.flow import flow
+from analyzers.attention.rollout import rollout
+from analyzers.errors import SubjectError
+from evals.attention import Attention
+from evals.attention_run import run_attention
+
+Checkpoint = Callable[[str], Path]
+TEXT = "The river rises in the hills north of the town"
+
+
+def eager(automatic: Any, folder: Path, ids: list[int]) -> torch.Tensor:
+    """[layer, head, query, key]"""
+    model = automatic.from_pretrained(folder, attn_implementation="eager")
+    with torch.inference_mode():
+        return torch.stack(model(torch.tensor([ids]), output_attentions=True).attentions)[:, 0]
+
+
+def test_all_that_is_asked_for_is_of_the_same_text(tiny_checkpoint: Checkpoint) -> None:
+    folder = tiny_checkpoint("llama")
+    found = run_attention(str(folder), TEXT, rollout=True, flow=True, norms=True, target=" runs", queries=[2, 5], dtype="float32")
+    weights = eager(AutoModelForCausalLM, folder, found.token_ids)
+    n = len(found.tokens)
+    assert "".join(found.tokens).endswith(TEXT)
+    assert torch.allclose(torch.tensor(found.attention), weights, atol=1e-6)
+    assert torch.allclose(torch.tensor(found.rollout), rollout(weights)[-1].float(), atol=1e-6)
+    assert found.flow is not None
+    assert found.flow.queries == [2, 5]
+    assert torch.allclose(torch.tensor(found.flow.values), torch.tensor(flow(weights, [2, 5]).tolist()), atol=1e-6)
+    assert torch.tensor(found.norms).shape == weights.shape
+    assert torch.tensor(found.gradient).shape[1] >= n
+    assert (found.causal, found.target, found.model_path) == (True, " runs", str(folder))
+    assert [(head.layer, head.head) for head in found.statistics] == [(layer, head) for layer in range(3) for head in range(4)]
+    assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "induction"}
+    assert Attention.model_validate_json(found.model_dump_json()) == found
+
+
+def test_an_encoder_is_read_with_its_own_tokens_and_flows_from_the_first(tiny_checkpoint: Checkpoint) -> None:
+    folder = tiny_checkpoint("bert")
+    found = run_attention(str(folder), TEXT, rollout=True, flow=True, dtype="float32")
+    weights = eager(AutoModelForMaskedLM, folder, found.token_ids)
+    assert torch.allclose(torch.tensor(found.attention), weights, atol=1e-6)
+    assert torch.allclose(torch.tensor(found.rollout), rollout(weights)[-1].float(), atol=1e-6)
+    assert found.flow is not None
+    assert found.flow.queries == [0]
+    assert (found.causal, found.gradient, found.norms) == (False, None, None)
+    assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "next"}
+
+
+@pytest.mark.parametrize("family", ["bloom", "gpt_neo"])
+def test_a_family_that_can_only_be_read_is_read_and_the_rest_is_refused(family: str, tiny_checkpoint: Checkpoint) -> None:
+    folder = str(tiny_checkpoint(family))
+    assert run_attention(folder, TEXT, rollout=True, flow=True).rollout is not None
+    for asked in ({"norms": True}, {"target": " runs"}):
+        with pytest.raises(SubjectError, match="can be read, not masked or changed"):
+            run_attention(folder, TEXT, **asked)  # type: ignore[arg-type]

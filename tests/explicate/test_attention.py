@@ -1,0 +1,97 @@
+"""`explicate attention` as a user gives it."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from analyzers.errors import ExplicateError
+from evals.attention import Attention, Flow, HeadRoles, HeadStatistics, RoleScore
+from explicate.cli import app
+from explicate.running import plain
+
+TEXT = "the [red]river\x1b[2J was :cold:"
+
+
+@pytest.fixture
+def arguments(tiny_checkpoint: Callable[[str], Path], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "80")
+    return ["attention", str(tiny_checkpoint("llama")), TEXT]
+
+
+def call(arguments: list[str], *more: str) -> Result:
+    result = CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_table_has_every_token_and_every_role_and_no_control_signs(arguments: list[str]) -> None:
+    shown = call(arguments, "--rollout", "--flow", "--query", "0,3").stdout
+    for expected in ("3 layers of 4 heads", "last layer", "rollout", "flow from 0", "flow from 3", "previous", "induction", "chance"):
+        assert expected in shown
+    tokens = json.loads(call(arguments, "--json").stdout)["tokens"]
+    rows = dict(re.findall(r"^ +(\d+) +(\S+)", shown, re.MULTILINE))
+    assert len(tokens) > 10
+    for place, token in enumerate(tokens):
+        assert rows[str(place)] == plain(token).strip().replace("\\[", "[") or not token.strip()
+    assert "[" in rows.values()
+    assert "\x1b[2J" not in shown
+
+
+def test_json_is_one_object_that_is_documented(arguments: list[str]) -> None:
+    told = json.loads(call(arguments, "--json", "--rollout", "--flow", "--target", " and").stdout)
+    found = Attention.model_validate(told)
+    assert "report" not in told
+    assert len(found.attention) == 3
+    assert len(found.attention[0]) == 4
+    assert found.token_ids
+    documented = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    line = next(line for line in documented.splitlines() if line.startswith("| `explicate attention` |"))
+    fields = (*Attention.model_fields, *Flow.model_fields, *HeadStatistics.model_fields, *HeadRoles.model_fields, *RoleScore.model_fields)
+    assert [key for key in fields if f"`{key}`" not in line] == []
+
+
+@pytest.mark.parametrize("ending", ["html", "svg", "json"])
+def test_a_file_of_each_form_is_written(arguments: list[str], tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"attention.{ending}"
+    shown = call(arguments, "--rollout", "-o", str(out)).stdout
+    assert str(out) in shown.replace("\n", "")
+    written = out.read_text("utf-8")
+    if ending == "json":
+        assert Attention.model_validate_json(written).rollout is not None
+    else:
+        assert written.startswith("<!doctype html>" if ending == "html" else "<svg")
+        assert "\x1b" not in written
+    assert [path.name for path in tmp_path.glob("attention*")] == [out.name]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["-o", "attention.pdf"], "name a file that ends with .html, .svg, .json"),
+        (["-o", "nowhere/attention.html"], "there is no folder"),
+        (["--query", "x", "--flow"], "give numbers of tokens"),
+        (["--query", "1"], "give --flow"),
+        (["--query", "99", "--flow"], "the text has the tokens 0-"),
+        (["--target", ""], "not one continuation"),
+        (["--chat", "--device", "none-of-these"], "choose auto"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(arguments: list[str], more: list[str], told: str) -> None:
+    with pytest.raises(ExplicateError, match=told) as error:
+        CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+    assert "\n" not in str(error.value)
+
+
+def test_a_text_that_is_too_long_names_both_lengths(arguments: list[str]) -> None:
+    with pytest.raises(ExplicateError, match=r"1,?024"):
+        call([*arguments[:2], "word " * 2000])
+
+
+def test_a_rollout_that_is_swallowed_by_the_first_token_is_told(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "whatever the text" not in call(arguments, "--rollout").stdout
+    monkeypatch.setattr("explicate.attention_table.SUNK", 0.0)
+    assert "whatever the text" in call(arguments, "--rollout").stdout

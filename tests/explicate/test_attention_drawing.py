@@ -1,0 +1,173 @@
+"""Drawings of attention: what stands in the SVG is read back and held against the numbers."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from analyzers.errors import ExplicateError
+from evals.attention import Attention, HeadRoles, HeadStatistics, Role, RoleScore
+from explicate.attention_drawing import COLOURS, SHADES, SHARES, draw_head, draw_overview, pooled, runs
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def attention_of(weights: np.ndarray, *, tokens: list[str] | None = None, roles: dict[tuple[int, int], Role] | None = None) -> Attention:
+    """What was found where only the weights [layer, head, query, key] and roles are of interest."""
+    layers, heads, n, _ = weights.shape
+    given_roles = roles or {}
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    score = RoleScore(value=0.9, low=0.8, high=0.95, n=16, chance=0.05)
+    return Attention(
+        model_path="folder/model",
+        model={"name": "model"},
+        text="text",
+        causal=bool(np.all(np.triu(weights, 1) == 0)),
+        token_ids=list(range(n)),
+        tokens=tokens or [f" t{at}" for at in range(n)],
+        attention=weights.tolist(),
+        statistics=[HeadStatistics(layer=at, head=head, entropy=1, distance=2, first=0.1, self=0.2, previous=0.3) for at, head in places],
+        head_roles=[
+            HeadRoles(layer=at, head=head, role=role, scores={} if role is None else {role: score})
+            for at, head in places
+            for role in [given_roles.get((at, head))]
+        ],
+        seed=0,
+    )
+
+
+def causal_weights(shape: tuple[int, int, int], concentration: float, seed: int = 0) -> np.ndarray:
+    """Random shares [layer, head, query, key], each row over what it sees."""
+    layers, heads, n = shape
+    drawn = np.tril(np.random.default_rng(seed).gamma(concentration, size=(layers, heads, n, n)) + 1e-12)
+    weights: np.ndarray = drawn / drawn.sum(axis=-1, keepdims=True)
+    return weights
+
+
+def read_back(group: ET.Element, n: int) -> np.ndarray:
+    """[query, key] level of every cell that a head's paths cover; no cell may be covered twice."""
+    levels = np.zeros((n, n), dtype=int)
+    for path in group.iter(f"{SVG}path"):
+        if not path.get("class"):
+            continue
+        strokes = re.findall(r"M(\d+) (\d+)h(\d+)", path.attrib["d"])
+        assert "".join(f"M{x} {y}h{length}" for x, y, length in strokes) == path.attrib["d"]
+        for x, y, length in ((int(each) for each in stroke) for stroke in strokes):
+            assert not levels[y, x : x + length].any()
+            levels[y, x : x + length] = int(path.attrib["class"][1:])
+    return levels
+
+
+@given(arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
+def test_runs_cover_every_cell_once_and_are_as_long_as_they_can_be(levels: np.ndarray) -> None:
+    painted = np.zeros_like(levels)
+    for level, row, column, length in runs(levels):
+        assert length > 0
+        assert not painted[row, column : column + length].any()
+        painted[row, column : column + length] = level
+        for beside in (column - 1, column + length):
+            assert not 0 <= beside < levels.shape[1] or levels[row, beside] != level
+    assert (painted == levels).all()
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 1000))
+def test_fields_hold_the_largest_of_their_cells(n: int, fields: int, seed: int) -> None:
+    weights = np.random.default_rng(seed).random((2, n, n))
+    found = pooled(weights, fields)
+    assert found.shape[1] <= fields
+    several = -(-n // fields)
+    for plane in range(2):
+        for row in range(found.shape[1]):
+            for column in range(found.shape[2]):
+                block = [weights[plane, i, j] for i in range(n) for j in range(n) if i // several == row and j // several == column]
+                assert found[plane, row, column] == max(block)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(0, 1000), st.booleans())
+def test_the_overview_shows_every_head_as_it_is(n: int, seed: int, causal: bool) -> None:
+    weights = causal_weights((2, 3, n), 0.3, seed)
+    if not causal:
+        weights = weights[..., ::-1, ::-1]
+    root = ET.fromstring(draw_overview(attention_of(weights)))
+    groups = {group.get("id"): group for group in root.iter(f"{SVG}g") if group.get("id")}
+    assert sorted(map(str, groups)) == sorted(f"L{layer}.{head}" for layer in range(2) for head in range(3))
+    for layer in range(2):
+        for head in range(3):
+            shown = read_back(groups[f"L{layer}.{head}"], n)
+            for query in range(n):
+                for key in range(n):
+                    assert shown[query, key] == sum(np.float32(weights[layer, head, query, key]) >= share for share in SHARES)
+
+
+def test_roles_are_written_above_their_heads_and_no_others() -> None:
+    root = ET.fromstring(draw_overview(attention_of(causal_weights((2, 2, 4), 1), roles={(0, 1): "previous", (1, 0): "induction"})))
+    said = {
+        str(group.get("id")): [(text.text, text.get("fill")) for text in group.iter(f"{SVG}text") if text.get("class") == "role"]
+        for group in root.iter(f"{SVG}g")
+        if group.get("id")
+    }
+    expected = {"L0.0": [], "L0.1": [("previous", COLOURS["previous"])], "L1.0": [("induction", COLOURS["induction"])], "L1.1": []}
+    assert said == expected
+
+
+@pytest.mark.parametrize("concentration", [0.05, 0.3, 1.0, 10.0])
+def test_thirty_layers_of_nine_heads_on_64_tokens_stay_small(concentration: float) -> None:
+    drawn = draw_overview(attention_of(causal_weights((30, 9, 64), concentration)))
+    assert len(drawn.encode()) < 2_000_000
+    assert drawn.count('class="s') > 270
+
+
+def test_long_texts_are_drawn_in_fields_and_the_drawing_says_so() -> None:
+    drawn = draw_overview(attention_of(causal_weights((1, 1, 130), 0.1)))
+    assert "130 tokens" in drawn
+    assert "3 × 3 tokens" in drawn
+    assert "× 1 tokens" not in draw_overview(attention_of(causal_weights((1, 1, 64), 0.1)))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.integers(0, 1000))
+def test_a_head_has_its_tokens_at_its_sides_and_its_cells_in_their_places(n: int, seed: int) -> None:
+    weights = causal_weights((2, 2, n), 0.5, seed)
+    root = ET.fromstring(draw_head(attention_of(weights), 1, 0))
+    for name in ("query", "key"):
+        labels = [text.text for text in root.iter(f"{SVG}text") if text.get("class") == name]
+        assert labels == [f"␣t{at}" for at in range(n)]
+    shown = read_back(root, n)
+    # A level stands for a share: the nearest one on the scale of square roots.
+    assert np.abs(shown / SHADES - np.sqrt(weights[1, 0])).max() <= 0.5 / SHADES + 1e-6
+
+
+def test_the_largest_share_has_the_strongest_shade() -> None:
+    root = ET.fromstring(draw_head(attention_of(np.eye(3)[None, None]), 0, 0))
+    assert (read_back(root, 3) == SHADES * np.eye(3)).all()
+    strongest = [path.get("opacity") for path in root.iter(f"{SVG}path") if path.get("class") == f"s{SHADES}"]
+    assert strongest == ["1"]
+
+
+def test_any_text_is_drawn_as_text() -> None:
+    hostile = [
+        "</text><script>alert(1)</script>",
+        'a"&<b',
+        "\x00\x1b\u202e",
+        "\ufffe\ud800",
+        "a text of many more characters than there is room",
+    ]
+    found = attention_of(causal_weights((1, 1, 5), 1), tokens=hostile)
+    found.model["name"] = "<b>&\x07"
+    for drawn in (draw_head(found, 0, 0), draw_overview(found)):
+        root = ET.fromstring(drawn.encode())
+        assert {each.tag.removeprefix(SVG) for each in root.iter()} <= {"svg", "g", "path", "rect", "text", "title"}
+        assert "\u202e" not in drawn
+    labels = [text.text for text in ET.fromstring(draw_head(found, 0, 0)).iter(f"{SVG}text") if text.get("class") == "query"]
+    assert labels == ["</text><script>al…", 'a"&<b', "␀␛⟨U+202E⟩", "\ufffd\ufffd", "a␣text␣of␣many␣mo…"]
+
+
+@pytest.mark.parametrize(("layer", "head"), [(2, 0), (0, 3), (-1, 0), (0, -1)])
+def test_a_head_that_is_not_there_is_told_from_those_that_are(layer: int, head: int) -> None:
+    with pytest.raises(ExplicateError, match=r"layers 0 to 1 and heads 0 to 2"):
+        draw_head(attention_of(causal_weights((2, 3, 4), 1)), layer, head)
