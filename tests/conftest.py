@@ -7,6 +7,9 @@ import math
 import os
 import random
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -196,6 +199,105 @@ def tiny_corpus(tmp_path: Path) -> Path:
     rows = [{"id": f"d{number}", "text": " ".join(draw.choices(words, k=90))} for number in range(48)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+# ---- processes that tests start and kill
+
+PATIENCE_S = 600
+QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+
+
+class Fork:
+    """A process with an end: its number `pid`, and the files `out` and `err` with what it has printed."""
+
+    def __init__(self, ask: Callable[[Mapping[str, Any]], Any], order: Mapping[str, Any]) -> None:
+        self._ask, self._code = ask, None
+        self.out, self.err = Path(order["out"]), Path(order["err"])
+        self.pid: int = ask(order)
+
+    def poll(self) -> int | None:
+        """The exit code, negative the signal that killed it; None while it runs."""
+        if self._code is None:
+            self._code = self._ask({"ended": self.pid})
+        return self._code
+
+    def wait(self) -> int:
+        deadline = time.monotonic() + PATIENCE_S
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline, f"it does not end: {self.err.read_text('utf-8')}"
+            time.sleep(0.002)
+        return code
+
+    def send(self, number: int) -> None:
+        """A signal, if it has not been waited for: until then the number is no other process's."""
+        if self._code is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> int:
+        self.send(signal.SIGKILL)
+        return self.wait()
+
+
+class Forks:
+    """Starts programs as processes of their own, without the seconds that it takes to import what they import: see warm.py."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = threading.Lock()
+        self._folder = folder
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "EXPLICATE_"))}
+        # -P: beside warm.py are folders with the names of packages.
+        called = [sys.executable, "-P", str(Path(__file__).with_name("warm.py")), str(folder)]
+        self._process = subprocess.Popen(
+            called, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean | QUIET | {"HF_HUB_OFFLINE": "1"}
+        )
+
+    def _ask(self, order: Mapping[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
+
+    def start(
+        self,
+        program: str | Path,
+        *arguments: str,
+        folder: Path,
+        prepare: str = "",
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> Fork:
+        """Run Python code, or a file of it, in this current folder.
+
+        prepare: code that is run once and for all, and leaves nothing but what is imported, or is costly and always the same.
+        environment: in place of this process's, but for threads. log: the file that both outputs are added to.
+        """
+        parts = [self._folder / f"{name}-{os.urandom(8).hex()}" for name in ("out", "err")]
+        order = {
+            "program": program if isinstance(program, str) else program.read_text("utf-8"),
+            "name": "program" if isinstance(program, str) else str(program),
+            "argv": arguments,
+            "folder": str(folder),
+            "prepare": prepare,
+            "environment": {**(os.environ if environment is None else environment), **QUIET},
+            "out": str(log or parts[0]),
+            "err": str(log or parts[1]),
+        }
+        return Fork(self._ask, order)
+
+    def close(self) -> None:
+        with self._process as process:
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """forks.start(program, *arguments, folder=...) is a process that begins at once: see Forks and Fork."""
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.close()
 
 
 DIE = object()

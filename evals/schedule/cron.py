@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -173,6 +174,7 @@ class Cron:
         return None
 
 
+@cache  # to know all names takes a walk through the folders of the database, each time
 def zone_of(name: str) -> ZoneInfo:
     """The time zone of that name in the IANA database; raises ExplicateError with the nearest name."""
     known = available_timezones()

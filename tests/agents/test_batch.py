@@ -6,8 +6,6 @@ import logging
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -524,29 +522,41 @@ async def main():
 
 asyncio.run(main())
 """
+PREPARE = """
+import agents.connect, agents.providers.batch, agents.providers.chat, langchain_openai
+from langchain.chat_models import init_chat_model
+"""
 
 
-def test_killed_while_a_batch_is_under_way_it_is_collected_and_nothing_is_submitted_twice(endpoint: Any, tmp_path: Path) -> None:
+def test_killed_while_a_batch_is_under_way_it_is_collected_and_nothing_is_submitted_twice(
+    forks: Any, endpoint: Any, tmp_path: Path
+) -> None:
     endpoint.looks = 10**9
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
-    run = [sys.executable, "-c", RUN, endpoint.url, str(tmp_path / "replies.sqlite")]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+    def run() -> Any:
+        replies = str(tmp_path / "replies.sqlite")
+        return forks.start(RUN, endpoint.url, replies, folder=tmp_path, prepare=PREPARE, environment=environment)
+
+    def printed() -> list[str]:
+        process = run()
+        assert process.wait() == 0, process.err.read_text("utf-8")
+        lines: list[str] = process.out.read_text("utf-8").split("\n")[:-1]
+        return lines
+
+    process = run()
     deadline = time.monotonic() + 120
     while not (endpoint.batches and endpoint.batches[0]["looked"] > 1):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.err.read_text("utf-8")
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert process.kill() == -signal.SIGKILL
     endpoint.looks = 1
-    done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=120, check=True)
-    *replies, accounts = done.stdout.split("\n")[:-1]
+    *replies, accounts = printed()
     assert [reply.split()[1] for reply in replies] == [str(n) for n in range(12)]
     assert accounts == "12 120"
     assert len(endpoint.batches) == 1
-    again = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=120, check=True)
-    assert again.stdout.split("\n")[:-1] == [*replies, "0 0"]
+    assert printed() == [*replies, "0 0"]
     assert len(endpoint.batches) == 1
 
 

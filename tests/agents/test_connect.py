@@ -459,6 +459,9 @@ asyncio.run(main())
 """
 
 
+PREPARE = "import agents.connect, agents.providers.chat, langchain_openai; from langchain.chat_models import init_chat_model"
+
+
 def kept(path: Path) -> int:
     file = sqlite3.connect(path, timeout=30)
     try:
@@ -468,7 +471,7 @@ def kept(path: Path) -> int:
 
 
 @pytest.mark.parametrize("answered", [3, 14])
-def test_killed_in_the_middle_of_a_batch_nothing_answered_is_asked_again(server: Any, tmp_path: Path, answered: int) -> None:
+def test_killed_in_the_middle_of_a_batch_nothing_answered_is_asked_again(forks: Any, server: Any, tmp_path: Path, answered: int) -> None:
     path = tmp_path / "replies.sqlite"
     steady = able(server)
     free = threading.Event()
@@ -486,22 +489,24 @@ def test_killed_in_the_middle_of_a_batch_nothing_answered_is_asked_again(server:
 
     server.answer = answer
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
-    run = [sys.executable, "-c", RUN, server.url, str(path)]
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+    def run() -> Any:
+        return forks.start(RUN, server.url, str(path), folder=tmp_path, prepare=PREPARE, environment=environment)
+
+    process = run()
     deadline = time.monotonic() + 60
     while not (path.exists() and count > answered and kept(path) == answered):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.err.read_text("utf-8")
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    assert process.kill() == -signal.SIGKILL
     before = server.prompts()
     under_way = before[answered:]
     free.set()
     server.answer = steady
-    done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=120, check=True)
-    *replies, accounts = done.stdout.split("\n")[:-1]
+    done = run()
+    assert done.wait() == 0, done.err.read_text("utf-8")
+    *replies, accounts = done.out.read_text("utf-8").split("\n")[:-1]
     assert replies == [f"re {n}" for n in range(20)]
     assert accounts == f"{22 - answered} {answered}"
     # What had been answered was asked once; only what was under way at the kill is asked again.

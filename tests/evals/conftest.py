@@ -1,7 +1,7 @@
 """What the tests share that kill a command at every stage: the same command goes on, ends with the results of an undisturbed run, and
 asks no language model twice for what it had answered.
 
-Each attempt is a process of its own, forked from one that has imported what takes seconds to import and done nothing else. A process
+Each attempt is a process of its own (see Forks in tests/conftest.py). A process
 is killed with SIGKILL just before it does a given thing (a file opened for writing or put in its place, seen by Python's audit events;
 a request sent; a line of progress), or at a random moment after that.
 """
@@ -12,11 +12,9 @@ import random
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,123 +23,84 @@ import pytest
 
 from agents.connect import LOCAL_BATCH
 
-ZYGOTE = r"""
-import contextlib, functools, importlib, json, os, pathlib, re, signal, sys, threading, time
-import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
+PREPARE = """
+import functools
+import torch, transformers, transformers.conversion_mapping, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 from langchain.chat_models import init_chat_model
 import evals.audit.live, evals.confidence.run, evals.label, explicate.audit_page, explicate.audit_table, explicate.confidence_table
 import explicate.cli, explicate.progress, explicate.report, explicate.running
-import agents.providers.chat, agents.connect, analyzers.engine, analyzers.subject, evals.instrument
-from agents.cache import request_key
-from agents.providers.local import LocalLLM
+import agents.providers.batch, agents.providers.chat, agents.connect, analyzers.engine, analyzers.subject, evals.calls, evals.instrument
 from agents.explainers import EXPLAINERS
 from agents.simulators import SIMULATORS
 EXPLAINERS.entries(), SIMULATORS.entries()
+# A table that transformers makes when it first loads a model.
+transformers.conversion_mapping.get_checkpoint_conversion_mapping("llama")
 torch.set_num_threads(1)
-evals.instrument.QUICK_NEURONS = dict(word=1)
-evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
 # It asks no language model and writes nothing: made once, and what it found is in every process.
 evals.audit.live.selftest = functools.cache(evals.audit.live.selftest)
 evals.audit.live.selftest(seed=0)
+"""
+"""What the program below needs, whatever the command."""
+
+WATCHED = r"""
+import json, os, re, signal, sys, threading, time
+import evals.instrument, explicate.cli, explicate.progress
+from agents.cache import request_key
+from agents.providers.local import LocalLLM
+
+order = json.loads(sys.argv[1])
+evals.instrument.QUICK_NEURONS = dict(word=1)
+evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
+seen = os.open(order["seen"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+pattern, left = re.compile(order["before"] or "$^"), order["nth"]
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def child(order):
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    seen = os.open(order["seen"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.environ.update(order["environment"])
-    os.chdir(order["folder"])
-    pattern, left = re.compile(order["before"] or "$^"), order["nth"]
+def happens(what):
+    global left
+    os.write(seen, f"{time.monotonic()} {what}\n".encode())
+    if pattern.search(what):
+        left -= 1
+        if left == 0 and order["seconds"] is None:
+            die()
+        elif left == 0:
+            timer = threading.Timer(order["seconds"], die)
+            timer.daemon = True
+            timer.start()
 
-    def happens(what):
-        nonlocal left
-        os.write(seen, f"{time.monotonic()} {what}\n".encode())
-        if pattern.search(what):
-            left -= 1
-            if left == 0 and order["seconds"] is None:
-                die()
-            elif left == 0:
-                timer = threading.Timer(order["seconds"], die)
-                timer.daemon = True
-                timer.start()
+def watch(event, arguments):
+    if event == "os.rename":
+        what = f"put {os.fspath(arguments[1])}"
+    elif event == "open" and isinstance(arguments[0], str | os.PathLike) and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+        what = f"write {os.fspath(arguments[0])}"
+    elif event == "os.mkdir":
+        what = f"make {os.fspath(arguments[0])}"
+    else:
+        return
+    happens(what)
 
-    def watch(event, arguments):
-        if event == "os.rename":
-            what = f"put {os.fspath(arguments[1])}"
-        elif event == "open" and isinstance(arguments[0], str | os.PathLike) and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
-            what = f"write {os.fspath(arguments[0])}"
-        elif event == "os.mkdir":
-            what = f"make {os.fspath(arguments[0])}"
-        else:
-            return
-        happens(what)
+report, compute = explicate.progress.Lines.report, LocalLLM._answer
 
-    report, compute = explicate.progress.Lines.report, LocalLLM._answer
+def reported(self, what, done, total):
+    happens(f"progress {what}")
+    report(self, what, done, total)
 
-    def reported(self, what, done, total):
-        happens(f"progress {what}")
-        report(self, what, done, total)
+def computed(self, requests):
+    for request in requests:
+        happens(f"compute {request.kind} {request_key(self.identity, request)}")
+    return compute(self, requests)
 
-    def computed(self, requests):
-        for request in requests:
-            happens(f"compute {request.kind} {request_key(self.identity, request)}")
-        return compute(self, requests)
-
-    sys.addaudithook(watch)
-    explicate.progress.Lines.report, LocalLLM._answer = reported, computed
-    sys.argv = ["explicate", *order["argv"]]
-    before = set(sys.modules)
-    try:
-        explicate.cli.main()
-    finally:
-        # What takes part only on the way is imported once and for all: later processes have it from the start.
-        pathlib.Path(order["modules"]).write_text("\n".join(name for name in sys.modules if name not in before))
-
-print("ready", flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            child(order)
-        except SystemExit as stop:
-            code = stop.code or 0
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    print(pid, flush=True)
-    _, status = os.waitpid(pid, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-    learned = pathlib.Path(order["modules"])
-    for name in learned.read_text().split() if learned.exists() else ():
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    learned.unlink(missing_ok=True)
+sys.addaudithook(watch)
+explicate.progress.Lines.report, LocalLLM._answer = reported, computed
+sys.argv = ["explicate", *order["argv"]]
+explicate.cli.main()
 """
 
 KILLED = -signal.SIGKILL
-Zygote = subprocess.Popen[str]
 COST = re.compile(rb"[\d,]+ (LLM )?calls made, [\d,]+ from the cache, [\d,]+ tokens, [\d.,]+ USD")
 """On a page: what tells how this very command came by its results."""
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "EXPLICATE_"))} | quiet
-    with subprocess.Popen(
-        [sys.executable, "-c", ZYGOTE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
 
 
 class Command:
@@ -149,7 +108,7 @@ class Command:
 
     def __init__(
         self,
-        zygote: Zygote,
+        forks: Any,
         server: Any,
         folder: Path,
         arguments: Sequence[str],
@@ -159,7 +118,7 @@ class Command:
         """arguments: all but --out; answer: what the server says; same: files of the run folder, each byte of which, but for COST on a
         page, is decided by the arguments and the answers."""
         folder.mkdir()
-        self.zygote, self.server, self.answer, self.folder, self.same = zygote, server, answer, folder, same
+        self.forks, self.server, self.answer, self.folder, self.same = forks, server, answer, folder, same
         self.out = folder / "out"
         self.argv = [*arguments, "--out", str(self.out)]
         self.requests: list[list[str]] = []
@@ -172,9 +131,6 @@ class Command:
     def attempt(self, *, before: str = "", nth: int = 1, request: str = "", late: bool = False, seconds: float | None = None) -> int:
         """Run it once and return its exit code, KILLED where it was killed: before the nth file operation like this, at this request
         (before it is answered, or right after), or so many seconds after that file operation or line of progress."""
-        pipe_in, pipe_out = self.zygote.stdin, self.zygote.stdout
-        assert pipe_in is not None
-        assert pipe_out is not None
         asked: list[str] = []
         pid = 0
         known = threading.Event()
@@ -190,29 +146,20 @@ class Command:
             return self.answer(body)
 
         self.server.answer = answer
+        order = {"argv": self.argv, "before": before, "nth": nth, "seconds": seconds, "seen": str(self.folder / "seen")}
         names = {"ASSETS": "assets", "PASSES": "passes", "REPLIES": "kept/replies.sqlite"}
-        order = {
-            "argv": self.argv,
-            "before": before,
-            "nth": nth,
-            "seconds": seconds,
-            "log": str(self.folder / "log"),
-            "seen": str(self.folder / "seen"),
-            "modules": str(self.folder / "modules"),
-            "folder": str(self.folder),
-            "environment": {f"EXPLICATE_{name}": str(self.folder / "store" / where) for name, where in names.items()}
-            | {"XDG_CONFIG_HOME": str(self.folder / "config")},
-        }
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "EXPLICATE_"))}
+        environment |= {f"EXPLICATE_{name}": str(self.folder / "store" / where) for name, where in names.items()}
+        environment |= {"XDG_CONFIG_HOME": str(self.folder / "config"), "HF_HUB_OFFLINE": "1"}
         had = self.cached()
-        pipe_in.write(json.dumps(order) + "\n")
-        pipe_in.flush()
-        pid = int(pipe_out.readline())
+        process = self.forks.start(WATCHED, json.dumps(order), folder=self.folder, prepare=PREPARE, environment=environment)
+        pid = process.pid
         known.set()
-        code = int(pipe_out.readline())
+        code = process.wait()
         whole = (self.folder / "seen").read_text("utf-8").rpartition("\n")[0].splitlines()
         self.seen = [(float(moment), what) for moment, what in (line.split(" ", 1) for line in whole)]
         self.requests.append(asked)
-        assert code in (0, KILLED), (self.folder / "log").read_text("utf-8")
+        assert code in (0, KILLED), process.err.read_text("utf-8")
         computed = [what.split(" ")[1:] for _, what in self.seen if what.startswith("compute ")]
         keys, now = {key for _, key in computed}, self.cached()
         assert had.isdisjoint(keys)
@@ -270,12 +217,12 @@ class Command:
 
 
 @pytest.fixture
-def killable(zygote: Zygote, server: Any, tmp_path: Path) -> Callable[..., Command]:
+def killable(forks: Any, server: Any, tmp_path: Path) -> Callable[..., Command]:
     """killable("name", arguments, answer=..., same=...) is a command in a new folder of that name: see Command. Its attempts return their
     exit code, KILLED (that of SIGKILL) where they were killed."""
 
     def build(name: str, arguments: Sequence[str], *, answer: Callable[[dict[str, Any]], Any], same: Sequence[str]) -> Command:
-        return Command(zygote, server, tmp_path / name, arguments, answer, same)
+        return Command(forks, server, tmp_path / name, arguments, answer, same)
 
     return build
 
@@ -297,28 +244,29 @@ def kill_in_turn() -> Callable[..., None]:
 
 @pytest.fixture
 def kill_at_random() -> Callable[..., None]:
-    """kill_at_random(command, stages, seed=0, times=3): kill so many times at random within each stage; what ends nonetheless is checked
-    and begun anew. stages: how each begins, the last of them is the end."""
+    """kill_at_random(command, stages, seeds=[0], times=3): for each seed, kill so many times at random within each stage; what ends
+    nonetheless is checked and begun anew. stages: how each begins, the last of them is the end."""
 
-    def check(command: Callable[[str], Command], stages: Mapping[str, str], *, seed: int, times: int = 3) -> None:
+    def check(command: Callable[[str], Command], stages: Mapping[str, str], *, seeds: Iterable[int], times: int = 3) -> None:
         calm = command("calm")
         assert calm.attempt() == 0
         begins = [next(moment for moment, what in calm.seen if re.search(pattern, what)) for pattern in stages.values()]
-        draw = random.Random(seed)
-        shaken, finished = command("shaken-0"), 0
-        for (stage, pattern), begin, end in zip(list(stages.items())[:-1], begins, begins[1:], strict=False):
-            assert begin < end, stage
-            left, killed = end - begin, 0
-            while killed < times:
-                seconds = draw.uniform(0, left)
-                if shaken.attempt(before=pattern, seconds=seconds) == KILLED:
-                    # What was done is not done again, so the stage is so much shorter now.
-                    left, killed = left - seconds, killed + 1
-                else:
-                    shaken.check_equal(calm)
-                    left, finished = (end - begin) / 2, finished + 1
-                    shaken = command(f"shaken-{finished}")
-        assert shaken.attempt() == 0
-        shaken.check_equal(calm)
+        for seed in seeds:
+            draw = random.Random(seed)
+            shaken, finished = command(f"shaken-{seed}-0"), 0
+            for (stage, pattern), begin, end in zip(list(stages.items())[:-1], begins, begins[1:], strict=False):
+                assert begin < end, stage
+                left, killed = end - begin, 0
+                while killed < times:
+                    seconds = draw.uniform(0, left)
+                    if shaken.attempt(before=pattern, seconds=seconds) == KILLED:
+                        # What was done is not done again, so the stage is so much shorter now.
+                        left, killed = left - seconds, killed + 1
+                    else:
+                        shaken.check_equal(calm)
+                        left, finished = (end - begin) / 2, finished + 1
+                        shaken = command(f"shaken-{seed}-{finished}")
+            assert shaken.attempt() == 0
+            shaken.check_equal(calm)
 
     return check

@@ -5,12 +5,10 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -222,63 +220,33 @@ async def test_what_fails_in_a_batch_is_sent_again_and_what_stays_away_is_a_fail
     assert hurt.n_scored + hurt.n_failed == len(SITES)
 
 
-FORKED = """
-import asyncio, functools, json, os, sys, traceback
+PREPARE = """
 import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai, openai._base_client
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 from langchain.chat_models import init_chat_model
 import agents.connect, agents.providers.batch, agents.providers.chat, analyzers.subject, evals.calls, evals.instrument, evals.label
 import explicate.cli, explicate.report, explicate.running
-torch.set_num_threads(1)
-evals.instrument.QUICK_NEURONS = dict(word=1)
-evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
+"""
+HURRIED = """
+import asyncio, functools
+import agents.connect, evals.calls, evals.instrument, explicate.cli, openai._base_client, sys
 
 async def turns(seconds):
     for _ in range(300):
         await asyncio.sleep(0)
 
+evals.instrument.QUICK_NEURONS = dict(word=1)
+evals.instrument.QUICK_FALSE = evals.instrument.QUICK_SENTENCES = 1
 openai._base_client.asyncify = lambda call: lambda: asyncio.sleep(0, call())
 evals.calls.connect = functools.partial(agents.connect.connect, sleep=turns)
-print("ready", flush=True)
-for line in sys.stdin:
-    order = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            os.environ["EXPLICATE_REPLIES"] = order["replies"]
-            sys.argv = ["explicate", *order["argv"]]
-            explicate.cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-    print(pid, flush=True)
-    _, status = os.waitpid(pid, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+sys.argv[0] = "explicate"
+explicate.cli.main()
 """
-"""Runs the command in a process of its own for each line; what takes seconds to import is imported once."""
-
-
-@pytest.fixture
-def forks(workplace: Path) -> Iterator[subprocess.Popen[str]]:
-    quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | quiet
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
+"""The command, as `asked_together` has it in this process."""
 
 
 def test_killed_while_each_batch_is_under_way_it_goes_on_and_nothing_is_submitted_twice(
-    forks: subprocess.Popen[str], batches: Any, workplace: Path, tiny_checkpoint: Callable[[str], Path], tiny_corpus: Path
+    forks: Any, batches: Any, workplace: Path, tiny_checkpoint: Callable[[str], Path], tiny_corpus: Path
 ) -> None:
     batches.model = batches.labeller
     end, released = batches.end, 0
@@ -296,19 +264,16 @@ def test_killed_while_each_batch_is_under_way_it_goes_on_and_nothing_is_submitte
         return log.read_text("utf-8") if log.exists() else ""
 
     def attempt(out: str, *options: str, killed: bool = False) -> int:
-        assert forks.stdin is not None
-        assert forks.stdout is not None
-        order = {"argv": [*argv, "--out", out, *options], "log": str(log), "replies": str(workplace / "store" / out / "replies.sqlite")}
-        forks.stdin.write(json.dumps(order) + "\n")
-        forks.stdin.flush()
-        pid = int(forks.stdout.readline())
+        replies = {"EXPLICATE_REPLIES": str(workplace / "store" / out / "replies.sqlite")}
+        environment = {**os.environ, **replies}
+        process = forks.start(HURRIED, *argv, "--out", out, *options, folder=workplace, prepare=PREPARE, environment=environment, log=log)
         deadline = time.monotonic() + 120
         while killed and not (len(batches.batches) > released and batches.batches[released]["looked"] > 1):
             assert time.monotonic() < deadline, told()
             time.sleep(0.01)
         if killed:
-            os.kill(pid, signal.SIGKILL)
-        return int(forks.stdout.readline())
+            process.send(signal.SIGKILL)
+        return int(process.wait())
 
     assert attempt("live") == 0, told()
     live_calls = len(batches.calls)

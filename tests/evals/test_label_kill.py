@@ -60,15 +60,12 @@ STAGES = {
 """How each begins."""
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_at_random_in_every_stage_the_same_command_goes_on(
-    command: Callable[..., Any], kill_at_random: Callable[..., None], seed: int
-) -> None:
+def test_killed_at_random_in_every_stage_the_same_command_goes_on(command: Callable[..., Any], kill_at_random: Callable[..., None]) -> None:
     """Twelve times in each stage, over all seeds."""
-    kill_at_random(command, STAGES, seed=seed)
+    kill_at_random(command, STAGES, seeds=range(4))
 
 
 def test_killed_at_random_in_every_stage_a_run_with_a_local_model_goes_on(
     command: Callable[..., Any], kill_at_random: Callable[..., None], tiny_llm: Path
 ) -> None:
-    kill_at_random(lambda name: command(name, f"local:{tiny_llm}"), STAGES, seed=0)
+    kill_at_random(lambda name: command(name, f"local:{tiny_llm}"), STAGES, seeds=[0])

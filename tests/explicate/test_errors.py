@@ -1,10 +1,7 @@
 """What a user can mend is one line on stderr and exit code 2, told before anything is loaded or written; a limit is exit code 4."""
 
 import json
-import os
 import re
-import resource
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -379,22 +376,25 @@ def test_a_failed_leak_audit_is_no_success(label: Explicate, workplace: Path, mo
     assert (workplace / "out" / "report.html").exists()
 
 
+PREPARE = """
+import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+import evals.label, explicate.cli, explicate.report, explicate.running
+"""
+
+
 @pytest.mark.parametrize("room", [2_000, 30_000, 150_000])
 def test_a_full_disk_is_told_and_the_command_goes_on_with_room(
-    label: Explicate, workplace: Path, tiny_corpus: Path, tiny_checkpoint: Callable[[str], Path], room: int
+    forks: Any, label: Explicate, workplace: Path, tiny_corpus: Path, tiny_checkpoint: Callable[[str], Path], room: int
 ) -> None:
     """Stands in for a full disk: no file may grow beyond so many bytes."""
-    program = "import explicate.cli; explicate.cli.main()"
-    command = [sys.executable, "-c", program, "label", str(tiny_checkpoint("llama")), "--sites", "L0.mlp.3", "--corpus", str(tiny_corpus)]
+    program = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room})); import explicate.cli; explicate.cli.main()"
+    command = ["label", str(tiny_checkpoint("llama")), "--sites", "L0.mlp.3", "--corpus", str(tiny_corpus)]
     command += ["--tokens", "9000", "--explainer", "template", "--simulator", "lexical", "--out", str(workplace / "out"), "--json"]
-
-    def narrow() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, preexec_fn=narrow, env=environment)
-    errors = [line for line in done.stderr.splitlines() if line.strip() and not NOTICE.fullmatch(line)]
-    check(Outcome(done.returncode, done.stdout, errors, []))
+    done = forks.start(program, *command, folder=workplace, prepare=PREPARE)
+    code, out, said = done.wait(), done.out.read_text("utf-8"), done.err.read_text("utf-8")
+    errors = [line for line in said.splitlines() if line.strip() and not NOTICE.fullmatch(line)]
+    check(Outcome(code, out, errors, []))
     assert re.search(r"room|space", errors[0])
     assert not (workplace / "out" / "results.json").exists()
     assert not list(workplace.rglob("*.part*"))

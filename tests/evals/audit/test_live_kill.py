@@ -52,4 +52,4 @@ def test_killed_in_every_stage_the_same_command_goes_on(command: Callable[..., A
 
 
 def test_killed_at_random_in_every_stage_the_same_command_goes_on(command: Callable[..., Any], kill_at_random: Callable[..., None]) -> None:
-    kill_at_random(command, STAGES, seed=0, times=2)
+    kill_at_random(command, STAGES, seeds=[0], times=2)

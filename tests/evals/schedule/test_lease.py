@@ -1,8 +1,6 @@
 """Of many who want to run a schedule one gets it, keeps it while it lives, and loses it when it does not."""
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -168,14 +166,14 @@ def test_of_many_threads_one_gets_it(database: Database, scheduled: Scheduled, c
 
 
 def test_of_many_processes_one_runs_a_suite_at_a_time_and_nothing_twice(
-    database: Database, database_url: str, scheduled: Scheduled, tmp_path: Path
+    forks: Any, database: Database, database_url: str, scheduled: Scheduled, tmp_path: Path
 ) -> None:
     for name in ("morning", "evening"):
         scheduled(name, cron="* * * * *")
     script, times = Path(__file__).with_name("scripted.py"), json.dumps({"lease": 1e6, "beat": 1e3, "tick": 0.01})
     (tmp_path / "begun").write_text(str(time.time()))
-    command = [sys.executable, str(script), "race", database_url, str(tmp_path), times]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    arguments, prepare = ("race", database_url, str(tmp_path), times), "import evals.run_folder, evals.schedule.serve"
+    processes = [forks.start(script, *arguments, folder=tmp_path, prepare=prepare) for _ in range(3)]
     seen = tmp_path / "seen"
 
     def lines() -> list[str]:
@@ -189,8 +187,8 @@ def test_of_many_processes_one_runs_a_suite_at_a_time_and_nothing_twice(
             time.sleep(0.05)
     finally:
         (tmp_path / "end").touch()
-        said = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], said
+        codes = [process.wait() for process in processes]
+    assert codes == [0, 0, 0], [process.err.read_text() for process in processes]
     found = [line.split() for line in lines()]
     for begin, end in zip(found[::2], found[1::2], strict=True):
         assert (begin[0], end[0]) == ("begin", "end")

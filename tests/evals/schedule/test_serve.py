@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +29,8 @@ from evals.schedule.times import Times
 from evals.schedule.work import Ended, Tell
 
 SCRIPT = Path(__file__).with_name("scripted.py")
+PREPARE = "import evals.run_folder, evals.schedule.serve"
+PREPARE_SUITE = f"{PREPARE}, evals.schedule.suite_run, langchain_openai"
 PATIENCE_S = 120
 
 
@@ -46,12 +46,12 @@ def until(true: Callable[[], Any], what: str) -> Any:
 class Served:
     """One server process, and what it logs."""
 
-    def __init__(self, url: str, place: Path, number: int, command: str, **times: float) -> None:
+    def __init__(self, forks: Any, url: str, place: Path, number: int, command: str, **times: float) -> None:
         self.log = place / f"log-{number}"
+        self.log.touch()
         given = {"poll": 0.1, "lease": 60, "beat": 0.1, "tick": 0.05, **times}
-        with self.log.open("wb") as log:
-            called = [sys.executable, str(SCRIPT), command, url, str(place), json.dumps(given)]
-            self.process = subprocess.Popen(called, stderr=log, stdin=subprocess.DEVNULL)
+        arguments, prepare = (command, url, str(place), json.dumps(given)), PREPARE_SUITE if command == "suite" else PREPARE
+        self.process = forks.start(SCRIPT, *arguments, folder=place, prepare=prepare, log=self.log)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in self.log.read_text().split("\n")[:-1]]
@@ -72,11 +72,10 @@ class Served:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(PATIENCE_S)
 
     def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        self.process.send(signal.SIGTERM)
+        return int(self.process.wait())
 
 
 @pytest.fixture
@@ -85,11 +84,11 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serve(database_url: str, place: Path) -> Iterator[Callable[..., Served]]:
+def serve(forks: Any, database_url: str, place: Path) -> Iterator[Callable[..., Served]]:
     servers: list[Served] = []
 
     def start(command: str = "serve", **times: float) -> Served:
-        servers.append(Served(database_url, place, len(servers), command, **times))
+        servers.append(Served(forks, database_url, place, len(servers), command, **times))
         return servers[-1]
 
     yield start
@@ -130,7 +129,7 @@ def completed(database: Database, place: Path) -> None:
 
 @pytest.mark.usefixtures("due_once")
 def test_killed_in_the_middle_and_started_again_the_suite_completes(serve: Callable[..., Served], database: Database, place: Path) -> None:
-    first = serve(lease=5)
+    first = serve(lease=3)
     until(lambda: waiting(place), "three calls")
     first.kill()
     held = find_schedule(database, "nightly")
@@ -178,7 +177,7 @@ def test_killed_in_the_middle_of_a_suite_no_reply_is_paid_twice_and_no_result_is
         if kills and len(said) >= kills[0]:
             kills.pop(0)
             under_way.append(said[-1])
-            running[-1].process.kill()
+            running[-1].process.send(signal.SIGKILL)
         number = int(REVIEW.findall(body["messages"][-1]["content"])[-1]) if REVIEW.search(said[-1]) else 0
         label = ("positive", "negative")[number % 2]
         return server.chat(f"Answer: {label}\nConfidence: {60 + number}%\nG1: {label}\nP1: {60 + number}%\nG2: none\nP2: 5%")
@@ -187,7 +186,7 @@ def test_killed_in_the_middle_of_a_suite_no_reply_is_paid_twice_and_no_result_is
     for kill in range(2):
         running.append(serve("suite", lease=2))
         until(lambda: len(under_way) == kill + 1, f"kill {kill + 1}; {running[-1].log.read_text()}")  # noqa: B023
-        running[-1].process.wait(PATIENCE_S)
+        running[-1].process.wait()
     running.append(serve("suite", lease=2))
     until(lambda: find_schedule(database, "nightly").last_status == "done", f"the end; {running[-1].log.read_text()}")
     # What was under way at a kill was received by nobody.
@@ -240,7 +239,7 @@ def test_of_two_servers_one_runs_the_suite(serve: Callable[..., Served], databas
 
 @pytest.mark.usefixtures("due_once")
 def test_one_server_dies_and_the_other_goes_on_with_its_suite(serve: Callable[..., Served], database: Database, place: Path) -> None:
-    servers = [serve(lease=5), serve(lease=5)]
+    servers = [serve(lease=3), serve(lease=3)]
     until(lambda: waiting(place), "three calls")
     (busy,) = [server for server in servers if server.events("begun")]
     busy.kill()
@@ -252,12 +251,13 @@ def test_one_server_dies_and_the_other_goes_on_with_its_suite(serve: Callable[..
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_healthz_tells_a_server_that_hangs(serve: Callable[..., Served], database: Database, place: Path) -> None:
     (place / "block").touch()
-    server = serve(hung=5)
-    assert until(lambda: server.health() == 503, "a server that hangs")
+    server = serve(hung=2)
+    until(lambda: waiting(place), "three calls")
+    until(lambda: server.health() == 503, "a server that hangs")
     assert waiting(place)
     (place / "gate").touch()
     completed(database, place)
-    assert until(lambda: server.health() == 200, "a server that does not")
+    until(lambda: server.health() == 200, "a server that does not")
     assert server.end() == 0
 
 
