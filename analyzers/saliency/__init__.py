@@ -1,0 +1,45 @@
+"""How much each token of a prompt matters for one continuation, found in few passes over the prompt as it is; each file is one method.
+
+What is explained is the log-probability of the continuation (analyzers.saliency.value). Methods of other scales are here together: of
+some the values are nats, signed, of others shares of attention or lengths, never negative; compare their ranks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzers.errors import SubjectError
+from analyzers.folder import Folder
+
+if TYPE_CHECKING:
+    from analyzers.text_model import TextModel
+
+__all__ = ["SALIENCIES", "Saliency", "SaliencyMethod"]
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency:
+    """What a method found, and what it says of itself."""
+
+    values: npt.NDArray[np.float64]
+    """[token of the prompt], of the target's own tokens none."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Figures on how far the values can be trusted, by name; what they are is said by the method."""
+
+    def __post_init__(self) -> None:
+        """Raises SubjectError for values that are no numbers."""
+        if not np.isfinite(self.values).all():
+            raise SubjectError("a token has no finite value: the model's numbers overflow, or its weights are damaged; load it in float32")
+
+
+SaliencyMethod = Callable[["TextModel", Sequence[int], Sequence[int]], Saliency]
+"""Of (model, ids of the prompt, ids of the target behind it), as TextModel.prompt and TextModel.continuation give them.
+
+Raises SubjectError for an encoder, for a prompt and target longer than the model takes, and for a model that the method cannot read;
+ValueError for a prompt or target without tokens.
+"""
+
+SALIENCIES: Folder[SaliencyMethod] = Folder("analyzers.saliency", "method")

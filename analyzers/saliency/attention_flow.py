@@ -1,0 +1,20 @@
+"""Attention flow: the most that can flow to each token from the positions that predict the target, with attention as capacities.
+
+Source: Abnar & Zuidema 2020, arXiv 2005.00928; see analyzers.attention.flow. Its time grows with the square of the tokens and more.
+"""
+
+from collections.abc import Sequence
+
+from analyzers.attention.flow import flow
+from analyzers.attention.reading import read_attention
+from analyzers.saliency import SALIENCIES, Saliency
+from analyzers.saliency.queries import predicting
+from analyzers.text_model import TextModel
+
+
+@SALIENCIES.add("attention-flow")
+def attention_flow(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+    """Largest flow, 0 to 1, mean over the positions; needs a model whose attention can be read."""
+    read = predicting(model, ids, target)
+    found = flow(read_attention(model, read), range(len(ids) - 1, len(read)))
+    return Saliency(found[:, : len(ids)].mean(0))

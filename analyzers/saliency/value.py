@@ -1,0 +1,91 @@
+"""What methods explain: the log-probability of one continuation behind a prompt, in nats."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from analyzers.errors import SubjectError
+from analyzers.padding import like_lengths, padded
+from analyzers.progress import Report, quiet
+from analyzers.text_model import TextModel
+
+EVALUATING = "evaluate texts"
+
+
+def value_of(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
+    """As `values_of`, of one prompt."""
+    return float(values_of(model, [ids], target)[0])
+
+
+@torch.inference_mode()
+def values_of(
+    model: TextModel, prompts: Sequence[Sequence[int]], target: Sequence[int], *, report: Report = quiet
+) -> npt.NDArray[np.float64]:
+    """[prompt] sum over the target's tokens of log p(token | prompt, tokens before it), in nats.
+
+    A prompt without tokens is read as what begins a text (TextModel.around). Raises SubjectError for an encoder, a model without a head
+    for language or with probabilities that are no numbers, and a prompt that is with the target longer than the model takes; ValueError
+    for a target without tokens.
+    """
+    texts = [list(ids) or list(model.around[0]) for ids in prompts]
+    for text in texts:
+        check(model, text, target)
+    found = np.empty(len(texts))
+    done = 0
+    for batch in like_lengths([len(ids) + len(target) - 1 for ids in texts]):
+        ids, mask = padded([[*texts[number], *target[:-1]] for number in batch])
+        lengths = [len(texts[number]) for number in batch]
+        found[batch] = told(model, lengths, target, input_ids=ids, attention_mask=mask).double().cpu().numpy()
+        done += len(batch)
+        report(EVALUATING, done, len(texts))
+    if not np.isfinite(found).all():
+        raise SubjectError(
+            f"{model.name!r} gives a text no finite probability in {model.identity['dtype']}; load it in float32, or choose another model"
+        )
+    return found
+
+
+def check(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> None:
+    """Raises as a method does (analyzers.saliency.SaliencyMethod)."""
+    if not model.causal:
+        raise SubjectError(f"{model.name!r} is an encoder, which continues no text; choose a causal language model")
+    if not ids or not target:
+        raise ValueError("a continuation needs a prompt and a target, each of at least one token")
+    length = len(ids) + len(target)
+    if model.limit is not None and length > model.limit:
+        raise SubjectError(
+            f"the text is {length} tokens with its target, and {model.name} takes {model.limit}; shorten it, or choose a model that "
+            "takes more"
+        )
+
+
+def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inputs: Tensor) -> Tensor:
+    """[text] log-probabilities of the target, in float32 or more, within autograd where it is on.
+
+    lengths: tokens of each prompt. inputs: the model's, each text [prompt, target but its last token, padding]. Raises SubjectError for
+    a model without a head for language.
+    """
+    # The head is the largest matrix of a small model, and only the last positions are read.
+    keep = max(lengths) - min(lengths) + len(target)
+    fewer = {"logits_to_keep": keep} if takes(model.model, "logits_to_keep") else {}
+    on_device = {name: given.to(model.device) for name, given in inputs.items()}
+    logits = getattr(model.model(**on_device, use_cache=False, **fewer), "logits", None)
+    if logits is None:
+        raise SubjectError(f"{model.name!r} has no head for language, so that no target has a probability; choose a causal language model")
+    longest, device = max(lengths) + len(target) - 1, logits.device
+    places = torch.tensor([[length - 1 + at for at in range(len(target))] for length in lengths], device=device) - longest + keep
+    read = logits[:, -keep:][torch.arange(len(lengths), device=device)[:, None], places]
+    read = read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
+    tokens = torch.tensor([list(target)] * len(lengths), device=device)
+    found: Tensor = read.gather(2, tokens[:, :, None]).sum((1, 2))
+    return found
+
+
+def takes(model: Any, argument: str) -> bool:
+    """Whether the model's forward pass has an argument of that name."""
+    return argument in inspect.signature(model.forward).parameters

@@ -1,0 +1,131 @@
+"""Where information flows: into labels, from labels to the answer, and between other tokens; and whether attention to labels foretells it.
+
+Source: Wang et al. 2023, arXiv 2305.14160, sections 2.1 and 2.3.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analyzers.errors import Failed
+from evals.icl.analyses import ANALYSES
+from evals.icl.auroc import mean_auroc
+from evals.icl.results import Analysis, Curve
+from evals.icl.setting import Setting
+from evals.results import Failure, Value, failure
+from evals.scores import Floats, Masked, Statistic
+from evals.statistics import bootstrap
+
+KINDS = ("wp", "pq", "ww")
+CHANCE = 0.5
+FLOW = "saliency flow"
+
+
+@ANALYSES.add("flow")
+def flow(setting: Setting) -> Analysis:
+    """Curves over layers: shares of wp, pq and ww (also `_by_head`, of the footnote's variant), the AUROC of the attention that the last
+    position pays to each class's labels against the class that the model chooses, and the part of all its excess over chance that
+    lies up to a layer. Figures: what the shape is, from the first and the last third of the layers.
+    """
+    from analyzers.icl.deep_attention import label_attention
+    from analyzers.icl.saliency_flow import attention_saliency, saliency_flow
+
+    outside: list[Floats | Failed] = []
+    by_head: list[Floats | Failed] = []
+    for done, case in enumerate(setting.cases):
+        setting.report(FLOW, done, len(setting.cases))
+        saliency = attention_saliency(setting.model, case.prompt, case.item.label)
+        outside.append(saliency_flow(saliency, case.prompt).shares())
+        by_head.append(saliency_flow(saliency, case.prompt, by_head=True).shares())
+    setting.report(FLOW, len(setting.cases), len(setting.cases))
+    shares = _shares(outside)
+    figures, curves = _shape(setting, shares)
+    curves |= {f"{kind}_by_head": curve for kind, curve in _curves(setting, _shares(by_head)).items()}
+    attention = label_attention(setting.model, setting.prompts, report=setting.report)
+    foretold = foretelling(attention, setting)
+    return Analysis(figures=figures | foretold.figures, curves=curves | foretold.curves, notes=_notes(setting))
+
+
+def foretelling(attention: Floats, setting: Setting) -> Analysis:
+    """Curves `auroc` and `cumulated` over layers, and `auroc_late`, from attention [case, layer, class]."""
+    layers = attention.shape[1]
+    of = _Layers([mean_auroc(attention[:, layer], setting.answers.chosen, setting.units) for layer in range(layers)])
+    late = _thirds(layers)[1]
+    statistics: dict[str, Statistic] = {f"auroc {layer}": _at(of, layer) for layer in range(layers)}
+    statistics |= {f"cumulated {layer}": _cumulated(of, layer) for layer in range(layers)}
+    statistics["late"] = lambda weights: np.ma.masked_array(of(weights)[late].mean(axis=0))
+    found = bootstrap(statistics, len(set(setting.units)), n=len(setting.cases), seed=setting.seed)
+    told = {name: failure(value) if isinstance(value, Failed) else value for name, value in found.items()}
+    curves = {name: _curve([told[f"{name} {layer}"] for layer in range(layers)]) for name in ("auroc", "cumulated")}
+    return Analysis(figures={"auroc_late": told["late"]}, curves=curves)
+
+
+class _Layers:
+    """[layer, draw] of one block of draws, computed once though every layer's figures ask for it."""
+
+    def __init__(self, layers: Sequence[Statistic]) -> None:
+        self._layers = layers
+        self._weights: Floats | None = None
+        self._found: Masked | None = None
+
+    def __call__(self, weights: Floats) -> Masked:
+        if self._found is None or self._weights is not weights:
+            self._weights, self._found = weights, np.ma.masked_array(np.ma.stack([layer(weights) for layer in self._layers]))
+        return self._found
+
+
+def _at(of: _Layers, layer: int) -> Statistic:
+    return lambda weights: np.ma.masked_array(of(weights)[layer])
+
+
+def _cumulated(of: _Layers, layer: int) -> Statistic:
+    """R_l, undefined where the layers together are not above chance."""
+
+    def value(weights: Floats) -> Masked:
+        above = of(weights) - CHANCE
+        total = above.sum(axis=0)
+        whole = np.ma.getmaskarray(above).any(axis=0) | (np.ma.filled(total, 0.0) <= 0)
+        return np.ma.masked_array(above[: layer + 1].sum(axis=0) / np.where(whole, 1.0, np.ma.filled(total, 1.0)), whole)
+
+    return value
+
+
+def _shares(found: Sequence[Floats | Failed]) -> Floats | Failure:
+    """[case, kind, layer]; a Failure where a prompt has a layer without saliency."""
+    fine = [one for one in found if not isinstance(one, Failed)]
+    failed = [one for one in found if isinstance(one, Failed)]
+    if failed:
+        return Failure(stage=failed[0].stage, reason=f"{len(failed)} of {len(found)} prompts: {failed[0].reason}")
+    return np.stack(fine)
+
+
+def _curves(setting: Setting, shares: Floats | Failure) -> dict[str, Curve]:
+    layers = setting.model.layers
+    if isinstance(shares, Failure):
+        return {kind: _curve([shares] * layers) for kind in KINDS}
+    return {kind: _curve([setting.mean(shares[:, at, layer]) for layer in range(layers)]) for at, kind in enumerate(KINDS)}
+
+
+def _shape(setting: Setting, shares: Floats | Failure) -> tuple[dict[str, Value | Failure], dict[str, Curve]]:
+    names = ("wp_early_minus_late", "pq_late_minus_early", "pq_minus_wp_late", "pq_minus_ww_late")
+    if isinstance(shares, Failure):
+        return dict.fromkeys(names, shares), _curves(setting, shares)
+    early, late = (shares[:, :, layers].mean(axis=2) for layers in _thirds(setting.model.layers))
+    wp, pq, ww = range(3)
+    values = (early[:, wp] - late[:, wp], late[:, pq] - early[:, pq], late[:, pq] - late[:, wp], late[:, pq] - late[:, ww])
+    return {name: setting.mean(value) for name, value in zip(names, values, strict=True)}, _curves(setting, shares)
+
+
+def _thirds(layers: int) -> tuple[slice, slice]:
+    """The first and the last third, of at least one layer each."""
+    third = max(1, layers // 3)
+    return slice(0, third), slice(layers - third, layers)
+
+
+def _curve(values: Sequence[Value | Failure]) -> Curve:
+    return Curve(over="layer", at=[float(layer) for layer in range(len(values))], values=list(values))
+
+
+def _notes(setting: Setting) -> list[str]:
+    early, late = _thirds(setting.model.layers)
+    return [f"early: layers {early.start} to {early.stop - 1}; late: layers {late.start} to {late.stop - 1}"]

@@ -1,0 +1,41 @@
+"""How well a number for each class tells which class was chosen: the mean over classes of one-against-the-rest AUROC."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from evals.scores import Floats, Masked, Statistic
+
+
+def mean_auroc(values: Floats, chosen: npt.NDArray[np.int64], unit: Sequence[int]) -> Statistic:
+    """A statistic over units: of each class how likely its number, as a share of the item's, is larger where it was chosen, ties half.
+
+    values [item, class], at least 0; chosen [item] a class; unit [item], units in ascending order. Undefined where no class is both
+    chosen and not chosen.
+    """
+    total = values.sum(1, keepdims=True)
+    shares = np.divide(values, total, out=np.full_like(values, 1 / values.shape[1]), where=total > 0)
+    index = np.unique(np.asarray(unit), return_inverse=True)[1]
+    classes = [_one_against_rest(shares[:, number], chosen == number, index) for number in range(values.shape[1])]
+
+    def of(weights: Floats) -> Masked:
+        return np.ma.masked_array(np.ma.stack([one(weights) for one in classes]).mean(axis=0))
+
+    return of
+
+
+def _one_against_rest(values: Floats, positive: npt.NDArray[np.bool_], index: npt.NDArray[np.intp]) -> Statistic:
+    order = np.argsort(values, kind="stable")
+    starts = np.unique(values[order], return_index=True)[1]
+    index, positive = index[order], positive[order]
+
+    def of(weights: Floats) -> Masked:
+        items = weights[:, index]
+        up = np.add.reduceat(items * positive, starts, axis=1)
+        down = np.add.reduceat(items * ~positive, starts, axis=1)
+        won = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
+        contests = up.sum(axis=1) * down.sum(axis=1)
+        return np.ma.masked_array(won / np.maximum(contests, 1), contests == 0)
+
+    return of

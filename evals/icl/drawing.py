@@ -1,0 +1,70 @@
+"""Which items are asked about, and which are shown before them: apart, and every class shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analyzers.errors import ExplicateError
+from evals.icl.task import IclItem
+
+KEPT = 2
+"""Times the shots that are kept of every class where there are as many, so that different seeds show different demonstrations."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """No text is in two of the parts of one draw."""
+
+    asked: tuple[IclItem, ...]
+    shown: tuple[tuple[IclItem, ...], ...]
+    """[draw] demonstrations in their order, as many of each class."""
+    further: tuple[tuple[IclItem, ...], ...]
+    """[draw] what is neither asked about nor shown, in random order."""
+
+
+def draw(items: Sequence[IclItem], labels: Sequence[str], *, shots: int, n: int, seeds: int, seed: int) -> Drawn:
+    """n items to ask about (0: all there are), the same for all draws, and `seeds` draws of `shots` demonstrations a class.
+
+    Fewer are asked about where a class would not be left KEPT times its shots. Raises ExplicateError for a class with too few items.
+    """
+    of_class = np.array([item.label for item in items], np.int64)
+    counts = np.bincount(of_class, minlength=len(labels))
+    for label, count in zip(labels, counts, strict=True):
+        if count < shots:
+            raise ExplicateError(
+                f"there are {count} items of the label {label!r}, and {shots} are shown; give more items (--items), or show fewer (--shots)"
+            )
+    allowed = np.maximum(counts - KEPT * shots, 0)
+    order = np.random.default_rng(seed).permutation(len(items))
+    asked: list[int] = []
+    for number in order:
+        if allowed[of_class[number]] > 0 and (n == 0 or len(asked) < n):
+            allowed[of_class[number]] -= 1
+            asked.append(int(number))
+    if len(asked) < 2:
+        raise ExplicateError(
+            f"of {len(items)} items {len(asked)} are left to ask about beside the demonstrations, and an interval needs two; give more "
+            "items (--items, --n), or show fewer (--shots)"
+        )
+    taken = set(asked)
+    left = [int(number) for number in order if int(number) not in taken]
+    draws = [
+        _demonstrations({number: int(of_class[number]) for number in left}, shots, np.random.default_rng([seed, 1 + number]))
+        for number in range(seeds)
+    ]
+    further = [[number for number in left if number not in shown] for shown in draws]
+    return Drawn(
+        asked=tuple(items[number] for number in sorted(asked)),
+        shown=tuple(tuple(items[number] for number in shown) for shown in draws),
+        further=tuple(tuple(items[number] for number in rest) for rest in further),
+    )
+
+
+def _demonstrations(left: Mapping[int, int], shots: int, rng: np.random.Generator) -> list[int]:
+    """Some of each class, in random order, from the classes of items by number."""
+    classes: dict[int, list[int]] = {}
+    for number, label in left.items():
+        classes.setdefault(label, []).append(number)
+    chosen = [number for _, own in sorted(classes.items()) for number in rng.choice(own, shots, replace=False)]
+    return [int(number) for number in rng.permutation(chosen)]

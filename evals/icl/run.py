@@ -1,0 +1,65 @@
+"""Analyse how a model learns a task from examples in its context, by the model's name."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analyzers.errors import ExplicateError
+from analyzers.progress import Report, quiet
+from evals.icl.analyses import ANALYSES
+from evals.icl.config import IclConfig
+from evals.icl.drawing import Drawn, draw
+from evals.icl.results import IclResults, TaskTold
+from evals.icl.setting import Case, Setting
+from evals.icl.task import IclTask, load_icl_task
+
+if TYPE_CHECKING:
+    from analyzers.text_model import TextModel
+
+
+def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
+    """All analyses of the configuration on the same answers. Raises ExplicateError for what the user can mend."""
+    from analyzers.text_model import TextModel
+
+    # What is misspelt or missing is told before a model is fetched and loaded.
+    config.check()
+    task = load_icl_task(config.task, items=config.items)
+    drawn = draw(task.items, task.labels, shots=config.shots, n=config.n, seeds=config.seeds, seed=config.seed)
+    model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
+    setting = prepared(model, task, drawn, seed=config.seed, report=report)
+    chosen = np.bincount(setting.answers.chosen, minlength=len(task.labels)) / len(setting.cases)
+    counts = np.bincount([item.label for item in drawn.asked])
+    return IclResults(
+        model=model.identity,
+        task=TaskTold(name=task.name, template=task.template, labels=list(task.labels), source=task.source, digest=task.digest),
+        shots=config.shots,
+        seeds=config.seeds,
+        seed=config.seed,
+        items=len(drawn.asked),
+        accuracy=setting.mean(np.asarray(setting.answers.chosen == setting.gold, np.float64)),
+        largest_class=float(counts.max() / counts.sum()),
+        label_mass=setting.mean(setting.answers.mass),
+        chosen={label: float(share) for label, share in zip(task.labels, chosen, strict=True)},
+        analyses={name: ANALYSES.get(name)(setting) for name in config.analyses},
+    )
+
+
+def prepared(model: "TextModel", task: IclTask, drawn: Drawn, *, seed: int = 0, report: Report = quiet) -> Setting:
+    """The prompts of all draws and what the model answers to them. Raises ExplicateError for what the user can mend."""
+    from analyzers.attention.door import can_intervene
+    from analyzers.icl.answers import answers
+    from analyzers.icl.prompts import Template, icl_prompt
+
+    if not can_intervene(model.model):
+        raise ExplicateError(
+            f"{model.name!r} computes attention inside its modules, so that it cannot be masked or changed; choose a model whose family "
+            "takes attention functions, such as llama, qwen, gemma, mistral, phi, gpt2, gpt_neox or opt"
+        )
+    template = Template(task.template, task.labels)
+    cases = []
+    for number, shown in enumerate(drawn.shown):
+        demonstrations = [(item.text, item.label) for item in shown]
+        for item in drawn.asked:
+            cases.append(Case(item, number, icl_prompt(model, template, demonstrations, item.text)))
+    before = answers(model, [case.prompt for case in cases], report=report)
+    return Setting(model, template, drawn, tuple(cases), before, seed, report)

@@ -1,0 +1,93 @@
+"""Demonstrations compressed to their anchors, kept in a file, and what a model answers from them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from analyzers.errors import ExplicateError
+from analyzers.progress import Report, quiet
+from evals.icl.config import IclConfig
+from evals.icl.drawing import draw
+from evals.icl.task import load_icl_task
+
+
+class Saved(BaseModel):
+    """What `explicate icl --save` prints."""
+
+    path: str
+    model: dict[str, str]
+    labels: list[str]
+    shown: list[str]
+    """Texts of the demonstrations."""
+    tokens: int
+    """Of the demonstrations."""
+    kept: int
+    """Tokens whose keys and values are kept."""
+    bytes: int
+    """Of the keys and values."""
+
+
+class SavedAnswer(BaseModel):
+    """What the model answers to one text."""
+
+    text: str
+    label: str
+    probabilities: dict[str, float]
+    """Of the labels; they sum to 1."""
+
+
+class SavedAnswers(BaseModel):
+    """What `explicate icl --load` prints."""
+
+    path: str
+    model: dict[str, str]
+    answers: list[SavedAnswer]
+
+
+def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Saved:
+    """Compress the first draw of demonstrations to its anchors and write them; ExplicateError for what the user can mend."""
+    from analyzers.icl.prompts import Template
+    from analyzers.icl.saved_context import SavedContext
+    from analyzers.text_model import TextModel
+
+    config.check()
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise ExplicateError(f"--save {str(path)!r} is a folder or in one that is not there; name a file, such as 'context.safetensors'")
+    task = load_icl_task(config.task, items=config.items)
+    shown = draw(task.items, task.labels, shots=config.shots, n=config.n, seeds=1, seed=config.seed).shown[0]
+    model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
+    saved = SavedContext.of(model, Template(task.template, task.labels), [(item.text, item.label) for item in shown])
+    try:
+        saved.save(path)
+    except OSError as error:
+        raise ExplicateError(f"--save {str(path)!r} cannot be written ({error.strerror}); name another file") from None
+    return Saved(
+        path=str(path),
+        model=model.identity,
+        labels=list(task.labels),
+        shown=[item.text for item in shown],
+        tokens=saved.context.length,
+        kept=len(saved.context.positions),
+        bytes=saved.context.bytes,
+    )
+
+
+def answer_from(
+    model: str, path: Path, texts: Sequence[str], *, dtype: str = "auto", device: str = "auto", report: Report = quiet
+) -> SavedAnswers:
+    """What a model answers to texts behind saved demonstrations; ExplicateError for what the user can mend."""
+    from analyzers.icl.saved_context import SavedContext
+    from analyzers.text_model import TextModel
+
+    if not texts:
+        raise ExplicateError('--load answers texts; give some, each with --ask "TEXT"')
+    read = TextModel.load(model, dtype=dtype, device=device, report=report)
+    saved = SavedContext.load(path, read)
+    labels = saved.template.labels
+    rows: list[list[float]] = saved.answer(read, texts).tolist()
+    answers = [
+        SavedAnswer(text=text, label=labels[max(range(len(row)), key=row.__getitem__)], probabilities=dict(zip(labels, row, strict=True)))
+        for text, row in zip(texts, rows, strict=True)
+    ]
+    return SavedAnswers(path=str(path), model=read.identity, answers=answers)

@@ -1,0 +1,128 @@
+"""What `explicate icl` prints: the answers, and of every analysis its figures and its curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evals.icl.results import Curve, IclResults
+from evals.icl.saving import Saved, SavedAnswers
+from evals.results import Failure, Value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLACES = 12
+"""Places of a curve that are printed, spread evenly, the first and the last among them."""
+COLUMNS = 6
+"""Curves side by side."""
+
+
+def show_icl(found: IclResults, out: Path | None) -> None:
+    """The accuracy beside what knowing nothing gets, then each analysis; intervals are of 95%, over items."""
+    from rich.console import Console
+
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(
+        f"{plain(found.model['name'])} on {plain(found.task.name)}: {found.items} items behind {found.seeds} draws of {found.shots} "
+        f"demonstrations a label. It answers rightly {_told(found.accuracy)}; the commonest label alone {found.largest_class:.2f}. "
+        f"Probability of any label {_told(found.label_mass)}."
+    )
+    console.print("chosen: " + ", ".join(f"{plain(label)} {share:.2f}" for label, share in found.chosen.items()))
+    for name, analysis in found.analyses.items():
+        console.print(f"\n[b]{plain(name)}[/]" + "".join(f"\n[dim]{plain(note)}[/]" for note in analysis.notes))
+        _show_figures(console, analysis.figures)
+        for over in dict.fromkeys((curve.over, tuple(curve.at)) for curve in analysis.curves.values()):
+            same = {name: curve for name, curve in analysis.curves.items() if (curve.over, tuple(curve.at)) == over}
+            for start in range(0, len(same), COLUMNS):
+                _show_curves(console, dict(list(same.items())[start : start + COLUMNS]))
+    if out is not None:
+        console.print(f"Report: {plain(str(out))}", soft_wrap=True)
+
+
+def show_saved(saved: Saved) -> None:
+    """What is kept of the demonstrations, and how to ask."""
+    from rich.console import Console
+
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(
+        f"Of {saved.tokens} tokens of {len(saved.shown)} demonstrations the keys and values of {saved.kept} are kept, {saved.bytes:,} bytes: "
+        f"{plain(saved.path)}\nAsk with: --load {plain(saved.path)} --ask TEXT",
+        soft_wrap=True,
+    )
+
+
+def show_answers(answered: SavedAnswers) -> None:
+    """Each text with the probabilities of the labels."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from explicate.running import plain
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("text", overflow="fold")
+    table.add_column("answer")
+    for label in answered.answers[0].probabilities:
+        table.add_column(plain(label), justify="right")
+    for each in answered.answers:
+        table.add_row(plain(each.text), plain(each.label), *(f"{p:.2f}" for p in each.probabilities.values()))
+    Console(emoji=False).print(table)
+
+
+def _show_figures(console: "Console", figures: Mapping[str, Value | Failure]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from explicate.running import plain
+
+    if not figures:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("figure", overflow="fold")
+    table.add_column("value, with its 95% interval")
+    table.add_column("n", justify="right")
+    for name, value in figures.items():
+        table.add_row(plain(name).replace("_", " "), _told(value), "" if isinstance(value, Failure) else str(value.n))
+    console.print(table)
+
+
+def _show_curves(console: "Console", curves: Mapping[str, Curve]) -> None:
+    """Curves over the same places, a column each; a failure is named below."""
+    from rich import box
+    from rich.table import Table
+
+    from explicate.running import plain
+
+    first = next(iter(curves.values()))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(plain(first.over), justify="right", style="dim")
+    for name in curves:
+        table.add_column(plain(name).replace("_", " "), justify="right")
+    for place in _spread(len(first.at)):
+        table.add_row(f"{first.at[place]:g}", *(_cell(curve.values[place]) for curve in curves.values()))
+    console.print(table)
+    reasons = {name: value.reason for name, curve in curves.items() for value in curve.values if isinstance(value, Failure)}
+    for name, reason in reasons.items():
+        console.print(f"[yellow]{plain(name).replace('_', ' ')}: {plain(reason)}[/]")
+
+
+def _spread(count: int) -> list[int]:
+    if count <= PLACES:
+        return list(range(count))
+    return sorted({round(step * (count - 1) / (PLACES - 1)) for step in range(PLACES)})
+
+
+def _cell(value: Value | Failure) -> str:
+    return "[dim]none[/]" if isinstance(value, Failure) else f"{value.value:.2f}"
+
+
+def _told(value: Value | Failure) -> str:
+    from explicate.running import plain
+
+    if isinstance(value, Failure):
+        return f"none ({plain(value.reason)})"
+    return rf"{value.value:.2f} \[{value.low:.2f}, {value.high:.2f}]"

@@ -1,0 +1,80 @@
+"""Curves over the share that is kept, with importance planted, against single passes with gates."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from analyzers.attention.door import attending, blocked
+from analyzers.icl.pruning import Importance
+from evals.icl.analyses.prune import prune
+from evals.icl.setting import Case, Setting
+from evals.results import Failure, Value
+
+KEPT_HEADS = ((0, 1), (0, 2), (1, 0), (1, 3), (2, 2), (2, 3))
+
+
+def value(figure: Value | Failure) -> float:
+    assert isinstance(figure, Value)
+    return figure.value
+
+
+def chosen(setting: Setting, case: Case, **door: Any) -> int:
+    with torch.no_grad(), attending(setting.model.model, **door):
+        logits = setting.model.forward(torch.tensor([case.prompt.ids])).logits[0, -1]
+    return int(logits[list(case.prompt.class_tokens)].argmax())
+
+
+def test_half_is_kept_and_all_is_kept(setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = setting_of()
+    heads = np.zeros((3, 4))
+    for layer, head in KEPT_HEADS:
+        heads[layer, head] = 1
+
+    def planted(_model: Any, prompts: Any, _gold: Any, **_: Any) -> Importance:
+        length = prompts[0].query.start
+        return Importance(heads, np.arange(length, 0, -1, dtype=np.float64))  # the first ones matter most
+
+    monkeypatch.setattr("analyzers.icl.pruning.importance", planted)
+    monkeypatch.setattr("evals.icl.analyses.prune.SHARES", (1.0, 0.5))
+    found = prune(setting)
+    gate = torch.from_numpy(heads).float()
+    by_heads, by_tokens = [], []
+    for case, before in zip(setting.cases, setting.answers.chosen, strict=True):
+
+        def pruned(layer: int, probabilities: Tensor) -> Tensor:
+            return probabilities * gate[layer, :, None, None]
+
+        length = case.prompt.query.start
+        at = torch.zeros(len(case.prompt), len(case.prompt), dtype=torch.bool)
+        at[length:, round(length / 2) : length] = True
+        mask = blocked(at, torch.float32)
+
+        def dropped(_layer: int, mask: Tensor = mask) -> Tensor:
+            return mask
+
+        by_heads.append((chosen(setting, case, changed=pruned) == before, chosen(setting, case, changed=pruned) == case.item.label))
+        by_tokens.append((chosen(setting, case, masked=dropped) == before, chosen(setting, case, masked=dropped) == case.item.label))
+    full = value(found.figures["accuracy/full"])
+    for what, own in (("heads", by_heads), ("tokens", by_tokens)):
+        for at_measure, measure in enumerate(("label_loyalty", "accuracy")):
+            important, random = found.curves[f"{measure}/{what}/important"], found.curves[f"{measure}/{what}/random"]
+            assert important.at == [1.0, 0.5]
+            assert value(important.values[0]) == value(random.values[0]) == (1 if measure == "label_loyalty" else pytest.approx(full))
+            assert value(important.values[1]) == pytest.approx(np.mean([one[at_measure] for one in own]))
+            difference = (value(important.values[1]) - value(random.values[1])) / 2
+            assert value(found.figures[f"{measure}/{what}/important_minus_random"]) == pytest.approx(difference)
+
+
+def test_importance_is_measured_on_further_items(setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.icl.analyses.prune.SHARES", (0.5,))
+    setting = setting_of(n=6)
+    found = prune(setting)
+    assert all(isinstance(figure, Value) for figure in found.figures.values())
+    assert "importance was measured on 12 further examples a draw" in found.notes
+    object.__setattr__(setting.drawn, "further", ((), ()))
+    none = prune(setting)
+    assert [name for name, figure in none.figures.items() if isinstance(figure, Value)] == ["accuracy/full"]

@@ -1,0 +1,51 @@
+"""Demonstrations and asked items are apart and of every class, whatever the items are."""
+
+from collections import Counter
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analyzers.errors import ExplicateError
+from evals.icl.drawing import draw
+from evals.icl.task import IclItem
+
+LABELS = ("a", "b", "c")
+
+
+def items(classes: list[int]) -> list[IclItem]:
+    return [IclItem(number, f"text {number}", label) for number, label in enumerate(classes)]
+
+
+@given(
+    classes=st.lists(st.integers(0, 2), max_size=40),
+    shots=st.integers(1, 3),
+    n=st.integers(0, 12),
+    seeds=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_text_is_in_two_parts_and_every_class_is_shown_alike(classes: list[int], shots: int, n: int, seeds: int, seed: int) -> None:
+    given_items = items([*[0, 1, 2] * (2 * shots), 0, 1, *classes])
+    counts = Counter(item.label for item in given_items)
+    drawn = draw(given_items, LABELS, shots=shots, n=max(n, 2) if n else 0, seeds=seeds, seed=seed)
+    free = sum(max(0, count - 2 * shots) for count in counts.values())
+    assert len(drawn.asked) == (min(free, max(n, 2)) if n else free)
+    assert (len(drawn.shown), len(drawn.further)) == (seeds, seeds)
+    for shown, further in zip(drawn.shown, drawn.further, strict=True):
+        assert Counter(item.label for item in shown) == {0: shots, 1: shots, 2: shots}
+        assert sorted(item.number for item in chain(drawn.asked, shown, further)) == list(range(len(given_items)))
+    assert draw(given_items, LABELS, shots=shots, n=max(n, 2) if n else 0, seeds=seeds, seed=seed) == drawn
+
+
+def test_seeds_show_different_demonstrations_in_different_orders() -> None:
+    drawn = draw(items([0, 1, 2] * 20), LABELS, shots=2, n=10, seeds=8, seed=0)
+    assert len({tuple(item.number for item in shown) for shown in drawn.shown}) == 8
+    assert len({tuple(item.label for item in shown) for shown in drawn.shown}) > 3
+
+
+def test_too_few_items_of_a_class_name_it_and_the_remedy() -> None:
+    with pytest.raises(ExplicateError, match=r"1 items of the label 'c', and 2 are shown; .*--shots"):
+        draw(items([0, 0, 1, 1, 2]), LABELS, shots=2, n=0, seeds=1, seed=0)
+    with pytest.raises(ExplicateError, match="0 are left to ask about"):
+        draw(items([0, 1, 2]), LABELS, shots=1, n=0, seeds=1, seed=0)

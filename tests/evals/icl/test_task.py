@@ -1,0 +1,85 @@
+"""In-context tasks from files of every kind, and what is told of a file that is none."""
+
+from pathlib import Path
+
+import pytest
+
+from analyzers.errors import ExplicateError
+from evals.icl.task import built_in, load_icl_task
+
+TASK = 'template = "Q: {text}\\nA: {label}\\n"\nlabels = ["yes", "no"]\nitems = "items.jsonl"\n'
+
+
+def test_the_built_in_tasks_load_or_say_that_they_need_items() -> None:
+    assert built_in() == ("sentiment", "sst2", "topic", "trec")
+    for name, labels, count in (("sentiment", 2, 76), ("topic", 4, 32)):
+        task = load_icl_task(name)
+        assert (len(task.labels), len(task.items), task.left_out) == (labels, count, 0)
+        assert {item.label for item in task.items} == set(range(labels))
+    for name in ("trec", "sst2"):
+        with pytest.raises(ExplicateError, match=f"{name!r} comes without items; give --items FILE"):
+            load_icl_task(name)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "5 How far is it ?\n3 Who was Galileo ?\n\n",
+        "NUM:dist How far is it ?\nHUM:desc Who was Galileo ?\n",
+        "number How far is it ?\nPerson Who was Galileo ?",
+    ],
+)
+def test_lines_of_a_label_and_a_text(lines: str, tmp_path: Path) -> None:
+    (tmp_path / "TREC.train.all").write_text(lines, "utf-8")
+    task = load_icl_task("trec", items=str(tmp_path / "TREC.train.all"))
+    assert [(item.text, task.labels[item.label]) for item in task.items] == [("How far is it ?", "Number"), ("Who was Galileo ?", "Person")]
+
+
+def test_json_lines_and_texts_with_several_labels(tmp_path: Path) -> None:
+    rows = '{"text": "a b", "label": 1}\n{"text": "c", "label": 0}\n{"text": "d", "label": 1}\n{"text": "d", "label": 0}\n{"text": "e"}\n'
+    (tmp_path / "items.jsonl").write_text(rows, "utf-8")
+    task = load_icl_task("sst2", items=str(tmp_path / "items.jsonl"))
+    assert [(item.number, item.text, task.labels[item.label]) for item in task.items] == [(0, "a b", "Positive"), (1, "c", "Negative")]
+    assert task.left_out == 2
+
+
+def test_a_task_of_ones_own_with_items_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TASK, "utf-8")
+    (tmp_path / "items.jsonl").write_text('{"text": "is it?", "gold": "yes"}\n{"text": "or not?", "gold": "No"}\n', "utf-8")
+    task = load_icl_task(str(tmp_path / "mine.toml"))
+    assert (task.name, task.template, [item.label for item in task.items]) == ("mine", "Q: {text}\nA: {label}\n", [0, 1])
+    (tmp_path / "other.txt").write_text("no so it is\n", "utf-8")
+    other = load_icl_task(str(tmp_path / "mine.toml"), items=str(tmp_path / "other.txt"))
+    assert [(item.text, item.label) for item in other.items] == [("so it is", 1)]
+    assert other.digest != task.digest
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("template = ", "is not TOML"),
+        (TASK.replace("labels", "label"), "line 2: unknown key 'label'"),
+        ('labels = ["yes", "no"]\n', "template"),
+        (TASK.replace('["yes", "no"]', '"yes"'), "line 2: labels"),
+        (TASK.replace('"no"', '"Yes"'), "line 2: two labels are the same"),
+        (TASK + 'gold_names = {"1" = "maybe"}\n', "line 4: 'maybe' is none of the labels yes, no"),
+        (TASK.replace("items.jsonl", "nowhere.jsonl"), "there is no file"),
+        (TASK.replace("items.jsonl", "nowhere.all"), "there is no file"),
+        (TASK.replace("items.jsonl", "bad.all"), r"line 2 begins with 'maybe'; .*one of yes, no"),
+        (TASK.replace("items.jsonl", "short.all"), "line 1 begins with 'yes'"),
+        (TASK.replace("items.jsonl", "unknown.jsonl"), "no item with a true label"),
+    ],
+)
+def test_what_is_wrong_with_a_task_is_told_in_one_line(written: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(written, "utf-8")
+    (tmp_path / "bad.all").write_text("yes so\nmaybe not\n", "utf-8")
+    (tmp_path / "short.all").write_text("yes\n", "utf-8")
+    (tmp_path / "unknown.jsonl").write_text('{"text": "x"}\n', "utf-8")
+    with pytest.raises(ExplicateError, match=told) as error:
+        load_icl_task(str(tmp_path / "mine.toml"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_task_that_is_not_there_names_a_near_one() -> None:
+    with pytest.raises(ExplicateError, match=r"'sentimnt'; did you mean 'sentiment'\?"):
+        load_icl_task("sentimnt")

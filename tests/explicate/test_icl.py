@@ -1,0 +1,144 @@
+"""`explicate icl` as a user gives it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from analyzers.errors import ExplicateError
+from evals.icl.analyses import ANALYSES
+from evals.icl.results import Analysis, Curve, IclResults, TaskTold
+from evals.icl.saving import Saved, SavedAnswer, SavedAnswers
+from evals.results import Failure, Value
+from explicate.cli import app
+from explicate.icl_table import PLACES, show_icl
+
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def arguments(tiny_checkpoint: Callable[[str], Path], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "120")
+    return ["icl", str(tiny_checkpoint("gpt2")), "--n", "4", "--seeds", "1", "--dtype", "float32", "--analyses", "isolate"]
+
+
+def call(arguments: list[str], *more: str) -> Result:
+    result = CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_json_is_one_object_that_is_documented(arguments: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "icl.json"
+    told = json.loads(call(arguments, "--json", "-o", str(out), "--analyses", "flow,isolate,flow").stdout)
+    assert told.pop("report") == str(out)
+    found = IclResults.model_validate(told)
+    assert IclResults.model_validate_json(out.read_text("utf-8")) == found
+    assert list(found.analyses) == ["flow", "isolate"]
+    line = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate icl` |"))
+    fields = (*IclResults.model_fields, *Analysis.model_fields, *Curve.model_fields, *TaskTold.model_fields, *Value.model_fields)
+    assert [key for key in fields if f"`{key}`" not in line] == []
+
+
+def test_every_analysis_is_documented_and_so_are_flow_s_curves(arguments: list[str]) -> None:
+    assert [name for name in ANALYSES.all() if f"\n| `{name}` |" not in DOCUMENTED] == []
+    told = json.loads(call(arguments, "--json", "--analyses", "flow").stdout)["analyses"]["flow"]
+    line = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `flow` |"))
+    names = [*told["figures"], *(name.removesuffix("_by_head") for name in told["curves"])]
+    assert [name for name in names if f"`{name}`" not in line] == []
+
+
+def test_the_table_tells_figures_and_notes(arguments: list[str]) -> None:
+    shown = call(arguments).stdout
+    for expected in (
+        "on sentiment: 4 items",
+        "label loyalty/labels/first",
+        "first: layers 0 to 0; last: layers 2 to 2",
+        "chosen: negative",
+    ):
+        assert expected in shown
+
+
+def test_long_curves_are_thinned_and_failures_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    some = Value(value=0.25, low=0.125, high=0.5, n=7)
+    curve = Curve(over="layer", at=list(range(40)), values=[some] * 39 + [Failure(stage="score", reason="no \x1b[2J [red]items")])
+    analysis = Analysis(figures={"auroc_late": Failure(stage="score", reason="too few")}, curves={"wp": curve})
+    found = IclResults(
+        model={"name": "m"},
+        task=TaskTold(name="t", template="", labels=["[b]a", "b"], source="", digest=""),
+        shots=1,
+        seeds=1,
+        seed=0,
+        items=7,
+        accuracy=some,
+        largest_class=0.5,
+        label_mass=some,
+        chosen={"[b]a": 1.0, "b": 0.0},
+        analyses={"flow": analysis},
+    )
+    show_icl(found, Path("icl.json"))
+    shown = capsys.readouterr().out
+    for expected in ("0.25 [0.12, 0.50]", "[b]a 1.00", "none (too few)", "wp: no", "[red]items", "Report: icl.json"):
+        assert expected in shown
+    rows = [line.split() for line in shown.splitlines() if line.split()[1:] in (["0.25"], ["none"])]
+    assert (len(rows), rows[0][0], rows[-1]) == (PLACES, "0", ["39", "none"])
+    assert "\x1b[2J" not in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--analyses", "flow,none-of-these"], "no analysis is called 'none-of-these'"),
+        (["--analyses", ","], "names no analysis"),
+        (["--task", "none-of-these"], "there is no in-context task"),
+        (["--task", "trec"], "give --items"),
+        (["--items", "nowhere.all"], "there is no file"),
+        (["--shots", "0"], "give --shots 1"),
+        (["-o", "icl.pdf"], "name a file that ends with"),
+        (["-o", "nowhere/icl.json"], "there is no folder"),
+        (["--device", "none-of-these"], "choose auto"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(arguments: list[str], more: list[str], told: str) -> None:
+    with pytest.raises(ExplicateError, match=told) as error:
+        call([*arguments, *more])
+    assert "\n" not in str(error.value)
+
+
+def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], tmp_path: Path) -> None:
+    file = str(tmp_path / "context.safetensors")
+    saved = Saved.model_validate_json(call(arguments, "--save", file, "--json").stdout)
+    assert saved.path == file
+    assert 0 < saved.kept < saved.tokens
+    assert len(saved.shown) == len(saved.labels) == 2
+    asked = ["--load", file, "--ask", "A [b]dull\x1b[2J film", "--ask", "I laughed from beginning to end."]
+    answered = SavedAnswers.model_validate_json(call([*arguments[:2], "--dtype", "float32"], *asked, "--json").stdout)
+    assert [each.text for each in answered.answers] == asked[3::2]
+    for each in answered.answers:
+        assert sum(each.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert each.label == max(each.probabilities, key=lambda label: each.probabilities[label])
+    shown = call([*arguments[:2], "--dtype", "float32"], *asked).stdout
+    assert "\x1b[2J" not in shown
+    assert "[b]dull" in shown
+    assert f"{saved.kept} are kept" in call(arguments, "--save", file).stdout
+    part = DOCUMENTED.split("`explicate icl --save FILE --json`")[1].split("\n\n")[0]
+    assert [key for kind in (Saved, SavedAnswers, SavedAnswer) for key in kind.model_fields if f"`{key}`" not in part] == []
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--save", "a.safetensors", "--load", "b.safetensors"], "give one of them"),
+        (["--save", "a.safetensors", "-o", "icl.json"], "give one of them"),
+        (["--ask", "a text"], "give their file with --load"),
+        (["--load", "none.safetensors", "--ask", "a text"], "no context that was saved"),
+        (["--load", "none.safetensors"], "--load answers texts"),
+        (["--save", "nowhere/context.safetensors"], "name a file"),
+    ],
+)
+def test_what_is_wrong_about_a_file_is_told(arguments: list[str], more: list[str], told: str) -> None:
+    with pytest.raises(ExplicateError, match=told):
+        CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
