@@ -49,8 +49,8 @@ def show_saved(saved: Saved) -> None:
 
     console = Console(emoji=False)
     console.print(
-        f"Of {saved.tokens} tokens of {len(saved.shown)} demonstrations the keys and values of {saved.kept} are kept, {saved.bytes:,} bytes: "
-        f"{plain(saved.path)}\nAsk with: --load {plain(saved.path)} --ask TEXT",
+        f"Of {saved.tokens} tokens of {len(saved.shown)} demonstrations the keys and values of {saved.kept} are kept, "
+        f"{saved.bytes:,} bytes: {plain(saved.path)}\nAsk with: --load {plain(saved.path)} --ask TEXT",
         soft_wrap=True,
     )
 
