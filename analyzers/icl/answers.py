@@ -83,9 +83,10 @@ def next_logits(model: TextModel, prompts: Sequence[IclPrompt]) -> Tensor:
     Raises as `answers` does.
     """
     ids, mask = padded([prompt.ids for prompt in prompts])
-    # The head is the largest matrix of a small model, and only the last positions are read.
+    # The head is the largest matrix of a small model, and only the last positions are read; named one by one, as in saliency.value.
     keep = ids.shape[1] - min(map(len, prompts)) + 1
-    fewer = {"logits_to_keep": keep} if takes(model.model, "logits_to_keep") else {}
+    last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=model.device)
+    fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
     logits = getattr(model.forward(ids, mask, **fewer), "logits", None)
     if logits is None:
         raise SubjectError(f"{model.name!r} has no head for language, so that it answers nothing; choose a causal language model")

@@ -70,14 +70,17 @@ def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inpu
     lengths: tokens of each prompt. inputs: the model's, each text [prompt, target but its last token, padding]. Raises SubjectError for
     a model without a head for language.
     """
-    # The head is the largest matrix of a small model, and only the last positions are read.
+    longest = max(lengths) + len(target) - 1
+    # The head is the largest matrix of a small model, and only the last positions are read. They are named one by one: of a count a
+    # view is taken, for whose product a CPU copies the head for every text.
     keep = max(lengths) - min(lengths) + len(target)
-    fewer = {"logits_to_keep": keep} if takes(model.model, "logits_to_keep") else {}
+    last = torch.arange(longest - keep, longest, device=model.device)
+    fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
     on_device = {name: given.to(model.device) for name, given in inputs.items()}
     logits = getattr(model.model(**on_device, use_cache=False, **fewer), "logits", None)
     if logits is None:
         raise SubjectError(f"{model.name!r} has no head for language, so that no target has a probability; choose a causal language model")
-    longest, device = max(lengths) + len(target) - 1, logits.device
+    device = logits.device
     places = torch.tensor([[length - 1 + at for at in range(len(target))] for length in lengths], device=device) - longest + keep
     read = logits[:, -keep:][torch.arange(len(lengths), device=device)[:, None], places]
     read = read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
 from evals.attribute import Attributed, AttributedBy, Interaction
+from evals.continuation import Continuation, ContinuationBy, Curves
+from evals.continuation_compare import Compared, Comparison
 from explicate.attribution_page import ARCS, BARS, render
 from explicate.cli import app
 
@@ -44,8 +47,7 @@ def test_json_is_one_object(arguments: list[str]) -> None:
     assert all(len(by.values) == len(found.units) for by in found.methods.values())
     assert found.methods["occlusion"].errors is None
     assert len(found.methods["shapley"].errors or ()) == len(found.units)
-    documented = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
-    line = next(line for line in documented.splitlines() if line.startswith("| `explicate attribute` |"))
+    line = documented()
     assert all(
         f"`{key}`" in line for key in (*Attributed.model_fields, *AttributedBy.model_fields, *Interaction.model_fields, *found.model)
     )
@@ -206,3 +208,124 @@ def test_a_page_that_cannot_be_is_told_before_a_model_is_loaded(arguments: list[
     refused = CliRunner().invoke(app, ["attribute", "no-such-model", *arguments[2:], "--out", path])
     assert isinstance(refused.exception, ExplicateError)
     assert said in str(refused.exception)
+
+
+# A continuation in place of labels.
+
+
+@pytest.fixture
+def continued(tiny_checkpoint: Callable[[str], Path], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = "the [red]river\x1b[2J was :cold:"
+    return ["attribute", str(tiny_checkpoint("llama")), text, "--unit", "spaced", "--budget", "20", "--dtype", "float32"]
+
+
+TARGETED = ["--target", " and", "--method", "occlusion,shapley,gradient-x-input,attention"]
+
+
+def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str]) -> None:
+    shown = call(continued, *TARGETED, "--compare").stdout
+    for expected in (
+        "' and'",
+        "occlusion",
+        "shapley",
+        "gradient-x-input",
+        "attention",
+        "[red]river",
+        ":cold:",
+        "deletion",
+        "random",
+        "best",
+    ):
+        assert expected in shown
+    told = " ".join(shown.split())
+    assert "different prompts read, units taken away by delete" in told
+    assert "Rank agreement with occlusion and shapley; deletion" in told
+    assert "\x1b[2J" not in shown
+    alone = call(continued, "--target", " and", "--method", "gradient-norm", "--chat").stdout
+    assert "Rank agreement" not in alone
+    # Those of the chat template.
+    assert re.search(r"Tokens in no unit .* left out: \d+\.", " ".join(alone.split()))
+
+
+def test_a_continuation_as_one_object_that_is_documented(continued: list[str]) -> None:
+    told = json.loads(call(continued, *TARGETED, "--compare", "--json", "--out", "page.html").stdout)
+    assert told.pop("report") == "page.html"
+    found = Continuation.model_validate(told)
+    assert set(found.methods) == {"occlusion", "shapley", "gradient-x-input", "attention"}
+    for name, by in found.methods.items():
+        assert isinstance(by, ContinuationBy)
+        assert len(by.values) == len(found.units) == 4
+        assert len(by.deletion or ()) == len(by.insertion or ()) == 5
+        assert set(by.agreement) == {"occlusion", "shapley"} - {name}
+    assert found.units[1] == "[red]river\x1b[2J"
+    line = documented()
+    fields = (
+        *Continuation.model_fields,
+        *ContinuationBy.model_fields,
+        *Curves.model_fields,
+        *Comparison.model_fields,
+        *Compared.model_fields,
+    )
+    assert [key for key in fields if f"`{key}`" not in line] == []
+    assert re.findall(r"(src|href)=", Path("page.html").read_text(encoding="utf-8")) == []
+    assert Continuation.model_validate(json.loads(call(continued, "--target", " and", "--json").stdout)).methods.keys() == {
+        "occlusion",
+        "shapley",
+    }
+
+
+def documented() -> str:
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    return next(line for line in text.splitlines() if line.startswith("| `explicate attribute` |"))
+
+
+def test_methods_are_compared_over_many_prompts(continued: list[str]) -> None:
+    prompts = ["the river rises in the hills", "three years by boat", "a bridge of stone"]
+    Path("mine.jsonl").write_text("\n".join(json.dumps({"prompt": each, "target": " and"}) for each in prompts), encoding="utf-8")
+    asked = [*continued[:2], "--prompts", "mine.jsonl", "--method", "occlusion,gradient-x-input", "--dtype", "float32"]
+    shown = " ".join(call(asked).stdout.split())
+    for expected in (
+        "3 prompts of mine.jsonl",
+        "agrees with",
+        "q: of deletion",
+        "gradient-x-",
+        "95% intervals",
+        "to be trusted: for none",
+    ):
+        assert expected in shown
+    found = Comparison.model_validate(json.loads(call(asked, "--json").stdout))
+    assert [each.text for each in found.prompts] == prompts
+    assert {name: each.n for name, each in found.comparison.items()} == {"occlusion": 3, "gradient-x-input": 3}
+    shown = call(asked, "--out", "many.html").stdout
+    assert shown.splitlines()[-1] == "Report: many.html"
+    page = Path("many.html").read_text(encoding="utf-8")
+    assert "Agreement with occlusion" in page
+    assert all(each in page for each in ("rises", "three", "stone"))
+
+
+def test_what_does_not_go_with_a_continuation_is_told_before_a_model_is_loaded(continued: list[str]) -> None:
+    missing, text = ["attribute", "no-such-model"], continued[2]
+    for more, named in (
+        ([text, "--target", " x", "--labels", "a,b"], "--labels is for asking a model to choose among labels"),
+        ([text, "--target", " x", "--max-usd", "0"], "--max-usd is for asking"),
+        ([text, "--target", " x", "--interactions"], "--interactions is for asking"),
+        ([text, "--target", " x", "--method", "saliency"], "gradient-x-input"),
+        ([text, "--target", " x", "--operator", "swap"], "delete, mask"),
+        ([text, "--target", " x", "--method", "attention", "--compare"], "name one of them in --method"),
+        ([text, "--target", " x", "--out", "nowhere/page.html"], "there is no folder"),
+        ([text, "--prompts", "facts"], "exclude each other"),
+        (["--prompts", "facts", "--target", " x"], "exclude each other"),
+        (["--prompts", "nowhere.jsonl"], "no such file"),
+        (["--target", " x"], "give the text, too"),
+        ([text, "--compare"], "give --target or --prompts"),
+        ([text, "--chat", "--labels", "a,b"], "give --target or --prompts"),
+        ([text, "--labels", "a,b", "--method", "gradient-norm"], "kernel-shap, lime"),
+        ([text, "--labels", "a,b", "--unit", "token"], "sentence, spaced, span, word"),
+        (["--labels", "a,b"], "give the text whose words"),
+    ):
+        refused = CliRunner().invoke(app, [*missing, *more])
+        assert isinstance(refused.exception, ExplicateError), more
+        assert named in str(refused.exception)
+    remote = CliRunner().invoke(app, ["attribute", "openai:gpt-5-mini", text, "--target", " x"])
+    assert "over a network" in str(remote.exception)

@@ -1,0 +1,320 @@
+"""Which method to trust on a model: what taking units away by each method's ranking does, beside random orders and the best one found.
+
+deletion   mean over k = 1..n of f(prompt) - f(prompt without the first k units of the ranking), in nats
+insertion  mean over k = 1..n of f(only the first k) - f(none)
+
+Of both, high is good; `normalised` is 0 for the mean of random orders and 1 for the best order found in that prompt. Source: Samek et
+al. 2017 (arXiv 1509.06321); Petsiuk et al. 2018 (arXiv 1806.07421). A method is trusted where over the prompts the intervals of its
+agreement with every truth (itself left out) and of its normalised deletion lie above 0, and chance does not explain the latter.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel
+
+from analyzers.corpus import text_lines
+from analyzers.errors import ExplicateError, Failed, SubjectError
+from analyzers.progress import Report, quiet
+from analyzers.units import Kept
+from analyzers.whole_text import whole_text
+from evals.attribute import MOST_UNITS
+from evals.audit.faithfulness import Ranking, kept, removed
+from evals.audit.results import Missing
+from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, How, Kind, attributed
+from evals.ranking import outcome
+from evals.results import Failure, Value
+from evals.scores import Floats
+from evals.statistics import benjamini_hochberg, mean, sign_flip_p
+
+if TYPE_CHECKING:
+    from analyzers.text_model import TextModel
+
+RANDOM = 50
+"""Random orders, each second one the reverse of the one before: what the one removes the other keeps."""
+MOST_COMPARED = 60
+"""Units of a prompt that is compared: the search for the best order takes the square of them."""
+ALPHA = 0.05
+VOID = 0.2
+"""Share of prompts without a figure above which a method's figures are not to be used."""
+SHIPPED = "facts"
+_FACTS = Path(__file__).parent / "tasks" / "continuations.jsonl"
+
+Evaluate = Callable[[Iterable[Kept]], Mapping[Kept, float]]
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A prompt with its target."""
+
+    prompt: str
+    target: str
+
+
+class PromptFailure(Failure):
+    """A prompt that could not be attributed."""
+
+    text: str
+    target: str
+
+
+class Compared(BaseModel):
+    """One method over all prompts."""
+
+    agreement: dict[str, Value | Failure]
+    """Mean over prompts of the rank correlation with each truth, itself left out."""
+    deletion: Value | Failure
+    """Mean over prompts of the normalised aopc; likewise `insertion`."""
+    insertion: Value | Failure
+    aopc: dict[Kind, Value | Failure]
+    """deletion and insertion in nats, means over prompts."""
+    p: float | None
+    """One-sided, of normalised deletion against random orders: the signs of the prompts' figures exchanged; None where there is none."""
+    q: float | None
+    """After Benjamini-Hochberg over the methods."""
+    n: int
+    """Prompts with a normalised deletion."""
+    n_failed: int
+    missing: list[Missing]
+    """Why the others have none."""
+    void: bool
+    """More than a fifth of the prompts have none."""
+    trusted: bool
+
+
+class Comparison(BaseModel):
+    """What `explicate attribute --prompts --json` prints."""
+
+    model: dict[str, str]
+    source: str
+    """Where the prompts are from."""
+    seed: int
+    chat: bool
+    unit: str
+    operator: str
+    comparison: dict[str, Compared]
+    random: dict[Kind, Value | Failure]
+    """aopc of random orders, deletion and insertion in nats, means over prompts; of the best orders found likewise."""
+    best: dict[Kind, Value | Failure]
+    trusted: list[str]
+    """Methods, the one with the highest normalised deletion first."""
+    prompts: list[Continuation | PromptFailure]
+
+
+def run_continuation(
+    model: str, text: str, target: str, how: How, *, compare: bool, dtype: str = "auto", device: str = "auto", report: Report = quiet
+) -> Continuation:
+    """Attribute a continuation of one prompt of a model by name, and hold the methods' rankings against each other where so asked.
+
+    Raises ExplicateError for what the user can mend.
+    """
+    return _one(_load(model, how, compare, dtype, device, report), text, target, how, compare=compare, report=report)
+
+
+def run_prompts(model: str, source: str, how: How, *, dtype: str = "auto", device: str = "auto", report: Report = quiet) -> Comparison:
+    """Compare methods over many prompts with their targets, from a file or those that come along.
+
+    A prompt that this model cannot be asked is a failure. Raises ExplicateError for what the user can mend, and where all prompts failed.
+    """
+    prompts = read_prompts(source)
+    read = _load(model, how, True, dtype, device, report)
+    found: list[Continuation | PromptFailure] = []
+    for number, each in enumerate(prompts):
+        report("prompts", number, len(prompts))
+        try:
+            found.append(_one(read, each.prompt, each.target, how, compare=True, number=number))
+        except ExplicateError as error:
+            found.append(PromptFailure(stage="attribute", reason=str(error), text=each.prompt, target=each.target))
+    report("prompts", len(prompts), len(prompts))
+    failed = [each for each in found if isinstance(each, PromptFailure)]
+    if len(failed) == len(found):
+        raise ExplicateError(f"none of the {len(found)} prompts of {source!r} could be attributed; the first: {failed[0].reason}")
+    return compared(found, how, model=dict(read.identity), source=source)
+
+
+def read_prompts(source: str) -> list[Continued]:
+    """The prompts of a JSON-lines file, or of `SHIPPED`; raises ExplicateError that names the file and the line."""
+    path = _FACTS if source == SHIPPED else Path(source)
+    if not path.is_file():
+        raise ExplicateError(f"--prompts {source!r}: there is no such file; give a JSON-lines file, or {SHIPPED} for those that come along")
+    found = []
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        where = f"{str(path)!r} line {number}"
+        form = 'give one object a line, {"prompt": "The capital of France is", "target": " Paris"}'
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ExplicateError(f"{where} is not JSON ({error}); {form}") from None
+        match row:
+            case {"prompt": str(prompt), "target": str(target)} if prompt.strip() and target:
+                found.append(Continued(whole_text(prompt), whole_text(target)))
+            case _:
+                raise ExplicateError(f"{where} has no texts prompt and target; {form}")
+    if len(found) < 2:
+        raise ExplicateError(f"--prompts {source!r} has {len(found)} prompts; an interval needs at least two")
+    return found
+
+
+def with_curves(found: Continuation, f: Evaluate, seed: Sequence[int]) -> Continuation:
+    """The rankings of all methods beside random orders and the best found; f evaluates sets of the prompt's units."""
+    units = len(found.units)
+    rng = np.random.default_rng(seed)
+    orders = {name: Ranking.of(by.values, rng).order for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
+    drawn = [tuple(rng.permutation(units).tolist()) for _ in range(RANDOM // 2)]
+    random = [order for one in drawn for order in (one, one[::-1])]
+    every = [*orders.values(), *random]
+    f([some for order in every for some in (*removed(order), *kept(order))])
+    curves = {order: along(order, f) for order in every}
+    best = {kind: _best(kind, [*curves.values(), along(greedy(units, f, kind), f)]) for kind in KINDS}
+    chance = _mean_curves([curves[order] for order in random])
+    methods: dict[str, ContinuationBy | Failure] = dict(found.methods)
+    for name, order in orders.items():
+        mine = curves[order]
+        placed = {kind: outcome(normalised(mine.aopc[kind], chance.aopc[kind], best[kind].aopc[kind])) for kind in KINDS}
+        methods[name] = found.methods[name].model_copy(update={**dict(mine), "normalised": placed})
+    both = Curves(
+        deletion=best["deletion"].deletion, insertion=best["insertion"].insertion, aopc={kind: best[kind].aopc[kind] for kind in KINDS}
+    )
+    return found.model_copy(update={"methods": methods, "random": chance, "best": both})
+
+
+def along(order: Sequence[int], f: Evaluate) -> Curves:
+    """Both curves of one order."""
+    out, only = ([f([some])[some] for some in sets] for sets in (removed(order), kept(order)))
+    aopc: dict[Kind, float] = {
+        "deletion": float(np.mean(out[0] - np.array(out[1:]))),
+        "insertion": float(np.mean(np.array(only[1:]) - only[0])),
+    }
+    return Curves(deletion=out, insertion=only, aopc=aopc)
+
+
+def greedy(units: int, f: Evaluate, kind: Kind) -> list[int]:
+    """An order that at every step takes away the unit without which f is lowest, or adds the one with which it is highest."""
+    order: list[int] = []
+    everything = frozenset(range(units))
+    while len(order) < units:
+        left = sorted(everything.difference(order))
+        if kind == "deletion":
+            sets = {unit: everything.difference(order, {unit}) for unit in left}
+            values = f(sets.values())
+            order.append(min(left, key=lambda unit: values[sets[unit]]))
+        else:
+            sets = {unit: frozenset({*order, unit}) for unit in left}
+            values = f(sets.values())
+            order.append(max(left, key=lambda unit: values[sets[unit]]))
+    return order
+
+
+def normalised(value: float, random: float, best: float) -> float | Failed:
+    """Failed where the best order found is no better than random ones."""
+    room = best - random
+    return Failed("score", "all orders of the units do the same") if room <= 1e-9 * max(1.0, abs(best)) else (value - random) / room
+
+
+def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model: dict[str, str], source: str) -> Comparison:
+    """All methods over the prompts, each on those in which it has a figure."""
+    names = list(dict.fromkeys(how.methods))
+    read = [each for each in prompts if isinstance(each, Continuation)]
+    found = {name: _over_prompts(name, prompts, how.seed) for name in names}
+    adjusted = benjamini_hochberg([each.p for each in found.values()])
+    methods = {}
+    for (name, each), q in zip(found.items(), adjusted, strict=True):
+        methods[name] = each.model_copy(update={"q": q, "trusted": trusted(each, q)})
+    # Intervals stand only where there is a value.
+    ranked = sorted((name for name in names if methods[name].trusted), key=lambda name: -_value(methods[name].deletion))
+    random, best = ([curves for each in read if (curves := getattr(each, which))] for which in ("random", "best"))
+    return Comparison(
+        model=model,
+        source=source,
+        seed=how.seed,
+        chat=how.chat,
+        unit=how.unit,
+        operator=how.operator,
+        comparison=methods,
+        trusted=ranked,
+        prompts=list(prompts),
+        random={kind: _mean([curves.aopc[kind] for curves in random], how.seed) for kind in KINDS},
+        best={kind: _mean([curves.aopc[kind] for curves in best], how.seed) for kind in KINDS},
+    )
+
+
+def trusted(found: Compared, q: float | None) -> bool:
+    """Whether every interval that counts lies above 0, of enough prompts."""
+    counting = [found.deletion, *found.agreement.values()]
+    return not found.void and q is not None and q < ALPHA and all(isinstance(each, Value) and each.low > 0 for each in counting)
+
+
+def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], seed: int) -> Compared:
+    """Without q and the verdict, which hang on the other methods."""
+    mine = [each if isinstance(each, Failure) else each.methods[name] for each in prompts]
+    by = [each for each in mine if isinstance(each, ContinuationBy)]
+    figures = {kind: [each if isinstance(each, Failure) else (each.normalised or {})[kind] for each in mine] for kind in KINDS}
+    scored = [value for value in figures["deletion"] if isinstance(value, float)]
+    truths = [truth for truth in TRUTHS if any(truth in each.agreement for each in by)]
+    reasons = [value for value in figures["deletion"] if isinstance(value, Failure)]
+    alike = {
+        (each.stage, each.reason): sum((other.stage, other.reason) == (each.stage, each.reason) for other in reasons) for each in reasons
+    }
+    return Compared(
+        agreement={truth: _mean([each.agreement[truth] for each in by if truth in each.agreement], seed) for truth in truths},
+        deletion=_mean(figures["deletion"], seed),
+        insertion=_mean(figures["insertion"], seed),
+        aopc={kind: _mean([each.aopc[kind] for each in by if each.aopc is not None], seed) for kind in KINDS},
+        p=sign_flip_p(scored, two_sided=False, seed=seed) if scored else None,
+        q=None,
+        n=len(scored),
+        n_failed=len(prompts) - len(scored),
+        missing=[Missing(stage=stage, reason=reason, n=count) for (stage, reason), count in alike.items()],
+        void=len(prompts) - len(scored) > VOID * len(prompts),
+        trusted=False,
+    )
+
+
+def _mean(values: Sequence[float | Failure], seed: int) -> Value | Failure:
+    """Over prompts, of those that have a value."""
+    return outcome(mean([value for value in values if isinstance(value, float)], seed=seed))
+
+
+def _mean_curves(curves: Sequence[Curves]) -> Curves:
+    def over(rows: Sequence[Sequence[float]]) -> list[float]:
+        means: Floats = np.mean(rows, axis=0)
+        return [float(each) for each in means]
+
+    aopc = {kind: float(np.mean([each.aopc[kind] for each in curves])) for kind in KINDS}
+    return Curves(deletion=over([each.deletion for each in curves]), insertion=over([each.insertion for each in curves]), aopc=aopc)
+
+
+def _best(kind: Kind, curves: Sequence[Curves]) -> Curves:
+    return max(curves, key=lambda each: each.aopc[kind])
+
+
+def _value(found: Value | Failure) -> float:
+    assert isinstance(found, Value)
+    return found.value
+
+
+def _load(model: str, how: How, compare: bool, dtype: str, device: str, report: Report) -> "TextModel":
+    from analyzers.text_model import TextModel
+
+    name = model.removeprefix("local:")
+    if ":" in name and not Path(name).exists():
+        raise SubjectError(f"{model!r} is asked over a network, and --target reads the model itself: give a local one by name or folder")
+    how.check()
+    if compare and not set(how.methods) & set(TRUTHS):
+        raise ExplicateError(f"a comparison holds methods against {' or '.join(TRUTHS)}: name one of them in --method, too")
+    return TextModel.load(name, dtype=dtype, device=device, report=report)
+
+
+def _one(model: "TextModel", text: str, target: str, how: How, *, compare: bool, number: int = 0, report: Report = quiet) -> Continuation:
+    most = MOST_COMPARED if compare else MOST_UNITS
+    found, valued = attributed(model, text, target, how, number=number, most_units=most, report=report)
+    if not compare:
+        return found
+    held = with_curves(found, valued, [how.seed, number, 1])
+    return held.model_copy(update={"texts_evaluated": len(valued.known)})

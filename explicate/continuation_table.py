@@ -1,0 +1,179 @@
+"""What `explicate attribute --target` prints: a table of the text's units by method, and which methods hold."""
+
+from math import exp
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evals.continuation import Continuation, ContinuationBy
+    from evals.continuation_compare import Compared, Comparison
+    from evals.results import Failure
+
+BAR = 5
+"""Width of a bar, in characters."""
+COLUMN = 21
+"""Width of a method's column, about: as many stand side by side as the terminal is wide."""
+NAME = 13
+"""Characters of a method's name in a line, where it has a hyphen."""
+REASONS = 3
+"""Reasons of failures that are listed."""
+RANKINGS = (
+    "; deletion: mean fall of the log-probability as units are taken away, those first that the method calls most important; insertion: "
+    "mean rise as they are put in; of best: 0 as random orders, 1 as the best order found:"
+)
+MUCH_OUTSIDE = 0.2
+"""Share of a method's values on tokens in no unit above which that is said."""
+
+
+def show_continuation(found: "Continuation") -> None:
+    """The probability of the target, for every method a column of values with bars, and how the methods compare."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.continuation import OUTSIDE, ContinuationBy
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(
+        f"{plain(found.model['name'])} continues the text with [b]{plain(repr(found.target))}[/] with probability {exp(found.value):.2g} "
+        f"(log {found.value:.2f}). What each unit does for it:"
+    )
+    read = {name: by for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
+    beside = max(1, (console.width - 16) // COLUMN)
+    for names in (list(read)[start : start + beside] for start in range(0, len(read), beside)):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("unit", overflow="fold")
+        for name in names:
+            table.add_column(name, no_wrap=True)
+        for place, unit in enumerate(found.units):
+            table.add_row(plain(unit), *(_cell(read[name], place) for name in names))
+        console.print(table)
+    _show_failures(console, {name: by for name, by in found.methods.items() if not isinstance(by, ContinuationBy)})
+    if found.outside:
+        console.print(f"[dim]Tokens in no unit (of the template, of the beginning, spaces), left out: {len(found.outside)}.[/]")
+    for name, by in read.items():
+        if (share := by.facts.get(OUTSIDE, 0.0)) > MUCH_OUTSIDE:
+            console.print(f"[yellow]{name}: {share:.0%} of its values, by size, are on these tokens.[/]")
+    _show_held(console, found, read)
+    sampled = any(by.errors is not None for by in read.values())
+    console.print(evaluated_sentence(found) + ("; ± is the standard error from the sampling of sets." if sampled else "."))
+
+
+def evaluated_sentence(found: "Continuation") -> str:
+    """What was read; without its full stop."""
+    way = "tokens taken out" if found.unit == "token" else f"units taken away by {found.operator}"
+    return f"{found.texts_evaluated:,} different prompts read, {way}; every method has a scale of its own"
+
+
+def show_comparison(found: "Comparison") -> None:
+    """Every method over all prompts, then which to trust."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.continuation import TRUTHS
+    from explicate.running import cell, plain, short
+
+    console = Console(emoji=False)
+    truths = [truth for truth in TRUTHS if any(truth in each.agreement for each in found.comparison.values())]
+    console.print(f"Which method to trust on {plain(found.model['name'])}, by {len(found.prompts)} prompts of {plain(found.source)}:")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True, min_width=NAME)
+    for name in (*(f"agrees with\n{truth}" for truth in truths), "deletion,\nof best", "insertion,\nof best", "prompts"):
+        table.add_column(name)
+    for name, each in best_first(found):
+        shown = "\n".join(wrap(name, NAME))
+        count = f"{each.n}" + (f" ({each.n_failed})" if each.n_failed else "") + (" [red]void[/]" if each.void else "")
+        table.add_row(
+            f"[b]{shown}[/] ✓" if each.trusted else shown,
+            *(cell(each.agreement[truth]) if truth in each.agreement else "" for truth in truths),
+            cell(each.deletion),
+            cell(each.insertion),
+            count if each.q is None else f"{count}\n[dim]q {short(each.q, digits=3)}",
+        )
+    console.print(table)
+    console.print(trust_sentence(found))
+    console.print(
+        "[dim]Means over prompts with 95% intervals. Agreement: Spearman over units. Deletion: how far the continuation's log-probability "
+        "falls as units are taken away, those first that the method calls most important; insertion: how far it rises as they are put in. "
+        "Of best: 0 as random orders, 1 as the best order found. q: of deletion against random orders, all methods together. In brackets: "
+        "prompts without a figure.[/]"
+    )
+    for name, each in found.comparison.items():
+        for missing in each.missing[:REASONS]:
+            console.print(f"[dim]{name}: {missing.n} prompts have no figure ({plain(missing.reason)})[/]")
+
+
+def trust_sentence(found: "Comparison") -> str:
+    """Which methods hold on this model."""
+    if not found.trusted:
+        return "No method is to be trusted: for none do the intervals of agreement and of deletion lie above 0, beyond chance."
+    return f"To trust on this model, best first: {', '.join(found.trusted)}."
+
+
+def best_first(found: "Comparison") -> "list[tuple[str, Compared]]":
+    """Those to trust first, then by deletion, those without a figure last."""
+    from evals.results import Value
+
+    def rank(each: "tuple[str, Compared]") -> tuple[bool, float]:
+        deletion = each[1].deletion
+        return not each[1].trusted, -deletion.value if isinstance(deletion, Value) else float("inf")
+
+    return sorted(found.comparison.items(), key=rank)
+
+
+def _show_held(console: "Console", found: "Continuation", read: "dict[str, ContinuationBy]") -> None:
+    """Agreement with the truths, and in a comparison what the rankings do."""
+    from rich import box
+    from rich.table import Table
+
+    from evals.continuation import KINDS, TRUTHS
+
+    truths = [truth for truth in TRUTHS if any(truth in by.agreement for by in read.values())]
+    if not truths or (found.random is None and len(read) < 2):
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True, min_width=max(map(len, read)))
+    for truth in truths:
+        table.add_column(truth, justify="right")
+    kinds = KINDS if found.random is not None else ()
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+        table.add_column("of best", justify="right")
+    console.print(f"Rank agreement with {' and '.join(truths)}" + (":" if not kinds else RANKINGS))
+    for name, by in read.items():
+        held = [_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths]
+        for kind in kinds:
+            held += [_number((by.aopc or {})[kind]), _number((by.normalised or {})[kind])]
+        table.add_row(name, *held)
+    for name, curves in (("random", found.random), ("best", found.best)):
+        if curves is not None:
+            own = "0.00" if name == "random" else "1.00"
+            table.add_row(f"[dim]{name}", *("" for _ in truths), *(part for kind in kinds for part in (_number(curves.aopc[kind]), own)))
+    console.print(table)
+
+
+def _show_failures(console: "Console", failed: "dict[str, Failure]") -> None:
+    from explicate.running import plain
+
+    for name, failure in failed.items():
+        console.print(f"[red]{name}[/]: {plain(failure.reason)}")
+
+
+def _cell(by: "ContinuationBy", place: int) -> str:
+    value, largest = by.values[place], max(map(abs, by.values))
+    error = "" if by.errors is None else f"[dim]±{_short(by.errors[place], largest)}[/] "
+    width = round(BAR * abs(value) / largest) if largest else 0
+    return f"{'+' if value >= 0 else ''}{_short(value, largest)} {error}[{'blue' if value > 0 else 'dark_orange'}]{'█' * width}[/]"
+
+
+def _short(value: float, largest: float) -> str:
+    """As many decimals as tell units of this method apart."""
+    return f"{value:.1e}" if 0 < largest < 0.1 else f"{value:.0f}" if largest >= 100 else f"{value:.2f}"
+
+
+def _number(value: "float | Failure") -> str:
+    return f"{value:.2f}" if isinstance(value, float) else "[red]failed"

@@ -1,0 +1,259 @@
+"""Attribution of a continuation, against every perturbed prompt read by itself."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyzers.attributions import METHODS
+from analyzers.errors import ExplicateError, Failed, SubjectError
+from analyzers.saliency import SALIENCIES, Saliency
+from analyzers.text_model import TextModel
+from analyzers.units import Units
+from evals.continuation import ContinuationBy, How, Valued, agreeing, attributed, members, spearman, summed, token_units
+from evals.results import Failure
+
+TEXT = "the old bridge was carried away"
+TARGET = " by a flood"
+
+
+@pytest.fixture
+def model(tiny_checkpoint: Callable[[str], Path]) -> TextModel:
+    return TextModel.load(str(tiny_checkpoint("llama")), device="cpu", dtype="float32")
+
+
+@torch.inference_mode()
+def alone(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
+    """Log-probability of the target, token by token, each by a forward pass of its own."""
+    found = 0.0
+    for at, token in enumerate(target):
+        logits = model.model(torch.tensor([[*ids, *target[:at]]])).logits[0, -1]
+        found += float(torch.log_softmax(logits, -1)[token])
+    return found
+
+
+def by(found: ContinuationBy | Failure) -> ContinuationBy:
+    assert isinstance(found, ContinuationBy)
+    return found
+
+
+def without(text: str, *taken: int) -> str:
+    return " ".join(word for at, word in enumerate(text.split()) if at not in taken)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[..., Saliency]], None]:
+    """planted(name, function): another method that reads the model."""
+    SALIENCIES.all()
+
+    def add(name: str, function: Callable[..., Saliency]) -> None:
+        monkeypatch.setitem(SALIENCIES._parts, name, function)
+
+    return add
+
+
+def test_occlusion_is_the_fall_of_the_log_probability_when_the_word_is_left_out(model: TextModel) -> None:
+    found, _ = attributed(model, TEXT, TARGET, How(["occlusion", "shapley"], most=60))
+    target = model.continuation(TEXT, TARGET)
+    assert len(target) > 1
+    whole = alone(model, model.prompt(TEXT).ids, target)
+    single = [alone(model, model.prompt(without(TEXT, at)).ids, target) for at in range(6)]
+    assert found.units == TEXT.split()
+    assert found.value == pytest.approx(whole, abs=1e-3)
+    assert by(found.methods["occlusion"]).values == pytest.approx(whole - np.array(single), abs=1e-3)
+    # What Shapley values sum to is the whole prompt beside none of it.
+    nothing = alone(model, model.around[0], target)
+    assert sum(by(found.methods["shapley"]).values) == pytest.approx(whole - nothing, abs=1e-3)
+    assert found.target_ids == list(target)
+
+
+def test_the_target_stays_the_same_tokens_where_a_perturbed_text_would_melt_with_it(model: TextModel) -> None:
+    text, target = "t q", "he"
+    ids = model.continuation(text, target)
+    melted = model.prompt("the").ids
+    assert melted != model.prompt("t").ids + ids
+    found, _ = attributed(model, text, target, How(["occlusion"]))
+    whole, one = (alone(model, model.prompt(some).ids, ids) for some in (text, "t"))
+    assert by(found.methods["occlusion"]).values[1] == pytest.approx(whole - one, abs=1e-3)
+
+
+def test_a_chat_template_is_never_perturbed_and_in_no_unit(model: TextModel) -> None:
+    found, valued = attributed(model, TEXT, TARGET, How(["occlusion", "shapley"], chat=True, most=60))
+    bare = model.prompt(TEXT, chat=True)
+    before = [token for token, span in zip(bare.ids, bare.spans, strict=True) if span is None]
+    assert len(before) > 2
+    place = next(at for at, span in enumerate(bare.spans) if span is not None)
+    first, last = before[:place], before[place:]
+    assert valued.read[frozenset()] == (*first, *last)
+    for ids in valued.read.values():
+        assert list(ids[: len(first)]) == first
+        assert list(ids[len(ids) - len(last) :]) == last
+    assert len(valued.read) > 10
+    assert found.units == TEXT.split()
+    assert len(found.outside) == len(before)
+
+
+def test_tokens_are_taken_out_as_they_are(model: TextModel) -> None:
+    found, valued = attributed(model, TEXT, TARGET, How(["occlusion"], unit="token"))
+    ids = model.prompt(TEXT).ids
+    start = len(ids) - len(found.units)
+    assert "".join(found.units) == TEXT
+    whole = alone(model, ids, found.target_ids)
+    for at in range(len(found.units)):
+        left = (*ids[: start + at], *ids[start + at + 1 :])
+        assert valued.read[frozenset(range(len(found.units))) - {at}] == left
+        assert by(found.methods["occlusion"]).values[at] == pytest.approx(whole - alone(model, left, found.target_ids), abs=1e-3)
+
+
+def test_what_reads_the_model_is_summed_within_units(model: TextModel, planted: Callable[[str, Callable[..., Saliency]], None]) -> None:
+    def places(_: Any, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+        return Saliency(np.arange(1.0, len(ids) + 1), {"gap": 0.25})
+
+    def cannot(_: Any, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+        raise SubjectError("this model has no door")
+
+    planted("places", places)
+    planted("cannot", cannot)
+    text = "  harbour herons kingfisher"
+    found, _ = attributed(model, text, TARGET, How(["places", "cannot", "occlusion"]))
+    prompt = model.prompt(text)
+    expected = [0.0, 0.0, 0.0]
+    for at, token in enumerate(prompt.ids):
+        for number, (start, end) in enumerate(((2, 9), (10, 16), (17, 27))):
+            span = prompt.spans[at]
+            # No token of this text reaches over two words.
+            if span is not None and span[0] < end and span[1] > start:
+                assert "".join(prompt.tokens[at].split()) in text
+                expected[number] += at + 1
+        assert token >= 0
+    own = by(found.methods["places"])
+    assert own.values == expected
+    assert own.facts["gap"] == 0.25
+    assert own.sets is None
+    outside = sum(range(1, len(prompt) + 1)) - sum(expected)
+    assert own.facts["share_outside_units"] == pytest.approx(outside / sum(range(1, len(prompt) + 1)))
+    assert found.methods["cannot"] == Failure(stage="attribute", reason="this model has no door")
+    with pytest.raises(ExplicateError, match="no door"):
+        attributed(model, text, TARGET, How(["cannot"]))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.data())
+@settings(deadline=None)
+def test_token_units_are_apart_and_cover_what_tokens_cover(widths: list[int], data: st.DataObject) -> None:
+    """Tokens of some characters each; one of width 0 is a further byte of the character before it, or the template's."""
+    spans: list[tuple[int, int] | None] = []
+    end = 0
+    for width in widths:
+        if width:
+            spans.append((end, end + width))
+            end += width
+        else:
+            spans.append((end - 1, end) if end and data.draw(st.booleans()) else None)
+    text = "x" * end
+    units = token_units(text, spans)
+    assert all(one[1] <= other[0] for one, other in pairwise(units.spans))
+    covered = {at for span in spans if span is not None for at in range(*span)}
+    assert {at for span in units.spans for at in range(*span)} == covered
+    if units:
+        of = members(units, spans)
+        assert [unit is None for unit in of] == [span is None for span in spans]
+        assert {unit for unit in of if unit is not None} == set(range(len(units)))
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_no_value_is_lost_or_counted_twice(data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.sets(st.integers(0, 20), min_size=2, max_size=8)))
+    units = Units("x" * 20, tuple(pairwise(cuts))[::2])
+    starts = sorted(data.draw(st.sets(st.integers(0, 19), min_size=1, max_size=8)))
+    spans = [None, *pairwise([*starts, 20])]
+    values = data.draw(st.lists(st.integers(-9, 9), min_size=len(spans), max_size=len(spans)))
+    member = members(units, spans)
+    for span, unit in zip(spans, member, strict=True):
+        shared = [len(set(range(*span)) & set(range(*each))) for each in units.spans] if span else [0]
+        assert max(shared) == (0 if unit is None else shared[unit])
+    found = summed(Saliency(np.array(values, np.float64), {}), member, len(units))
+    left = sum(value for value, unit in zip(values, member, strict=True) if unit is None)
+    assert sum(found.values) + left == sum(values)
+    if any(values):
+        out = sum(abs(value) for value, unit in zip(values, member, strict=True) if unit is None)
+        assert found.facts["share_outside_units"] == pytest.approx(out / sum(map(abs, values)))
+    else:
+        assert found.facts == {}
+
+
+def test_prompts_that_are_the_same_are_read_once() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def evaluate(prompts: Sequence[tuple[int, ...]]) -> list[float]:
+        asked.extend(prompts)
+        return [float(sum(ids)) for ids in prompts]
+
+    # Units 0 and 1 read the same.
+    valued = Valued(lambda kept: tuple(sorted(5 if unit < 2 else unit for unit in kept)), evaluate)
+    sets = [frozenset({0}), frozenset({1}), frozenset({0, 2}), frozenset({0})]
+    assert valued(sets) == {frozenset({0}): 5.0, frozenset({1}): 5.0, frozenset({0, 2}): 7.0}
+    assert valued([frozenset({1, 2})]) == {frozenset({1, 2}): 7.0}
+    assert sorted(asked) == [(2, 5), (5,)]
+
+
+@given(st.permutations(range(6)))
+def test_agreement_is_spearmans_correlation(order: list[int]) -> None:
+    closed = 1 - 6 * sum((at - value) ** 2 for at, value in enumerate(order)) / (6 * 35)
+    assert spearman([float(value) for value in order], [np.exp(at) for at in range(6)]) == pytest.approx(closed)
+
+
+def test_what_has_no_rank_does_not_agree() -> None:
+    assert isinstance(spearman([1, 1, 1], [1, 2, 3]), Failed)
+    assert isinstance(spearman([1, 2, 3], [2, 2, 2]), Failed)
+    assert isinstance(spearman([1, 2], [1, 2]), Failed)
+    methods: dict[str, ContinuationBy | Failure] = {
+        "occlusion": ContinuationBy(values=[1, 2, 3]),
+        "lime": ContinuationBy(values=[3, 2, 1]),
+        "gone": Failure(stage="attribute", reason="gone"),
+    }
+    found = agreeing(methods)
+    assert by(found["lime"]).agreement == {"occlusion": pytest.approx(-1)}
+    assert by(found["occlusion"]).agreement == {}
+    assert found["gone"] == methods["gone"]
+
+
+def test_what_the_user_can_mend(model: TextModel, tiny_checkpoint: Callable[[str], Path]) -> None:
+    how = How(["occlusion"])
+    for text, target, told in (
+        ("bridge", TARGET, "has 1 units"),
+        (TEXT, "", "not one continuation"),
+        (" ", TARGET, "empty|has 0 units"),
+        ("a " * 501, TARGET, "has 501 units"),
+    ):
+        with pytest.raises(ExplicateError, match=told):
+            attributed(model, text, target, how)
+    encoder = TextModel.load(str(tiny_checkpoint("bert")), device="cpu", dtype="float32")
+    with pytest.raises(SubjectError, match="encoder"):
+        attributed(encoder, TEXT, TARGET, how)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (How([]), "names no method"),
+        (How(["occlusoin"]), "kernel-shap, lime, occlusion, shapley"),
+        (How(["occlusion"], operator="swap"), "delete, mask"),
+        (How(["occlusion"], unit="letter"), "sentence, spaced, span, word"),
+        (How(["occlusion"], unit="token", operator="mask"), "give --operator delete"),
+        (How(["occlusion"], unit="demonstration"), "of a --task"),
+    ],
+)
+def test_a_wrong_name_is_told(how: How, told: str) -> None:
+    with pytest.raises(ExplicateError, match=told):
+        how.check()
+
+
+def test_every_method_that_perturbs_is_taken() -> None:
+    How(list(METHODS.all())).check()

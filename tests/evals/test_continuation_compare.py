@@ -1,0 +1,299 @@
+"""Rankings held against each other, on values whose best order and whose chance are known exactly, and on a model."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analyzers.errors import ExplicateError, Failed, SubjectError
+from analyzers.units import Kept
+from evals.continuation import KINDS, Continuation, ContinuationBy, How
+from evals.continuation_compare import (
+    MOST_COMPARED,
+    SHIPPED,
+    Comparison,
+    PromptFailure,
+    along,
+    compared,
+    greedy,
+    normalised,
+    read_prompts,
+    run_continuation,
+    run_prompts,
+    with_curves,
+)
+from evals.results import Failure, Value
+
+WEIGHTS = [3.0, -1.0, 0.5, 2.0, -2.5]
+
+
+def prompt_of(methods: Mapping[str, list[float]], **changes: Any) -> Continuation:
+    units = len(next(iter(methods.values())))
+    return Continuation(
+        model={"name": "m"},
+        seed=0,
+        text=" ".join("abcdefgh"[:units]),
+        chat=False,
+        target=" z",
+        target_ids=[1],
+        value=-1.0,
+        unit="word",
+        units=list("abcdefgh"[:units]),
+        outside=[],
+        operator="delete",
+        methods={name: ContinuationBy(values=values) for name, values in methods.items()},
+        texts_evaluated=1,
+        **changes,
+    )
+
+
+def additive(sets: Iterable[Kept]) -> dict[Kept, float]:
+    """Every unit adds its own weight, so the order by weight is the best there is."""
+    return {kept: sum(WEIGHTS[unit] for unit in kept) for kept in sets}
+
+
+def by(found: ContinuationBy | Failure) -> ContinuationBy:
+    assert isinstance(found, ContinuationBy)
+    return found
+
+
+def test_where_units_add_up_the_order_of_their_weights_is_best_and_chance_is_known() -> None:
+    reverse = [-weight for weight in WEIGHTS]
+    found = with_curves(prompt_of({"true": WEIGHTS, "reverse": reverse, "level": [1.0] * 5}), additive, [0])
+    n, whole = len(WEIGHTS), sum(WEIGHTS)
+    ordered = sorted(WEIGHTS, reverse=True)
+    true = by(found.methods["true"])
+    assert true.deletion == pytest.approx([whole - sum(ordered[:k]) for k in range(n + 1)])
+    assert true.insertion == pytest.approx([sum(ordered[:k]) for k in range(n + 1)])
+    mean = sum(sum(ordered[:k]) for k in range(1, n + 1)) / n
+    assert true.aopc == {"deletion": pytest.approx(mean), "insertion": pytest.approx(mean)}
+    assert found.random is not None
+    assert found.best is not None
+    # An order and its reverse: every unit stands in the middle on average.
+    chance = whole * (n + 1) / (2 * n)
+    for kind in KINDS:
+        assert found.random.aopc[kind] == pytest.approx(chance)
+        assert found.best.aopc[kind] == pytest.approx(mean)
+        assert (true.normalised or {})[kind] == pytest.approx(1)
+        assert (by(found.methods["reverse"]).normalised or {})[kind] == pytest.approx(-1)
+    assert found.random.deletion[0] == pytest.approx(whole)
+    assert found.random.insertion[-1] == pytest.approx(whole)
+    assert found.best.deletion == pytest.approx(true.deletion)
+    # A method that gives all units one value is a drawn order, not the order of the text.
+    drawn = {tuple(by(with_curves(prompt_of({"level": [1.0] * 5}), additive, [seed]).methods["level"]).deletion or ()) for seed in range(5)}
+    assert len(drawn) > 1
+
+
+@given(st.lists(st.integers(-20, 20), min_size=16, max_size=16), st.permutations(range(4)), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_no_ranking_is_above_the_best_found_nor_that_above_the_best_there_is(table: list[int], values: list[int], seed: int) -> None:
+    """Of any values of the sixteen sets of four units."""
+
+    def f(sets: Iterable[Kept]) -> dict[Kept, float]:
+        return {kept: float(table[sum(1 << unit for unit in kept)]) for kept in sets}
+
+    found = with_curves(prompt_of({"one": [float(each) for each in values]}), f, [seed])
+    assert found.best is not None
+    assert found.random is not None
+    own = by(found.methods["one"])
+    everything = frozenset(range(4))
+    for kind in KINDS:
+        scores = {}
+        for order in permutations(range(4)):
+            steps = [frozenset(order[:k]) for k in range(1, 5)]
+            if kind == "deletion":
+                falls = [f([everything])[everything] - f([everything - step])[everything - step] for step in steps]
+            else:
+                falls = [f([step])[step] - f([frozenset()])[frozenset()] for step in steps]
+            scores[order] = sum(falls) / 4
+        ranked = tuple(sorted(range(4), key=lambda unit: -values[unit]))
+        assert (own.aopc or {})[kind] == pytest.approx(scores[ranked])
+        assert max(scores[ranked], found.random.aopc[kind]) <= found.best.aopc[kind] + 1e-9
+        assert found.best.aopc[kind] <= max(scores.values()) + 1e-9
+        curve = getattr(found.best, kind)
+        assert abs(np.mean(np.array(curve[1:]) - curve[0])) == pytest.approx(abs(found.best.aopc[kind]))
+        placed = (own.normalised or {})[kind]
+        if max(scores.values()) == min(scores.values()):
+            assert isinstance(placed, Failure)
+        elif isinstance(placed, float):
+            room = found.best.aopc[kind] - found.random.aopc[kind]
+            assert placed == pytest.approx((scores[ranked] - found.random.aopc[kind]) / room)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_search_takes_what_helps_most_at_every_step(kind: Any) -> None:
+    assert greedy(5, additive, kind) == [0, 3, 2, 1, 4]
+
+    def together(sets: Iterable[Kept]) -> dict[Kept, float]:
+        """0 and 1 do much, but only both; 2 does a little."""
+        return {kept: 5.0 * ({0, 1} <= kept) + (2 in kept) for kept in sets}
+
+    # To take away, one of the two is enough; to put in, the first of them does nothing yet.
+    assert greedy(3, together, kind) == ([0, 2, 1] if kind == "deletion" else [2, 0, 1])
+    assert along([0, 2, 1], together).deletion == [6, 1, 0, 0]
+
+
+def test_nothing_is_normalised_where_all_orders_do_the_same() -> None:
+    assert isinstance(normalised(1.0, 1.0, 1.0), Failed)
+    assert normalised(2.0, 1.0, 3.0) == 0.5
+    found = with_curves(prompt_of({"one": WEIGHTS}), lambda sets: dict.fromkeys(sets, 4.0), [0])
+    placed = (by(found.methods["one"]).normalised or {})["deletion"]
+    assert isinstance(placed, Failure)
+    assert "all orders" in placed.reason
+
+
+def over_prompts(n: int, *, failed: int = 0) -> Comparison:
+    """Prompts with random weights that add up: `occlusion` knows them, `noisy` about, `blind` nothing, `reverse` the contrary."""
+    rng = np.random.default_rng(7)
+    found: list[Continuation | PromptFailure] = []
+    for number in range(n):
+        weights = rng.normal(size=6)
+        methods = {"occlusion": weights, "noisy": weights + rng.normal(size=6) / 2, "blind": rng.normal(size=6), "reverse": -weights}
+        prompt = prompt_of({name: values.tolist() for name, values in methods.items()})
+        prompt = prompt.model_copy(
+            update={
+                "methods": {
+                    name: each.model_copy(
+                        update={"agreement": {} if name == "occlusion" else {"occlusion": float(np.corrcoef(methods[name], weights)[0, 1])}}
+                    )
+                    for name, each in prompt.methods.items()
+                }
+            }
+        )
+        held = weights.tolist()
+        found.append(with_curves(prompt, lambda sets, held=held: {kept: sum(held[unit] for unit in kept) for kept in sets}, [number]))
+    found += [PromptFailure(stage="attribute", reason="too long", text="t", target=" z")] * failed
+    return compared(found, How(["occlusion", "noisy", "blind", "reverse", "occlusion"]), model={"name": "m"}, source="mine")
+
+
+def test_methods_that_know_are_told_from_those_that_do_not() -> None:
+    found = over_prompts(12)
+    assert found.trusted == ["occlusion", "noisy"]
+    assert {name for name, each in found.comparison.items() if each.trusted} == {"occlusion", "noisy"}
+    best = found.comparison["occlusion"].deletion
+    assert isinstance(best, Value)
+    assert (best.value, best.low, best.high, best.n) == (pytest.approx(1), pytest.approx(1), pytest.approx(1), 12)
+    reverse = found.comparison["reverse"]
+    assert isinstance(reverse.deletion, Value)
+    assert reverse.deletion.value == pytest.approx(-1)
+    assert reverse.p == 1.0
+    # Means over prompts of what each prompt has.
+    single = [(by(each.methods["noisy"]).normalised or {})["deletion"] for each in found.prompts if isinstance(each, Continuation)]
+    noisy = found.comparison["noisy"]
+    assert isinstance(noisy.deletion, Value)
+    assert noisy.deletion.value == pytest.approx(np.mean([value for value in single if isinstance(value, float)]))
+    assert noisy.deletion.low < noisy.deletion.value < noisy.deletion.high
+    # Benjamini-Hochberg over the four, by hand.
+    ps = {name: each.p for name, each in found.comparison.items()}
+    known = sorted(p for p in ps.values() if p is not None)
+    for name, p in ps.items():
+        assert p is not None
+        assert found.comparison[name].q == pytest.approx(min(min(known[at] * 4 / (at + 1), 1) for at in range(4) if known[at] >= p))
+
+
+def test_what_failed_is_counted_and_too_much_of_it_voids() -> None:
+    some, many = over_prompts(12, failed=2), over_prompts(12, failed=4)
+    for found, failed in ((some, 2), (many, 4)):
+        each = found.comparison["occlusion"]
+        assert (each.n, each.n_failed) == (12, failed)
+        assert [(missing.reason, missing.n) for missing in each.missing] == [("too long", failed)]
+    assert some.trusted == ["occlusion", "noisy"]
+    assert many.trusted == []
+    assert all(each.void for each in many.comparison.values())
+    # Of two prompts chance cannot be excluded, whatever their intervals say.
+    assert over_prompts(2).trusted == []
+
+
+@pytest.fixture
+def tiny(tiny_checkpoint: Callable[[str], Path]) -> str:
+    return str(tiny_checkpoint("llama"))
+
+
+def test_prompts_of_a_file_with_one_that_cannot_be_asked(tiny: str, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "the river rises in", "target": " the hills"},
+        {"prompt": "three years by boat", "target": " and"},
+        {"prompt": "the water", "target": " in " + "a very long way " * 600},
+    ]
+    path = tmp_path / "mine.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
+    told: list[tuple[str, int, int]] = []
+    how = How(["occlusion", "gradient-norm"])
+    found = run_prompts(tiny, str(path), how, device="cpu", dtype="float32", report=lambda *each: told.append(each))
+    good, other, failed = found.prompts
+    assert isinstance(failed, PromptFailure)
+    assert "tokens" in failed.reason
+    assert {name: (each.n, each.n_failed) for name, each in found.comparison.items()} == dict.fromkeys(how.methods, (2, 1))
+    assert [each for each in told if each[0] == "prompts"] == [("prompts", done, 3) for done in range(4)]
+    assert isinstance(good, Continuation)
+    assert isinstance(other, Continuation)
+    # The same prompt alone, the first of its kind.
+    alone = run_continuation(tiny, "the river rises in", " the hills", how, compare=True, device="cpu", dtype="float32")
+    assert alone == good
+    # All sets of four words, none of which read alike.
+    assert good.texts_evaluated == 2**4
+    deletion = by(good.methods["occlusion"]).deletion or []
+    assert deletion[0] == pytest.approx(good.value)
+    plain = run_continuation(tiny, "the river rises in", " the hills", how, compare=False, device="cpu", dtype="float32")
+    assert plain.random is None
+    assert by(plain.methods["occlusion"]).values == pytest.approx(by(good.methods["occlusion"]).values)
+    assert by(plain.methods["occlusion"]).deletion is None
+
+
+def test_what_cannot_be_compared_is_told(tiny: str, tmp_path: Path) -> None:
+    how = How(["occlusion"])
+    with pytest.raises(ExplicateError, match=f"2 to {MOST_COMPARED}"):
+        run_continuation(tiny, "a " * (MOST_COMPARED + 1), " b", how, compare=True, device="cpu")
+    for model, named, error in (("openai:gpt-5-mini", "over a network", SubjectError), ("no-such-model", "one of them", ExplicateError)):
+        with pytest.raises(error, match=named):
+            run_continuation(model, "a b c", " d", How(["lime"]), compare=True)
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "a b c", "target": ""}\n', encoding="utf-8")
+    for content, told in (
+        ('{"prompt": "a b c", "target": ""}\n', "line 1 has no texts"),
+        ('{"prompt": "a b c", "target": " d"}\n\n{"prompt": "a b c"}\n', "line 3 has no texts"),
+        ("[1, 2]\n", "line 1 has no texts"),
+        ("{", "line 1 is not JSON"),
+        ('{"prompt": "a b c", "target": " d"}\n', "has 1 prompts"),
+        ("", "has 0 prompts"),
+    ):
+        path.write_text(content, encoding="utf-8")
+        with pytest.raises(ExplicateError, match=told):
+            read_prompts(str(path))
+    with pytest.raises(ExplicateError, match="no such file"):
+        read_prompts(str(tmp_path / "nowhere.jsonl"))
+    path.write_text('{"prompt": "a", "target": " d"}\n{"prompt": "b", "target": " d"}\n', encoding="utf-8")
+    with pytest.raises(ExplicateError, match="none of the 2 prompts"):
+        run_prompts(tiny, str(path), how, device="cpu")
+
+
+def test_the_prompts_that_come_along_are_forty_with_one_word_each() -> None:
+    found = read_prompts(SHIPPED)
+    assert len(found) == len({each.prompt for each in found}) == 40
+    for each in found:
+        assert each.target.startswith(" ")
+        assert each.target[1:].isalpha()
+        assert len(each.prompt.split()) >= 3
+        assert each.prompt == each.prompt.strip()
+
+
+@pytest.mark.slow
+def test_a_small_model_knows_how_the_prompts_go_on() -> None:
+    from analyzers.text_model import TextModel
+
+    model = TextModel.load("smollm2-135m")
+    ranks = []
+    for each in read_prompts(SHIPPED):
+        ids, (target, *_) = model.prompt(each.prompt).ids, model.continuation(each.prompt, each.target)
+        with torch.inference_mode():
+            logits = model.forward(torch.tensor([ids])).logits[0, -1].float()
+        ranks.append(int((logits > logits[target]).sum()))
+    assert max(ranks) < 5
+    assert ranks.count(0) > len(ranks) / 2

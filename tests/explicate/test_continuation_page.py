@@ -1,0 +1,196 @@
+"""The page of a continuation: what is drawn is what was found, no text can break it, and a real browser shows it."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from analyzers.errors import ExplicateError
+from evals.continuation import Continuation, ContinuationBy, Curves
+from evals.continuation_compare import Compared, Comparison, PromptFailure
+from evals.results import Failure, Value
+from explicate.continuation_page import HEIGHT, WIDTH, render, write_continuation_page
+
+TURNED = "\u202e"
+HOSTILE = f"{TURNED}</span><script>alert(1)</script>{{{{ 7 * 7 }}}}\x1b"
+GONE = Failure(stage="attribute", reason="this model has no door")
+
+
+def curves(deletion: list[float], insertion: list[float]) -> Curves:
+    return Curves(deletion=deletion, insertion=insertion, aopc={"deletion": 1.5, "insertion": 0.25})
+
+
+def continued(units: list[str], values: list[float], *, text: str | None = None, compare: bool = True, target: str = " z") -> Continuation:
+    """With one method that reads the model, occlusion, and one that failed; n + 1 points on a line from 0 to -n, and from -n to 0."""
+    n = len(units)
+    down, up = [float(-k) for k in range(n + 1)], [float(k - n) for k in range(n + 1)]
+    held = {
+        "deletion": down,
+        "insertion": up,
+        "aopc": {"deletion": 1.5, "insertion": 0.25},
+        "normalised": {"deletion": 0.75, "insertion": Failure(stage="score", reason="all orders do the same")},
+    }
+    mine = held if compare else {}
+    return Continuation(
+        model={"name": "m", "dtype": "float32"},
+        seed=3,
+        text=" ".join(units) if text is None else text,
+        chat=False,
+        target=target,
+        target_ids=[1],
+        value=-1.0,
+        unit="word",
+        units=units,
+        outside=["<s>"],
+        operator="delete",
+        methods={
+            "occlusion": ContinuationBy(values=values, sets=n + 1, **mine),
+            "gradient-x-input": ContinuationBy(
+                values=values[::-1], facts={"gap": 0.125, "share_outside_units": 0.0}, agreement={"occlusion": -0.5}, **mine
+            ),
+            "attention": GONE,
+        },
+        random=curves([0.0] + [float(-n)] * n, up) if compare else None,
+        best=curves(down, up) if compare else None,
+        texts_evaluated=1000,
+    )
+
+
+def compared(prompts: list[Continuation | PromptFailure]) -> Comparison:
+    value = Value(value=0.5, low=0.25, high=0.75, n=9)
+
+    def method(deletion: Value | Failure, *, trusted: bool) -> Compared:
+        both = {"deletion": deletion, "insertion": deletion}
+        return Compared.model_validate(
+            {**both, "agreement": {"occlusion": value}, "aopc": both, "p": 0.01, "q": 0.02, "n": 9, "n_failed": 1}
+            | {"missing": [{"stage": "s", "reason": HOSTILE, "n": 1}], "void": False, "trusted": trusted}
+        )
+
+    return Comparison(
+        model={"name": "m"},
+        source="mine.jsonl",
+        seed=0,
+        chat=True,
+        unit="word",
+        operator="mask",
+        comparison={"attention": method(GONE, trusted=False), "value-norm": method(value, trusted=True)},
+        random={"deletion": value, "insertion": value},
+        best={"deletion": value, "insertion": value},
+        trusted=["value-norm"],
+        prompts=prompts,
+    )
+
+
+class Read(HTMLParser):
+    """The elements of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+
+def test_every_method_shades_the_text_as_it_stands() -> None:
+    page = render(continued(["Cold", "cold", "lovely"], [-0.5, 0.0, 1.0], text=" Cold , cold\nand lovely!"))
+    readings = [part.split("</p>")[0] for part in page.split("<h2>The text</h2>")[1].split('<p dir="auto">')[1:3]]
+    assert [re.sub(r"<[^>]*>", "", reading) for reading in readings] == [" Cold , cold\nand lovely!"] * 2
+    shaded = [re.findall(r'--f:(\S+);--g:(\S+)" title="([^"]*)">(\w+)<', reading) for reading in readings]
+    assert shaded[0] == [("0.00", "0.50", "-0.5", "Cold"), ("1.00", "0.00", "+1", "lovely")]
+    assert [(each[3], each[0], each[1]) for each in shaded[1]] == [("Cold", "1.00", "0.00"), ("lovely", "0.00", "0.50")]
+    for said in ("none: this model has no door", "gap 0.125", "<code>&lt;s&gt;</code>", "1,000 different prompts read", "probability 0.37"):
+        assert said in page
+    # Where all values are in units, nothing is said of it.
+    assert "share outside" not in page
+
+
+def test_the_curves_are_what_was_found() -> None:
+    page = render(continued(["a", "b", "c", "d"], [1.0, 2.0, 3.0, 4.0]))
+    deletion = page.split("<h2>Taking units away</h2>")[1].split("<h2>Putting units in</h2>")[0]
+    own = re.findall(r'class="own" points="([^"]*)"', deletion)
+    assert len(own) == 2
+    # From 0 to -4, on an axis from 0 to -4: a straight line through the whole drawing.
+    expected = [(at * WIDTH / 4, HEIGHT * at / 4) for at in range(5)]
+    points = [tuple(map(float, point.split(","))) for point in own[0].split()]
+    assert points == [pytest.approx(point, abs=0.06) for point in expected]
+    random = re.findall(r'class="random" points="([^"]*)"', deletion)[0].split()
+    assert [float(point.split(",")[1]) for point in random] == pytest.approx([0, *[HEIGHT] * 4])
+    assert "1.50 nats" in deletion
+    held = page.split('<table class="held">')[1].split("</table>")[0]
+    rows = [re.findall(r'<td class="n">([^<]*)</td>', row) for row in held.split("<tr>")[2:]]
+    assert rows == [["", "1.50", "0.75", "0.25", "none"], ["-0.50", "1.50", "0.75", "0.25", "none"]]
+    assert "Taking units away" not in render(continued(["a", "b"], [1.0, 2.0], compare=False))
+
+
+def test_many_prompts_are_a_forest_with_those_to_trust_first() -> None:
+    failed = PromptFailure(stage="attribute", reason="too long", text="a long one", target=" z")
+    page = render(compared([continued(["a", "b"], [1.0, 2.0], text="a b"), failed]))
+    assert "To trust on this model, best first: value-norm." in page
+    deletion = page.split("<h3>Deletion")[1].split("<h3>")[0]
+    assert deletion.index("value-norm") < deletion.index("attention")
+    assert "none: this model has no door" in deletion
+    # On an axis from -.5 to 1.
+    (at,) = re.findall(r'class="dot" style="left:([\d.]+)%', deletion)
+    assert float(at) == pytest.approx(100 * (0.5 + 0.5) / 1.5, abs=0.01)
+    for said in ("2 prompts of mine.jsonl", "word by mask", "in its chat template", "Agreement with occlusion", "a long one", "too long"):
+        assert said in page
+    nobody = compared([failed])
+    nobody.trusted = []
+    assert "No method is to be trusted" in render(nobody)
+
+
+def test_what_a_text_says_adds_no_tag_and_turns_no_line() -> None:
+    hostile, plain = (render(continued(["a", unit, "b"], [1.0, -0.5, 0.25], target=unit)) for unit in (HOSTILE, "c"))
+    assert not {TURNED, "\x1b"} & set(hostile)
+    assert [tag for tag, _ in Read(hostile).elements] == [tag for tag, _ in Read(plain).elements]
+    assert "⟨U+202E⟩&lt;/span&gt;" in hostile
+    assert "{{ 7 * 7 }}" in hostile
+    many = render(compared([PromptFailure(stage="attribute", reason=HOSTILE, text=HOSTILE, target=HOSTILE)]))
+    assert not {TURNED, "\x1b"} & set(many)
+    assert not [tag for tag, _ in Read(many).elements if tag == "script"]
+
+
+def test_the_page_loads_nothing() -> None:
+    for page in (render(continued(["a", "b"], [0.0, 0.0])), render(compared([continued(["a", "b"], [1.0, 2.0])]))):
+        assert page.startswith("<!doctype html>")
+        assert "default-src 'none'" in page
+        assert not [attributes for _, attributes in Read(page).elements if {"src", "href"} & set(attributes)]
+        assert re.findall(r"[\d.]*\b(?:nan|inf)\b", page.partition("</style>")[2]) == []
+
+
+def test_a_page_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:
+    found = continued(["a", "b"], [1.0, 2.0])
+    with pytest.raises(ExplicateError, match="cannot be written"):
+        write_continuation_page(found, tmp_path / "missing" / "page.html")
+    write_continuation_page(found, tmp_path / "page.html")
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_shows_it_whole(tmp_path: Path, width: int) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra with playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    one = continued([f"word{at}" for at in range(30)], [float(at) for at in range(30)])
+    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+    said: list[str] = []
+    with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=arguments.split()) as browser:
+        for name, found in (("one", one), ("many", compared([one]))):
+            write_continuation_page(found, tmp_path / f"{name}.html")
+            tab = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+            tab.on("console", lambda message: said.append(message.text))
+            tab.goto((tmp_path / f"{name}.html").as_uri())
+            for details in tab.query_selector_all("details"):
+                details.query_selector("summary").click()
+            scroll, client = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+            assert scroll <= client
+            assert tab.locator(".reading .line").count() == 3
+            if found is one:
+                assert tab.locator("svg").count() == 4
+                assert all(box["height"] > 60 for box in (each.bounding_box() for each in tab.locator("svg").all()))
+    assert said == []
