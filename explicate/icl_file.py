@@ -6,8 +6,9 @@ from pathlib import Path
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
 from evals.icl.results import IclResults
+from explicate.icl_page import render
 
-FORMS: dict[str, Callable[[IclResults], str]] = {".json": lambda found: found.model_dump_json() + "\n"}
+FORMS: dict[str, Callable[[IclResults], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
 
 
 def check_file(path: Path) -> None:
