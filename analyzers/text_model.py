@@ -54,7 +54,7 @@ class TextModel:
         if getattr(model.config, "is_encoder_decoder", False):
             raise SubjectError(f"{name!r} reads with an encoder and writes with a decoder; choose a model that is one of the two")
         self.layers, self.heads = (_count(config, key, name) for key in ("num_hidden_layers", "num_attention_heads"))
-        self.limit = _limit(model)
+        self.limit = _limit(model, _words(model, name))
         """Tokens that a text may have, special ones included; None where positions have no end."""
         if not can_intervene(model) and model._can_set_attn_implementation():
             model.set_attn_implementation("eager")  # the others return no attention
@@ -83,12 +83,12 @@ class TextModel:
         """A text as the model reads it, with what the tokenizer puts around it, or with chat as the user's turn before the model's.
 
         Raises SubjectError for an empty text, for one longer than the model takes, for a tokenizer that cannot say where its tokens
-        stand, and with chat for a model without a chat template or whose template changes the text.
+        stand, and with chat for a model without a chat template or whose template changes the text, and for a text that has its marks.
         """
         read = self._read(text, "", chat)
         if all(span is None for span in read.spans):
             raise SubjectError("the text is empty; give one with at least one token")
-        self._check_length(len(read))
+        self.check_length(len(read))
         return read
 
     @property
@@ -116,7 +116,7 @@ class TextModel:
                 f"{target!r} is not one continuation of the text: the tokenizer of {self.name} has no tokens for it alone; write it as "
                 "it stands behind the text, mostly with a leading space (' Paris'), and let the text end where a word ends"
             )
-        self._check_length(len(whole))
+        self.check_length(len(whole))
         return whole[len(before) :]
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, **kwargs: Any) -> Any:
@@ -129,6 +129,23 @@ class TextModel:
         mask = torch.ones_like(ids) if mask is None else mask
         return self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), **kwargs)
 
+    def logits(self, output: Any) -> Tensor:
+        """Those of an output of the model; SubjectError where it has no head for language."""
+        found: Tensor | None = getattr(output, "logits", None)
+        if found is None:
+            raise SubjectError(
+                f"{self.name!r} has no head for language, so that no target has a probability; choose a causal language model"
+            )
+        return found
+
+    def check_length(self, length: int) -> None:
+        """Raise SubjectError for more tokens than the model takes, those of a target counted."""
+        if self.limit is not None and length > self.limit:
+            raise SubjectError(
+                f"the text is {length} tokens, special ones and any target included, and {self.name} takes {self.limit}; shorten it, "
+                "or choose a model that takes more"
+            )
+
     def _read(self, text: str, target: str, chat: bool) -> Prompt:
         """The text with the target behind it; spans are those of the text and, without chat, of the target."""
         if not self.tokenizer.is_fast:
@@ -136,7 +153,9 @@ class TextModel:
         if chat:
             written, covered = self._templated(text)
             ids, places, _ = located(self.tokenizer, written + target, special=False)
-            return self._exact(ids, [_clipped(place, *covered) for place in _widened(places)])
+            read = self._exact(ids, [_clipped(place, *covered) for place in _widened(places)])
+            self._check_marks(read, text)
+            return read
         if self.causal:
             ids, places = self.tokens.located(text + target)
             start = self.tokens.start
@@ -174,12 +193,19 @@ class TextModel:
         text: str = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         return text
 
-    def _check_length(self, length: int) -> None:
-        if self.limit is not None and length > self.limit:
-            raise SubjectError(
-                f"the text is {length} tokens, special ones included, and {self.name} takes {self.limit}; shorten it, "
-                "or choose a model that takes more"
-            )
+    def _check_marks(self, read: Prompt, text: str) -> None:
+        """Raise SubjectError where the text has a mark of its own that ends the user's turn or begins another one."""
+        added, special = self.tokenizer.added_tokens_decoder, set(self.tokenizer.all_special_ids)
+        special |= {number for number, token in added.items() if token.special}
+        # Of some models the template's marks are not special, of others runs of spaces are added tokens, which only look like marks.
+        marks = special | {number for number, span in zip(read.ids, read.spans, strict=True) if span is None and number in added}
+        for number, span in zip(read.ids, read.spans, strict=True):
+            mark: str = self.tokenizer.convert_ids_to_tokens(number)
+            if span is not None and number in marks and mark.strip() and mark in text[slice(*span)]:
+                raise SubjectError(
+                    f"the text has {mark!r}, which {self.name} would read as a mark of the conversation, not as text; break it with a "
+                    f"space, as in {mark[:1] + ' ' + mark[1:]!r}, or leave chat out"
+                )
 
     @torch.inference_mode()
     def _is_causal(self) -> bool:
@@ -188,7 +214,8 @@ class TextModel:
         ids = torch.tensor([[size // 2, size // 3], [size // 2, 2 * size // 3]])
         ids = ids.to(self.device)
         one, other = self.model(input_ids=ids, attention_mask=torch.ones_like(ids))[0][:, 0].float()
-        return torch.allclose(one, other, rtol=1e-2, atol=1e-2 * float(one.abs().max()))
+        slack = 1e-4 if self.dtype.itemsize >= 4 else 1e-2
+        return bool((one - other).abs().max() <= slack * one.abs().max())
 
 
 def _widened(places: Sequence[Span]) -> list[Span]:
@@ -213,9 +240,19 @@ def _count(config: Any, what: str, name: str) -> int:
     return found
 
 
-def _limit(model: Any) -> int | None:
+def _words(model: Any, name: str) -> Any:
+    """The embeddings of tokens."""
+    try:
+        found = model.get_input_embeddings()
+    except NotImplementedError:
+        found = None
+    if not hasattr(found, "num_embeddings"):
+        raise SubjectError(f"{name!r} does not read one text, token by token; choose a decoder or an encoder of text")
+    return found
+
+
+def _limit(model: Any, words: Any) -> int | None:
     most: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    words = model.get_input_embeddings()
     for module in model.modules():
         # RoBERTa's kind of position embeddings begins behind the one of padding.
         if isinstance(module, nn.Embedding) and module is not words and module.num_embeddings == most and module.padding_idx is not None:

@@ -1,12 +1,8 @@
 """Where a model attends in one text: its attention, what accumulates over its layers, and what its heads are found to do."""
 
-from typing import Literal
-
 from pydantic import BaseModel
 
-Role = Literal["previous", "next", "first", "self", "duplicate", "induction"]
-"""What a head mostly attends to: the token before, the one after, the first one, itself, an earlier copy of the token, or what followed
-an earlier copy."""
+from analyzers.attention import Role
 
 
 class RoleScore(BaseModel):
@@ -67,7 +63,7 @@ class Attention(BaseModel):
     token_ids: list[int]
     tokens: list[str]
     attention: list[list[list[list[float]]]]
-    """[layer][head][query][key]; each row sums to 1."""
+    """[layer][head][query][key]; each row sums to 1, up to .02 in 16-bit formats."""
     rollout: list[list[float]] | None = None
     """[query][key] of the last layer; None where it was not asked for, and so below."""
     flow: Flow | None = None
@@ -79,4 +75,6 @@ class Attention(BaseModel):
     """The continuation whose log-probability the gradient is of."""
     statistics: list[HeadStatistics]
     head_roles: list[HeadRoles]
+    roles_failed: str | None = None
+    """Why `head_roles` are none; None where they were measured."""
     seed: int

@@ -5,8 +5,9 @@ from itertools import product
 
 import numpy as np
 
+from analyzers.attention import Role
 from analyzers.errors import Failed
-from evals.attention import HeadRoles, Role, RoleScore
+from evals.attention import HeadRoles, RoleScore
 from evals.scores import Floats, Statistic
 from evals.statistics import bootstrap
 

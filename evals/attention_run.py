@@ -1,14 +1,21 @@
 """Read where a model attends in one text, by the model's name."""
 
 from collections.abc import Sequence
+from math import isqrt
+from typing import TYPE_CHECKING
 
-from analyzers.errors import ExplicateError
+from analyzers.errors import ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
-from evals.attention import Attention, Flow, HeadStatistics
+from evals.attention import Attention, Flow, HeadRoles, HeadStatistics
 from evals.attention_roles import head_roles
+
+if TYPE_CHECKING:
+    from analyzers.text_model import TextModel
 
 MEASURES = ("entropy", "distance", "first", "self", "previous")
 """Of a head over the queries of the text."""
+MOST_SHARES = 64_000_000
+"""Shares of attention that are told of one text: as numbers of Python, which is what is written, they take 2 GB."""
 
 
 def run_attention(
@@ -33,8 +40,7 @@ def run_attention(
     """
     from analyzers.attention import flow as flows
     from analyzers.attention import rollout as rollouts
-    from analyzers.attention.reading import gradient_attention, read_attention, read_attentions, value_norms
-    from analyzers.attention.roles import ordinary_tokens, role_shares
+    from analyzers.attention.reading import gradient_attention, read_attention, value_norms
     from analyzers.attention.statistics import head_statistics
     from analyzers.text_model import TextModel
 
@@ -44,21 +50,18 @@ def run_attention(
     for place in places:
         if not 0 <= place < len(prompt):
             raise ExplicateError(f"--query {place}: the text has the tokens 0-{len(prompt) - 1}")
+    longest = isqrt(MOST_SHARES // (read.layers * read.heads))
+    if len(prompt) > longest:
+        raise ExplicateError(
+            f"the text is {len(prompt)} tokens, and of {read.layers} layers of {read.heads} heads ({read.name}) attention can be told "
+            f"in at most {longest}: shorten the text, or choose a smaller model"
+        )
     continuation = None if target is None else read.continuation(text, target, chat=chat)
     report("attention", 0, 0)
     weights = read_attention(read, prompt.ids)
     statistics = head_statistics(weights)
     layers, heads = weights.shape[:2]
-    first, last = read.around
-    roles = role_shares(
-        lambda ids: read_attentions(read, ids),
-        vocabulary=ordinary_tokens(read.tokenizer),
-        causal=read.causal,
-        first=first,
-        last=last,
-        seed=seed,
-        report=report,
-    )
+    roles = _roles(read, seed, report)
     return Attention(
         model_path=str(read.path),
         model=read.identity,
@@ -77,6 +80,29 @@ def run_attention(
             for layer in range(layers)
             for head in range(heads)
         ],
-        head_roles=head_roles(roles.shares, roles.chance, seed),
+        head_roles=[] if isinstance(roles, str) else roles,
+        roles_failed=roles if isinstance(roles, str) else None,
         seed=seed,
     )
+
+
+def _roles(model: "TextModel", seed: int, report: Report) -> list[HeadRoles] | str:
+    """What the model's heads do, or why that cannot be measured: the text is read all the same."""
+    from analyzers.attention.reading import read_attentions
+    from analyzers.attention.roles import ordinary_tokens, role_shares
+
+    first, last = model.around
+    try:
+        found = role_shares(
+            lambda ids: read_attentions(model, ids),
+            vocabulary=ordinary_tokens(model.tokenizer),
+            causal=model.causal,
+            first=first,
+            last=last,
+            limit=model.limit,
+            seed=seed,
+            report=report,
+        )
+    except SubjectError as error:
+        return str(error)
+    return head_roles(found.shares, found.chance, seed)

@@ -39,6 +39,8 @@ MANY = 32
 """Prompts whose evaluation is reported."""
 OUTSIDE = "share_outside_units"
 """Among the facts of a method that reads the model."""
+GAP = "relative_gap"
+"""Likewise, of integrated gradients: how far their values miss what they must add up to, relative to that."""
 
 
 class Curves(BaseModel):
@@ -63,8 +65,10 @@ class ContinuationBy(BaseModel):
     """Different sets of kept units that it asked for; None for a method that perturbs nothing."""
     facts: dict[str, float] = {}
     """What a method that reads the model says of itself, and the share of its values, by size, on tokens that are in no unit."""
+    signed: bool = True
+    """Whether a value below 0 speaks against the continuation; else values are sizes, of what speaks against it, too."""
     agreement: dict[str, float | Failure] = {}
-    """Spearman over units with each of `TRUTHS` that was computed, itself left out."""
+    """Spearman over units with each of `TRUTHS` that was computed, itself left out; of values without a sign with the truth's sizes."""
     deletion: list[float] | None = None
     """As in `Curves`, along its ranking: the largest value first, ties in a drawn order; None without a comparison, and so below."""
     insertion: list[float] | None = None
@@ -89,7 +93,8 @@ class Continuation(BaseModel):
     unit: str
     units: list[str]
     outside: list[str]
-    """Tokens that are in no unit, such as those of the chat template: they are never perturbed, and their values are left out."""
+    """Tokens that are in no unit, whose values are left out. Special tokens and those of the chat template are never taken away; what
+    stands between units may go with its neighbours where an operator writes the text anew."""
     operator: str
     methods: dict[str, ContinuationBy | Failure]
     random: Curves | None = None
@@ -181,6 +186,7 @@ def attributed(
     valued = Valued(ids, evaluate)
     rng = np.random.default_rng([how.seed, number])
     names = list(dict.fromkeys(how.methods))
+    of_text = [span is not None for span in prompt.spans]
     plans = {name: METHODS.get(name)(len(units), how.most, rng) for name in names if name in METHODS.all()}
     everything = frozenset(range(len(units)))
     f = valued([everything, *(kept for plan in plans.values() for kept in plan.sets)])
@@ -191,7 +197,7 @@ def attributed(
             found[name] = _perturbed(plans[name], f)
             continue
         try:
-            found[name] = summed(SALIENCIES.get(name)(model, prompt.ids, continuation), member, len(units))
+            found[name] = summed(SALIENCIES.get(name)(model, prompt.ids, continuation, of_text), member, len(units))
         except SubjectError as error:
             found[name] = failure(Failed("attribute", str(error)))
     report("methods", len(names), len(names))
@@ -248,17 +254,23 @@ def summed(saliency: "Saliency", member: Sequence[int | None], units: int) -> Co
             values[unit] += value
     whole = float(np.abs(saliency.values).sum())
     facts = dict(saliency.facts) | ({OUTSIDE: outside / whole} if whole > 0 else {})
-    return ContinuationBy(values=values.tolist(), facts=facts)
+    return ContinuationBy(values=values.tolist(), facts=facts, signed=saliency.signed)
 
 
 def agreeing(methods: Mapping[str, ContinuationBy | Failure]) -> dict[str, ContinuationBy | Failure]:
-    """Each with its rank correlations with the truths among them."""
+    """Each with its rank correlations with the truths among them: what has no sign cannot tell for from against, so with their sizes."""
     truths = {name: by.values for name in TRUTHS if isinstance(by := methods.get(name), ContinuationBy)}
     return {
         name: by
         if isinstance(by, Failure)
         else by.model_copy(
-            update={"agreement": {other: outcome(spearman(by.values, truth)) for other, truth in truths.items() if other != name}}
+            update={
+                "agreement": {
+                    other: outcome(spearman(by.values, truth if by.signed else [abs(value) for value in truth]))
+                    for other, truth in truths.items()
+                    if other != name
+                }
+            }
         )
         for name, by in methods.items()
     }

@@ -5,7 +5,8 @@ insertion  mean over k = 1..n of f(only the first k) - f(none)
 
 Of both, high is good; `normalised` is 0 for the mean of random orders and 1 for the best order found in that prompt. Source: Samek et
 al. 2017 (arXiv 1509.06321); Petsiuk et al. 2018 (arXiv 1806.07421). A method is trusted where over the prompts the intervals of its
-agreement with every truth (itself left out) and of its normalised deletion lie above 0, and chance does not explain the latter.
+agreement with every truth (itself left out) and of its normalised deletion lie above 0, chance does not explain the latter, and no more
+than a fifth of the prompts lack one of these figures.
 """
 
 import json
@@ -77,12 +78,12 @@ class Compared(BaseModel):
     q: float | None
     """After Benjamini-Hochberg over the methods."""
     n: int
-    """Prompts with a normalised deletion."""
+    """Prompts with every figure that counts: a normalised deletion, and agreement with each truth."""
     n_failed: int
     missing: list[Missing]
-    """Why the others have none."""
+    """Why the others lack one, of each the first that it lacks."""
     void: bool
-    """More than a fifth of the prompts have none."""
+    """More than a fifth of the prompts lack one."""
     trusted: bool
 
 
@@ -257,7 +258,8 @@ def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], se
     figures = {kind: [each if isinstance(each, Failure) else (each.normalised or {})[kind] for each in mine] for kind in KINDS}
     scored = [value for value in figures["deletion"] if isinstance(value, float)]
     truths = [truth for truth in TRUTHS if any(truth in each.agreement for each in by)]
-    reasons = [value for value in figures["deletion"] if isinstance(value, Failure)]
+    lacking = [_lacking(each, truths) for each in mine]
+    reasons = [each for each in lacking if each is not None]
     alike = {
         (each.stage, each.reason): sum((other.stage, other.reason) == (each.stage, each.reason) for other in reasons) for each in reasons
     }
@@ -268,12 +270,21 @@ def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], se
         aopc={kind: _mean([each.aopc[kind] for each in by if each.aopc is not None], seed) for kind in KINDS},
         p=sign_flip_p(scored, two_sided=False, seed=seed) if scored else None,
         q=None,
-        n=len(scored),
-        n_failed=len(prompts) - len(scored),
+        n=len(prompts) - len(reasons),
+        n_failed=len(reasons),
         missing=[Missing(stage=stage, reason=reason, n=count) for (stage, reason), count in alike.items()],
-        void=len(prompts) - len(scored) > VOID * len(prompts),
+        void=len(reasons) > VOID * len(prompts),
         trusted=False,
     )
+
+
+def _lacking(by: ContinuationBy | Failure, truths: Sequence[str]) -> Failure | None:
+    """Why a prompt lacks a figure that counts; None where it has all."""
+    if isinstance(by, Failure):
+        return by
+    absent = Failure(stage="score", reason="there is nothing to agree with")
+    counting = [(by.normalised or {}).get("deletion", absent), *(by.agreement.get(truth, absent) for truth in truths)]
+    return next((figure for figure in counting if isinstance(figure, Failure)), None)
 
 
 def _mean(values: Sequence[float | Failure], seed: int) -> Value | Failure:

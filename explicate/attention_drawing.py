@@ -1,4 +1,4 @@
-"""Drawings of attention for papers, as SVG: all heads side by side with their roles, and one head with the tokens at its sides."""
+"""A drawing of attention for papers, as SVG: all heads side by side with their roles."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analyzers.errors import ExplicateError
-from evals.attention import Attention, HeadRoles, Role
+from analyzers.attention import Role
+from evals.attention import Attention, HeadRoles
 from explicate.shaded_words import visible
 
 Array = np.ndarray[Any, Any]
@@ -15,8 +15,6 @@ Array = np.ndarray[Any, Any]
 SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Share of attention from which a cell of the overview is a shade darker. With fewer, larger classes its size stays bounded: a query has
 at most 32 cells in them."""
-SHADES = 16
-"""Of one head's drawing, in equal steps of the square root of the share, so that small shares can be seen."""
 FIELDS = 64
 """Cells of a side in the overview at most; of longer texts several tokens share one, which shows the largest of them."""
 COLOURS: dict[Role, str] = {
@@ -31,8 +29,6 @@ COLOURS: dict[Role, str] = {
 SIDE, GAP, LEAD, TOP = 60, 10, 34, 78
 """Of the overview in pixels: a head, the room between two with the line above it, what stands left of the heads and above them."""
 LINE = 15
-LABEL = 18
-"""Characters of a token that are written beside its row."""
 _INK, _DIM, _BLUE = "#1b2330", "#5d6878", "#2c73d2"
 _UNWRITABLE = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
 
@@ -60,38 +56,6 @@ def draw_overview(found: Attention) -> str:
             parts += _head_line(left, top, layer, head, roles.get((layer, head)))
             parts += _square(levels[layer, head], left, top + LINE, SIDE / n, len(SHARES), causal=found.causal)
             parts.append("</g>")
-    return "\n".join([*parts, "</svg>"])
-
-
-def draw_head(found: Attention, layer: int, head: int) -> str:
-    """One head: a row a query, a column a key, the tokens at both sides. Raises ExplicateError for a head that is not there."""
-    layers, heads = len(found.attention), len(found.attention[0])
-    if not (0 <= layer < layers and 0 <= head < heads):
-        raise ExplicateError(
-            f"there is no head {head} of layer {layer}; {visible(found.model['name'])} has layers 0 to {layers - 1} "
-            f"and heads 0 to {heads - 1}"
-        )
-    weights = np.asarray(found.attention[layer][head], dtype=np.float32)
-    levels = np.ceil(np.sqrt(np.clip(weights, 0, 1)) * SHADES - 0.5).astype(int)
-    n = len(weights)
-    cell = max(3.0, min(18.0, 900 / n))
-    step = max(1, -(-9 // int(cell)))
-    labels = [_label(token) for token in found.tokens]
-    room = 12 + 6.2 * max(map(len, labels), default=0)
-    width, height = max(room + n * cell + room, 420.0), room + TOP + n * cell + 12
-    roles = next((each for each in found.head_roles if (each.layer, each.head) == (layer, head)), None)
-    parts = [*_opened(width, height, f"{found.model['name']}: {_head_says(layer, head, roles)}")]
-    parts.append(_text(10, 42, "queries downwards, keys to the right", size=11, fill=_DIM))
-    parts += _shares_key([(f"{(level / SHADES) ** 2:.0%}", level / SHADES) for level in range(4, SHADES + 1, 4)], 10, 62)
-    left, top = room, TOP + room
-    parts += _square(levels, left, top, cell, SHADES, causal=found.causal)
-    size = min(11.0, max(8.0, cell))
-    for at in range(0, n, step):
-        middle = (at + 0.5) * cell
-        parts.append(_text(left - 5, top + middle + size / 3, labels[at], size=size, anchor="end", name="query"))
-        x, y = left + middle + size / 3, top - 5
-        turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"'
-        parts.append(_text(x, y, labels[at], size=size, name="key", more=turned))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -164,15 +128,10 @@ def _head_says(layer: int, head: int, roles: HeadRoles | None) -> str:
     return f"{says}, {roles.role} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
 
-def _label(token: str) -> str:
-    shown = visible(token).replace(" ", "␣")
-    return shown if len(shown) <= LABEL else shown[: LABEL - 1] + "…"
-
-
-def _text(x: float, y: float, text: str, *, size: float, fill: str = _INK, anchor: str = "start", name: str = "", more: str = "") -> str:
+def _text(x: float, y: float, text: str, *, size: float, fill: str = _INK, anchor: str = "start", name: str = "") -> str:
     named = f' class="{name}"' if name else ""
     placed = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text{named} x="{x:.1f}" y="{y:.1f}" font-size="{size:.3g}" fill="{fill}"{placed}{more}>{_clean(text)}</text>'
+    return f'<text{named} x="{x:.1f}" y="{y:.1f}" font-size="{size:.3g}" fill="{fill}"{placed}>{_clean(text)}</text>'
 
 
 def _clean(text: str) -> str:

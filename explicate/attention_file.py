@@ -16,10 +16,13 @@ FORMS: dict[str, Callable[[Attention], str]] = {
 }
 
 
-def check_file(path: Path) -> None:
-    """Raise ExplicateError where nothing can be written, before a model is loaded."""
+def check_file(path: Path, *, norms: bool = False, target: bool = False) -> None:
+    """Raise ExplicateError where nothing, or not what is asked for, can be written, before a model is loaded."""
     if path.suffix.lower() not in FORMS:
         raise ExplicateError(f"--out {str(path)!r}: name a file that ends with {', '.join(FORMS)}")
+    for name, asked in {"--norms": norms, "--target": target}.items():
+        if asked and path.suffix.lower() == ".svg":
+            raise ExplicateError(f"{name} is not drawn as .svg; name a file that ends with .html or .json, or leave {name} out")
     if path.is_dir():
         raise ExplicateError(f"--out {str(path)!r} is a folder; name a file, such as {str(path / 'attention.html')!r}")
     if not path.absolute().parent.is_dir():

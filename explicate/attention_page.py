@@ -8,14 +8,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analyzers.errors import ExplicateError
-from analyzers.whole_files import replaced
-from evals.attention import Attention, HeadRoles, HeadStatistics, Role
+from analyzers.attention import Role
+from evals.attention import Attention, HeadRoles, HeadStatistics
 from explicate.pages import environment, source, trusted
 from explicate.shaded_words import visible
 
@@ -45,15 +43,6 @@ _NAMES = {
 }
 
 
-def write_attention_page(found: Attention, path: Path) -> None:
-    """Write the page, whole or not at all; raises ExplicateError where that is not possible."""
-    try:
-        with replaced(path) as temporary:
-            temporary.write_text(render(found), encoding="utf-8")
-    except OSError as error:
-        raise ExplicateError(f"--out {str(path)!r} cannot be written ({error.strerror}); name another file") from None
-
-
 def render(found: Attention) -> str:
     """The whole page."""
     measures = packed_measures(found)
@@ -81,6 +70,7 @@ def render(found: Attention) -> str:
             kept=kept,
             roles=_roles(found.head_roles),
             n_measured=len(found.head_roles),
+            roles_failed=None if found.roles_failed is None else visible(found.roles_failed),
             role_rows=_role_rows(found.head_roles),
             grids=_grids(found.statistics),
             seed=found.seed,
@@ -147,6 +137,8 @@ def _data(found: Attention, measures: dict[str, dict[str, Any]]) -> Any:
     from markupsafe import Markup
 
     data = found.model_dump(exclude={"attention", "norms", "rollout", "flow", "gradient"}) | {
+        # The folder is one of this machine, and pages are passed on.
+        "model_path": found.model["name"],
         "shown": [visible(token) for token in found.tokens],
         "layers": len(found.attention),
         "heads": len(found.attention[0]),

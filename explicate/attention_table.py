@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evals.attention import Attention, HeadRoles, Role
+    from analyzers.attention import Role
+    from evals.attention import Attention, HeadRoles
 
 BAR = 8
 """Width of a bar, in characters."""
@@ -14,6 +15,9 @@ HEADS = 3
 """Heads named for each role, those with the largest scores."""
 SUNK = 0.9
 """Share of the rollout on the first token above which it says nothing else."""
+NORMS, GRADIENT = "norms", "× gradient"
+LENGTHS = (NORMS, GRADIENT)
+"""Columns that are no shares: sums over layers, of value norms over heads, too. Their bars are relative to the largest."""
 LONGEST = 60
 """Tokens listed; of a longer text those to which most is given."""
 
@@ -33,20 +37,30 @@ def show_attention(found: "Attention", out: Path | None) -> None:
         f"{plain(found.model['name'])}, {len(found.attention)} layers of {len(found.attention[0])} heads. "
         f"What [b]{plain(found.tokens[query]).strip()}[/] (token {query}) takes from each token:"
     )
-    shown = sorted(range(len(found.tokens)), key=lambda key: -max(values[key] for values in columns.values()))[:LONGEST]
+    largest = {name: (max(values) or 1.0) if name in LENGTHS else 1.0 for name, values in columns.items()}
+    shown = sorted(range(len(found.tokens)), key=lambda key: -max(values[key] / largest[name] for name, values in columns.items()))[
+        :LONGEST
+    ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right", style="dim")
     table.add_column("token", overflow="fold")
     for name in columns:
         table.add_column(name, no_wrap=True)
     for key in sorted(shown):
-        table.add_row(str(key), plain(found.tokens[key]), *(_bar(values[key]) for values in columns.values()))
+        table.add_row(
+            str(key),
+            plain(found.tokens[key]),
+            *(_bar(values[key], largest[name], exact=name in LENGTHS) for name, values in columns.items()),
+        )
     console.print(table)
     if len(shown) < len(found.tokens):
         console.print(f"[dim]{len(found.tokens) - len(shown)} tokens to which less is given are left out.[/]")
     if found.rollout is not None and found.causal and query > 0 and found.rollout[query][0] > SUNK:
         console.print("[yellow]Over so many causal layers rollout ends on the first token, whatever the text: it tells nothing here.[/]")
-    _show_roles(console, found.head_roles)
+    if found.head_roles:
+        _show_roles(console, found.head_roles)
+    else:
+        console.print(f"[yellow]Heads by role: not measured{f' ({plain(found.roles_failed)})' if found.roles_failed else ''}.[/]")
     if out is not None:
         console.print(f"Report: {plain(str(out))}", soft_wrap=True)
 
@@ -61,6 +75,10 @@ def _columns(found: "Attention", query: int) -> dict[str, list[float]]:
         columns |= {
             "flow" if at == query else f"flow from {at}": values for at, values in zip(found.flow.queries, found.flow.values, strict=True)
         }
+    if found.norms is not None:
+        columns[NORMS] = [sum(head[query][key] for layer in found.norms for head in layer) for key in range(len(found.tokens))]
+    if found.gradient is not None:
+        columns[GRADIENT] = [sum(layer[query][key] for layer in found.gradient) for key in range(len(found.tokens))]
     return columns
 
 
@@ -85,5 +103,5 @@ def _named(head: "HeadRoles", role: "Role") -> str:
     return rf"L{head.layer}.attn.{head.head} {score.value:.2f} \[{score.low:.2f}, {score.high:.2f}]"
 
 
-def _bar(value: float) -> str:
-    return f"{value:.2f} [blue]{'█' * round(BAR * min(value, 1.0))}[/]"
+def _bar(value: float, largest: float, *, exact: bool) -> str:
+    return f"{value:.{'2g' if exact and value < 0.1 else '2f'}} [blue]{'█' * round(BAR * min(value / largest, 1.0))}[/]"

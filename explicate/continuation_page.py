@@ -8,11 +8,11 @@ from typing import Any
 
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
-from evals.continuation import KINDS, OUTSIDE, TRUTHS, Continuation, ContinuationBy, Curves, Kind
+from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, Kind
 from evals.continuation_compare import Compared, Comparison, PromptFailure
 from evals.results import Failure
 from explicate.axis import Axis
-from explicate.continuation_table import best_first, evaluated_sentence, trust_sentence
+from explicate.continuation_table import best_first, evaluated_sentence, facts, gap_sentence, size_sentence, trust_sentence
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
 from explicate.shaded_words import QUIET, shares, visible
@@ -48,6 +48,7 @@ def render(found: Continuation | Comparison) -> str:
             seed=found.seed,
             prompt=None if one is None else _prompt(one),
             evaluated=None if one is None else f"{evaluated_sentence(one)}.",
+            sizes=size_sentence(found),
             curves=None if one is None or one.random is None else {kind: _charts(one, kind) for kind in KINDS},
             many=None if many is None else _many(many),
         )
@@ -63,14 +64,20 @@ def _prompt(found: Continuation) -> dict[str, Any]:
         if isinstance(by, Failure):
             failed.append({"name": name, "why": visible(by.reason)})
             continue
-        facts = [f"{fact.replace('_', ' ')} {value:.3g}" for fact, value in by.facts.items() if fact != OUTSIDE or value > 0]
-        if by.sets is not None:
-            facts.insert(0, f"{by.sets:,} sets of units")
+        told = [*([] if by.sets is None else [f"{by.sets:,} sets of units"]), *facts(by)]
         figures = [_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths]
         held = (
             [] if by.normalised is None or by.aopc is None else [_number(part[kind]) for kind in KINDS for part in (by.aopc, by.normalised)]
         )
-        lines.append({"name": name, "runs": _runs(found, by, places), "figures": figures + held, "facts": "; ".join(facts)})
+        lines.append(
+            {
+                "name": name,
+                "runs": _runs(found, by, places),
+                "figures": figures + held,
+                "facts": "; ".join(told),
+                "gap": gap_sentence(by),
+            }
+        )
     return {
         "target": visible(found.target),
         "value": f"{found.value:.2f}",

@@ -23,6 +23,8 @@ RANKINGS = (
     "; deletion: mean fall of the log-probability as units are taken away, those first that the method calls most important; insertion: "
     "mean rise as they are put in; of best: 0 as random orders, 1 as the best order found:"
 )
+MUCH_GAP = 0.01
+"""Relative gap of integrated gradients above which they have not converged, and that is said."""
 MUCH_OUTSIDE = 0.2
 """Share of a method's values on tokens in no unit above which that is said."""
 
@@ -55,11 +57,41 @@ def show_continuation(found: "Continuation") -> None:
     if found.outside:
         console.print(f"[dim]Tokens in no unit (of the template, of the beginning, spaces), left out: {len(found.outside)}.[/]")
     for name, by in read.items():
+        if said := gap_sentence(by):
+            console.print(f"[yellow]{name}: {said} ({', '.join(facts(by))}).[/]")
         if (share := by.facts.get(OUTSIDE, 0.0)) > MUCH_OUTSIDE:
             console.print(f"[yellow]{name}: {share:.0%} of its values, by size, are on these tokens.[/]")
     _show_held(console, found, read)
     sampled = any(by.errors is not None for by in read.values())
     console.print(evaluated_sentence(found) + ("; ± is the standard error from the sampling of sets." if sampled else "."))
+
+
+def gap_sentence(by: "ContinuationBy") -> str:
+    """Where the values of integrated gradients have not converged; else nothing."""
+    from evals.continuation import GAP
+
+    gap = by.facts.get(GAP, 0.0)
+    return f"its values miss what they must add up to by {gap:.1%}" if gap > MUCH_GAP else ""
+
+
+def facts(by: "ContinuationBy") -> list[str]:
+    """What a method says of itself."""
+    from evals.continuation import OUTSIDE
+
+    return [f"{fact.replace('_', ' ')} {value:.3g}" for fact, value in by.facts.items() if fact != OUTSIDE or value > 0]
+
+
+def size_sentence(found: "Continuation | Comparison") -> str:
+    """Which methods agree with sizes only; nothing where none does."""
+    from evals.continuation import TRUTHS, Continuation, ContinuationBy
+
+    prompts = [found] if isinstance(found, Continuation) else [each for each in found.prompts if isinstance(each, Continuation)]
+    methods = [(name, by) for each in prompts for name, by in each.methods.items() if isinstance(by, ContinuationBy)]
+    names = dict.fromkeys(name for name, by in methods if not by.signed)
+    truths = [truth for truth in TRUTHS if any(truth in by.agreement for _, by in methods)]
+    if not names or not truths:
+        return ""
+    return f"Values without a sign ({', '.join(names)}) are held against the sizes of those of {' and '.join(truths)}, for or against."
 
 
 def evaluated_sentence(found: "Continuation") -> str:
@@ -96,15 +128,17 @@ def show_comparison(found: "Comparison") -> None:
         )
     console.print(table)
     console.print(trust_sentence(found))
+    if said := size_sentence(found):
+        console.print(said)
     console.print(
         "[dim]Means over prompts with 95% intervals. Agreement: Spearman over units. Deletion: how far the continuation's log-probability "
         "falls as units are taken away, those first that the method calls most important; insertion: how far it rises as they are put in. "
         "Of best: 0 as random orders, 1 as the best order found. q: of deletion against random orders, all methods together. In brackets: "
-        "prompts without a figure.[/]"
+        "prompts that lack deletion or an agreement; with more than a fifth of them all is void.[/]"
     )
     for name, each in found.comparison.items():
         for missing in each.missing[:REASONS]:
-            console.print(f"[dim]{name}: {missing.n} prompts have no figure ({plain(missing.reason)})[/]")
+            console.print(f"[dim]{name}: {missing.n} prompts lack a figure ({plain(missing.reason)})[/]")
 
 
 def trust_sentence(found: "Comparison") -> str:
@@ -154,6 +188,8 @@ def _show_held(console: "Console", found: "Continuation", read: "dict[str, Conti
             own = "0.00" if name == "random" else "1.00"
             table.add_row(f"[dim]{name}", *("" for _ in truths), *(part for kind in kinds for part in (_number(curves.aopc[kind]), own)))
     console.print(table)
+    if said := size_sentence(found):
+        console.print(f"[dim]{said}[/]")
 
 
 def _show_failures(console: "Console", failed: "dict[str, Failure]") -> None:

@@ -8,7 +8,8 @@ from evals.icl.results import Analysis, Curve, IclResults
 from evals.results import Failure, Value
 from explicate.attribution_table import LITTLE_MASS
 from explicate.axis import Axis
-from explicate.icl_sections import LINES, NAMES, SECTIONS, Claim, Section
+from explicate.icl_sections import ALPHA, LINES, NAMES, SECTIONS, Claim, Section
+from explicate.icl_table import FEW_DRAWS
 from explicate.pages import environment, trusted
 from explicate.shaded_words import visible
 
@@ -37,6 +38,9 @@ def render(found: IclResults) -> str:
             little=isinstance(mass, Value) and mass.value < LITTLE_MASS,
             ignorant=isinstance(right, Value) and right.low <= found.largest_class,
             few=found.items < FEW,
+            few_draws=found.seeds < FEW_DRAWS,
+            left_out=found.task.left_out,
+            asked=[{"label": visible(label), "count": count} for label, count in found.asked.items()],
             items=found.items,
             seeds=found.seeds,
             shots=found.shots,
@@ -71,13 +75,14 @@ def _section(found: IclResults, name: str, analysis: Analysis) -> dict[str, Any]
     return {
         "name": visible(name),
         "title": told.title,
-        "claims": [_seen(claim, figures[claim.figure]) for claim in told.claims if claim.figure in figures],
+        "claims": _claims(told, analysis, figures),
         "silent": told.silent,
         "charts": _charts(analysis, told),
         "groups": _groups(figures),
         "scatter": _scatter(pairs),
         "pairs": [{"name": visible(pair), **{kind: _told(value) for kind, value in both.items()}} for pair, both in pairs.items()],
         "notes": [visible(note) for note in analysis.notes],
+        "failure": None if analysis.failure is None else visible(analysis.failure.reason),
         "figures": [
             {"name": visible(name), "told": _told(value), "n": "" if isinstance(value, Failure) else value.n}
             for name, value in analysis.figures.items()
@@ -85,17 +90,25 @@ def _section(found: IclResults, name: str, analysis: Analysis) -> dict[str, Any]
     }
 
 
-def _seen(claim: Claim, value: Value | Failure) -> dict[str, Any]:
-    """Whether the interval lies above the level, below it or around it."""
+def _claims(told: Section, analysis: Analysis, figures: Mapping[str, Value | Failure]) -> list[dict[str, Any]]:
+    if analysis.failure is not None:
+        return [_seen(claim, analysis.failure, None) for claim in told.claims]
+    return [_seen(claim, figures[claim.figure], analysis.p_values.get(claim.figure)) for claim in told.claims if claim.figure in figures]
+
+
+def _seen(claim: Claim, value: Value | Failure, p: float | None) -> dict[str, Any]:
+    """Whether the interval lies above the level, below it or around it; above it is not enough where p must be small too."""
     if isinstance(value, Failure):
         word, kind = "Not measured", "bad"
+    elif claim.tested and value.low > claim.level and (p is None or p >= ALPHA):
+        word, kind = "Not seen", "dim"
     elif value.low > claim.level:
         word, kind = "Seen", "good"
     elif value.high < claim.level:
         word, kind = "The opposite is seen", "bad"
     else:
         word, kind = "Not seen", "dim"
-    return {"word": word, "kind": kind, "says": claim.says, "told": _told(value)}
+    return {"word": word, "kind": kind, "says": claim.says, "told": _told(value) + ("" if p is None else f", p = {p:.3g}")}
 
 
 def _charts(analysis: Analysis, told: Section) -> list[dict[str, Any]]:

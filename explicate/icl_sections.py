@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+ALPHA = 0.05
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -11,6 +13,8 @@ class Claim:
     figure: str
     says: str
     level: float = 0.0
+    tested: bool = False
+    """Whether its p-value must be below ALPHA as well, since its interval does not say what chance alone would give."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,13 @@ SECTIONS: Mapping[str, Section] = {
     "flow": Section(
         "Where information flows",
         (
-            Claim("wp_early_minus_late", "more of the flow goes into labels in the first third of the layers than in the last"),
-            Claim("pq_minus_ww_late", "in the last third the answer takes more from the labels than other tokens from one another"),
+            Claim("wp_early_minus_random", "in the first third of the layers more flows into labels than into random tokens beside them"),
+            Claim("pq_late_minus_random", "in the last third the answer takes more from labels than from random tokens beside them"),
             Claim("auroc_late", "late attention to the labels foretells the answer better than chance, .5", level=0.5),
         ),
         "Saliency is attention times a gradient: it says where a small change would matter, not what is carried there or whether the "
-        "answer needs it. Attention that foretells an answer need not be its cause.",
+        "answer needs it. That flow into labels falls towards the last layers is no finding: in the last one it is 0 in every model, for "
+        "the answer hangs on the last token alone. Attention that foretells an answer need not be its cause.",
         dict.fromkeys(("wp", "pq", "ww"), _SUMMED)
         | dict.fromkeys(("wp_by_head", "pq_by_head", "ww_by_head"), _BY_HEAD)
         | {"auroc": "AUROC of attention to labels against the answer", "cumulated": "Part of its excess over chance up to a layer (R_l)"},
@@ -46,7 +51,10 @@ SECTIONS: Mapping[str, Section] = {
             Claim(
                 "label_loyalty/first/random_minus_labels", "isolating labels in the first layers costs more than isolating random tokens"
             ),
-            Claim("label_loyalty/labels/last_minus_first", "isolating labels costs more in the first layers than in the last"),
+            Claim(
+                "label_loyalty/last_minus_first/labels_minus_random",
+                "isolating labels costs more in the first layers than in the last, by more than isolating random tokens does",
+            ),
         ),
         "No text cuts tokens off like this: an answer may change because the model is disturbed rather than because it misses what labels "
         "gather. Loyal is what stays the same, right or wrong.",
@@ -69,12 +77,19 @@ SECTIONS: Mapping[str, Section] = {
             Claim("accuracy/reweighted_minus_more_shots", "weighing them answers better than showing the examples learned from"),
         ),
         "Weights are fitted to further labelled examples: a gain says that these helped, not that the model attends to labels wrongly. A "
-        "loss that falls is that of the examples learned from.",
+        "loss that falls is that of the examples learned from; its band is over draws of demonstrations.",
     ),
     "diagnose": Section(
         "Which labels are taken for one another",
-        (Claim("rank_correlation", "labels whose keys lie further apart are told apart better"),),
-        "A correlation over a few pairs of labels: near keys need not be why two labels are confused, since their texts may be alike too.",
+        (
+            Claim(
+                "rank_correlation",
+                "labels whose keys lie further apart are told apart better (also p < .05, labels exchanged)",
+                tested=True,
+            ),
+        ),
+        "A correlation over a few pairs of labels: its interval is over items, and only p says what chance among labels would give; with "
+        "three labels p is never below 1/6. Near keys need not be why two labels are confused, since their texts may be alike too.",
     ),
     "prune": Section(
         "How much can be left out",

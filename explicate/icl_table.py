@@ -15,6 +15,8 @@ PLACES = 12
 """Places of a curve that are printed, spread evenly, the first and the last among them."""
 COLUMNS = 6
 """Curves side by side."""
+FEW_DRAWS = 3
+"""Draws of demonstrations below which it is told that others may give other figures."""
 
 
 def show_icl(found: IclResults, out: Path | None) -> None:
@@ -27,11 +29,18 @@ def show_icl(found: IclResults, out: Path | None) -> None:
     console.print(
         f"{plain(found.model['name'])} on {plain(found.task.name)}: {found.items} items behind {found.seeds} draws of {found.shots} "
         f"demonstrations a label. It answers rightly {_told(found.accuracy)}; the commonest label alone {found.largest_class:.2f}. "
-        f"Probability of any label {_told(found.label_mass)}."
+        f"Probability of any label {_told(found.label_mass)}. Intervals are over items, behind these very demonstrations."
     )
+    if found.asked:
+        left = f"; left out, without one true label: {found.task.left_out} texts" if found.task.left_out else ""
+        console.print("asked: " + ", ".join(f"{plain(label)} {count}" for label, count in found.asked.items()) + left)
+    if found.seeds < FEW_DRAWS:
+        console.print(f"[yellow]Few draws of demonstrations ({found.seeds}): others may give other figures; give more (--seeds).[/]")
     console.print("chosen: " + ", ".join(f"{plain(label)} {share:.2f}" for label, share in found.chosen.items()))
     for name, analysis in found.analyses.items():
         console.print(f"\n[b]{plain(name)}[/]" + "".join(f"\n[dim]{plain(note)}[/]" for note in analysis.notes))
+        if analysis.failure is not None:
+            console.print(f"[yellow]none ({plain(analysis.failure.reason)})[/]")
         _show_figures(console, analysis.figures)
         for over in dict.fromkeys((curve.over, tuple(curve.at)) for curve in analysis.curves.values()):
             same = {name: curve for name, curve in analysis.curves.items() if (curve.over, tuple(curve.at)) == over}

@@ -38,10 +38,7 @@ def read_attentions(model: TextModel, ids: Tensor) -> Tensor:
     batch, length = ids.shape
     expected = (batch, model.heads, length, length)
     if len(found) != model.layers or any(layer.shape != expected for layer in found):
-        raise SubjectError(
-            f"{model.name!r} gives the attention of {len(found)} of its {model.layers} layers, each by query and key, and all are needed; "
-            "choose a transformer with plain attention in all layers"
-        )
+        raise _not_all(model, len(found))
     attention = torch.stack([layer.float().cpu() for layer in found])
     if not bool(((attention.sum(-1) - 1).abs() <= SLACK).all()):
         raise SubjectError(f"the attention of {model.name!r} does not sum to 1 over what a token sees; choose a model with plain attention")
@@ -90,7 +87,7 @@ def gradient_attention(model: TextModel, ids: Sequence[int], target: Sequence[in
 
     Float32 [layer, query, key] on the CPU, queries and keys over `ids` and all tokens of the target but the last, since each of them
     predicts one: queries from the last one of `ids` on are those that do. L is the sum of log p of the target's tokens, in nats.
-    Raises SubjectError for an encoder, a model without a head for language or whose attention cannot be exchanged.
+    Raises SubjectError for an encoder, a model without a head for language, or without attention that can be exchanged in every layer.
     Source: Chefer et al. 2021, arXiv 2103.15679, eq. 5.
     """
     if not model.causal:
@@ -107,15 +104,20 @@ def gradient_attention(model: TextModel, ids: Sequence[int], target: Sequence[in
         return probabilities * gates[-1]
 
     with torch.enable_grad(), attending(model.model, changed=gated):
-        logits = getattr(model.forward(_one([*ids, *target[:-1]])), "logits", None)
-        if logits is None:
-            raise SubjectError(
-                f"{model.name!r} has no head for language, so that no target has a probability; choose a causal language model"
-            )
+        logits = model.logits(model.forward(_one([*ids, *target[:-1]])))
+        if len(gates) != model.layers:
+            raise _not_all(model, len(gates))
         told = logits[0, len(ids) - 1 :].float().log_softmax(-1)
         loss = told.gather(1, torch.tensor(target, device=told.device)[:, None]).sum()
         found = torch.autograd.grad(loss, gates)
     return torch.stack([gradient[0].clamp(min=0).mean(0).cpu() for gradient in found])
+
+
+def _not_all(model: TextModel, layers: int) -> SubjectError:
+    return SubjectError(
+        f"{model.name!r} gives the attention of {layers} of its {model.layers} layers, each by query and key, and all are needed; "
+        "choose a transformer with plain attention in all layers"
+    )
 
 
 def _one(ids: Sequence[int]) -> Tensor:

@@ -8,13 +8,14 @@ the first token and would pass for one that always does. Sources: Olsson et al. 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from analyzers.attention import Role
 from analyzers.errors import SubjectError
 from analyzers.progress import Report, quiet
 
@@ -22,7 +23,6 @@ BATCH = 4
 """Sequences whose attention, of all layers, is held at a time."""
 MEASURING = "measuring what heads do"
 
-Role = Literal["previous", "next", "first", "self", "duplicate", "induction"]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 Attend = Callable[[Tensor], Tensor]
@@ -53,19 +53,25 @@ def role_shares(
     last: Sequence[int] = (),
     sequences: int = 16,
     length: int = 24,
+    limit: int | None = None,
     seed: int = 0,
     report: Report = quiet,
 ) -> RoleShares:
     """Shares of each role over sequences of `first`, `length` distinct tokens of the vocabulary, the same again, and `last`.
 
     Induction is there for decoders only, an encoder sees what follows; the next token for encoders only. The same seed draws the same
-    sequences. Raises SubjectError where the vocabulary is too small, ValueError where places of two roles would be one.
+    sequences. limit: tokens that the model takes, None for any number. Raises SubjectError where the vocabulary or the limit is too small,
+    ValueError where places of two roles would be one.
     """
     ordinary = np.unique(np.asarray(vocabulary, np.int64))
     if len(ordinary) < length:
         raise SubjectError(
-            f"head roles are measured on {length} distinct tokens and the tokenizer has {len(ordinary)} that are not special: "
-            "use a tokenizer with more tokens, or leave head roles out"
+            f"head roles are measured on {length} distinct tokens and the tokenizer has {len(ordinary)} that are not special; "
+            "choose a model with more tokens for them"
+        )
+    if limit is not None and (needed := len(first) + 2 * length + len(last)) > limit:
+        raise SubjectError(
+            f"head roles are measured on texts of {needed} tokens and the model takes {limit}; choose a model that takes more for them"
         )
     rng = np.random.default_rng(seed)
     drawn = [rng.choice(ordinary, length, replace=False).tolist() for _ in range(sequences)]

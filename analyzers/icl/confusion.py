@@ -26,6 +26,7 @@ from analyzers.progress import Report, quiet
 from analyzers.text_model import TextModel
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 DIRECTIONS = 10
 """Of the queries, those in which they vary most: the paper's M."""
 _TELLING = f"{NAME}-vectors"
@@ -37,26 +38,30 @@ _TOLD: ContextVar[list[tuple[Tensor, Tensor]] | None] = ContextVar("_TOLD", defa
 class Vectors:
     """What attention to labels is computed from, after rotary positions, the heads side by side."""
 
-    queries: Floats
+    queries: Singles
     """[prompt, layer, width] of the last position."""
-    keys: Floats
-    """[prompt, layer, class, width] of the first tokens of the class's labels, their mean."""
+    keys: Singles
+    """[prompt asked for, layer, class, width] of the first tokens of the class's labels, their mean."""
 
 
 @torch.inference_mode()
-def label_vectors(model: TextModel, prompts: Sequence[IclPrompt], report: Report = quiet) -> Vectors:
-    """Queries and keys of prompts that show every class; a key of a group of queries is repeated for each of them.
+def label_vectors(
+    model: TextModel, prompts: Sequence[IclPrompt], *, keys_of: Sequence[int] | None = None, report: Report = quiet
+) -> Vectors:
+    """Queries of prompts that show every class, and the keys of some of them, by default of all, since they are the same behind the
+    same demonstrations; a key of a group of queries is repeated for each of them.
 
-    Raises SubjectError for a model whose attention cannot be exchanged, and as `answers` does; ValueError where there is no prompt, and
-    for a class that one does not show.
+    keys_of: numbers of prompts, each once. Raises SubjectError for a model whose attention cannot be exchanged, and as `answers` does;
+    ValueError where there is no prompt, and for a class that one does not show.
     """
     if not prompts:
         raise ValueError("no prompts to read vectors of")
     classes = range(len(prompts[0].class_tokens))
     if any(set(prompt.classes) != set(classes) for prompt in prompts):
         raise ValueError("a prompt does not show every class")
-    queries: list[list[Floats]] = [[]] * len(prompts)
-    keys: list[list[Floats]] = [[]] * len(prompts)
+    wanted = list(range(len(prompts)) if keys_of is None else keys_of)
+    queries: list[list[Singles]] = [[]] * len(prompts)
+    keys: dict[int, list[Singles]] = {number: [] for number in wanted}
     done = 0
     for batch in like_lengths([len(prompt) for prompt in prompts]):
         with _telling(model) as told:
@@ -65,19 +70,23 @@ def label_vectors(model: TextModel, prompts: Sequence[IclPrompt], report: Report
             prompt = prompts[number]
             places = [[at for at, label in zip(prompt.labels, prompt.classes, strict=True) if label == each] for each in classes]
             queries[number] = [_flat(query[row, :, [prompt.q]].mean(1)) for query, _ in told]
-            keys[number] = [np.stack([_flat(_repeated(key, query)[row, :, some].mean(1)) for some in places]) for query, key in told]
+            if number in keys:
+                keys[number] = [np.stack([_flat(_repeated(key, query)[row, :, some].mean(1)) for some in places]) for query, key in told]
         done += len(batch)
         report("queries and keys of labels", done, len(prompts))
-    return Vectors(np.array(queries), np.array(keys))
+    return Vectors(np.array(queries), np.array([keys[number] for number in wanted]))
 
 
-def predicted_distances(queries: Floats, keys: Floats, *, directions: int = DIRECTIONS, weights: Floats | None = None) -> Floats:
+def predicted_distances(
+    queries: Floats | Singles, keys: Floats | Singles, *, directions: int = DIRECTIONS, weights: Floats | None = None
+) -> Floats:
     """[class, class] distance of the classes' keys along the directions in which queries vary most, each times the queries' deviation
     there, as a share of the largest one; all 0 where queries or keys do not differ.
 
     queries [prompt, width], keys [class, width]; weights [prompt] say how often each prompt is counted. With all directions it is the
     deviation over prompts of the difference of two labels' attention scores.
     """
+    queries, keys = np.asarray(queries, np.float64), np.asarray(keys, np.float64)
     counts = np.ones(len(queries)) if weights is None else weights
     centred = (queries - np.average(queries, axis=0, weights=counts)) * np.sqrt(counts / counts.sum())[:, None]
     _, deviations, vectors = np.linalg.svd(centred, full_matrices=False)
@@ -87,8 +96,8 @@ def predicted_distances(queries: Floats, keys: Floats, *, directions: int = DIRE
     return np.asarray(distances / largest if largest > 0 else distances)
 
 
-def _flat(vector: Tensor) -> Floats:
-    return vector.double().flatten().cpu().numpy()
+def _flat(vector: Tensor) -> Singles:
+    return vector.float().flatten().cpu().numpy()
 
 
 def _repeated(key: Tensor, query: Tensor) -> Tensor:

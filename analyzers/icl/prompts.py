@@ -162,6 +162,23 @@ def icl_prompt(model: TextModel, template: Template, demonstrations: Sequence[Sh
     return prompt
 
 
+def check_shared(model: TextModel, prompts: Sequence[IclPrompt]) -> None:
+    """SubjectError where prompts of the same demonstrations have other tokens before their queries, or other numbers of them: what is
+    computed of the demonstrations once would not be what stands before each query."""
+    before = prompts[0].ids[: prompts[0].query.start] if prompts else ()
+    for prompt in prompts:
+        if prompt.ids[: prompt.query.start] != before:
+            raise runs_on(model, model.tokens.decode(prompt.ids[prompt.query.start :]))
+
+
+def runs_on(model: TextModel, query: str) -> SubjectError:
+    """What is told of a query that changes the tokens of the demonstrations before it."""
+    return SubjectError(
+        f"the tokenizer of {model.name} reads the demonstrations otherwise with {query[:40]!r} behind them; end the template with one line "
+        "break, and begin it with words before {text}"
+    )
+
+
 @dataclass(frozen=True)
 class _Part:
     """Where a demonstration stands in the text, in characters."""

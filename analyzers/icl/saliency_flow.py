@@ -32,13 +32,14 @@ class SaliencyFlow:
     ww: Floats
     """Between all other pairs of tokens."""
 
-    def shares(self) -> Floats | Failed:
-        """[wp pq ww, layer], which sum to 1 over the three; Failed for a layer without any saliency."""
-        stacked = np.stack([self.wp, self.pq, self.ww])
-        total = stacked.sum(0)
+    def shares(self, of: "SaliencyFlow | None" = None) -> Floats | Failed:
+        """[wp pq ww, layer] as shares of the sum of the three, or of that of another flow of the same prompt: differences of the shares
+        of two flows then have the signs of differences of their saliency. Failed for a layer without any saliency."""
+        whole = self if of is None else of
+        total = whole.wp + whole.pq + whole.ww
         if not (total > 0).all():
             return Failed("flow", f"no attention in layer {int((total <= 0).argmax())} has a gradient")
-        return np.asarray(stacked / total)
+        return np.asarray(np.stack([self.wp, self.pq, self.ww]) / total)
 
 
 def attention_saliency(model: TextModel, prompt: IclPrompt, gold: int) -> list[Tensor]:
@@ -60,21 +61,39 @@ def attention_saliency(model: TextModel, prompt: IclPrompt, gold: int) -> list[T
     return [gradient[0].cpu() for gradient in found]
 
 
-def saliency_flow(saliency: Sequence[Tensor], prompt: IclPrompt, *, by_head: bool = False) -> SaliencyFlow:
+def saliency_flow(saliency: Sequence[Tensor], prompt: IclPrompt, *, by_head: bool = False, at: Sequence[int] | None = None) -> SaliencyFlow:
     """The flow from the saliency of a prompt's attention, [layer] of [head, query, key].
 
-    Of an edge it is |sum over heads| (equation 1), or with by_head the sum over heads of |.|, as the paper's footnote has it.
+    Of an edge it is |sum over heads| (equation 1), or with by_head the sum over heads of |.|, as the paper's footnote has it. at: other
+    positions in place of the labels, as a control; ValueError where there are none.
     """
-    masks = edges(prompt)
+    if at is not None and not at:
+        raise ValueError("no positions to stand for the labels")
+    masks = edges(prompt, at)
     summed = [(layer.abs().sum(0) if by_head else layer.sum(0).abs()).double().numpy() for layer in saliency]
     wp, pq, ww = (np.array([layer[mask].mean() for layer in summed]) for mask in masks)
     return SaliencyFlow(wp, pq, ww)
 
 
-def edges(prompt: IclPrompt) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which pairs [query, key] are of wp, of pq and of ww: disjoint, together all with an earlier key."""
+def edges(prompt: IclPrompt, at: Sequence[int] | None = None) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which pairs [query, key] are of wp, of pq and of ww: disjoint, together all with an earlier key; at: as in `saliency_flow`."""
+    labels = list(prompt.labels if at is None else at)
     earlier = np.tri(len(prompt), k=-1, dtype=np.bool_)
     wp, pq = np.zeros_like(earlier), np.zeros_like(earlier)
-    wp[list(prompt.labels)] = earlier[list(prompt.labels)]
-    pq[prompt.q, list(prompt.labels)] = True
+    wp[labels] = earlier[labels]
+    pq[prompt.q, labels] = True
     return wp, pq, earlier & ~wp & ~pq
+
+
+def random_others(prompt: IclPrompt, rng: np.random.Generator) -> list[int]:
+    """In place of each label a random token of its demonstration that is of no label: the control.
+
+    The first token of the prompt is none of them: nothing is before it, and heads with nothing to find rest on it. Nor is there one for
+    a demonstration without other tokens.
+    """
+    drawn = []
+    for text, formatting in zip(prompt.texts, prompt.formatting, strict=True):
+        others = [position for position in (*text, *formatting) if position > 0]
+        if others:
+            drawn.append(int(rng.choice(others)))
+    return sorted(drawn)

@@ -4,9 +4,9 @@ What is explained is the log-probability of the continuation (analyzers.saliency
 some the values are nats, signed, of others shares of attention or lengths, never negative; compare their ranks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,10 @@ from analyzers.folder import Folder
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
 
-__all__ = ["SALIENCIES", "Saliency", "SaliencyMethod"]
+__all__ = ["SALIENCIES", "Saliency", "SaliencyMethod", "Text"]
+
+Text = Sequence[bool] | None
+"""Whether each token of a prompt is of its text, and not of the tokenizer or the chat template; None where all but special ones are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,8 @@ class Saliency:
     """[token of the prompt], of the target's own tokens none."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """Figures on how far the values can be trusted, by name; what they are is said by the method."""
+    signed: bool = True
+    """Whether a value below 0 speaks against the target; else values are sizes, of what speaks against it, too."""
 
     def __post_init__(self) -> None:
         """Raises SubjectError for values that are no numbers."""
@@ -35,11 +40,13 @@ class Saliency:
             raise SubjectError("a token has no finite value: the model's numbers overflow, or its weights are damaged; load it in float32")
 
 
-SaliencyMethod = Callable[["TextModel", Sequence[int], Sequence[int]], Saliency]
-"""Of (model, ids of the prompt, ids of the target behind it), as TextModel.prompt and TextModel.continuation give them.
+class SaliencyMethod(Protocol):
+    """Of a model, ids of the prompt and of the target behind it, as TextModel.prompt and TextModel.continuation give them, and its text."""
 
-Raises SubjectError for an encoder, for a prompt and target longer than the model takes, and for a model that the method cannot read;
-ValueError for a prompt or target without tokens.
-"""
+    def __call__(self, model: "TextModel", ids: Sequence[int], target: Sequence[int], text: Text = None, /) -> Saliency:
+        """Raises SubjectError for an encoder, for a prompt and target longer than the model takes, and for a model that the method cannot
+        read; ValueError for a prompt or target without tokens."""
+        ...
+
 
 SALIENCIES: Folder[SaliencyMethod] = Folder("analyzers.saliency", "method")

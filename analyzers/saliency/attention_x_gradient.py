@@ -8,16 +8,17 @@ from collections.abc import Sequence
 import torch
 
 from analyzers.attention.reading import gradient_attention
-from analyzers.saliency import SALIENCIES, Saliency
+from analyzers.saliency import SALIENCIES, Saliency, Text
 from analyzers.saliency.queries import predicting, seen_by
 from analyzers.text_model import TextModel
 
 
 @SALIENCIES.add("attention-x-gradient")
-def attention_x_gradient(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+def attention_x_gradient(model: TextModel, ids: Sequence[int], target: Sequence[int], _text: Text = None) -> Saliency:
     """Relevance R = I, then R += mean_heads(A dL/dA)+ R layer by layer; needs a model whose attention can be exchanged.
 
-    The I with which R begins is left out of what is told: it says only that a position is itself.
+    The I with which R begins is left out of what is told: it says only that a position is itself. Of attention that lowers the target
+    nothing is told, so that a larger value says that more speaks for it.
     """
     predicting(model, ids, target)
     layers = gradient_attention(model, ids, target).double()
@@ -25,4 +26,4 @@ def attention_x_gradient(model: TextModel, ids: Sequence[int], target: Sequence[
     relevance = start
     for layer in layers:
         relevance = relevance + layer @ relevance
-    return seen_by(relevance - start, ids, target)
+    return seen_by(relevance - start, ids, target, signed=True)

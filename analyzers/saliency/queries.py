@@ -15,9 +15,9 @@ def predicting(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> l
     return [*ids, *target[:-1]]
 
 
-def seen_by(matrix: Tensor, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+def seen_by(matrix: Tensor, ids: Sequence[int], target: Sequence[int], *, signed: bool = False) -> Saliency:
     """Mean over the queries that predict a token of the target: [query, key] to [token of the prompt].
 
     What they hold of earlier tokens of the target is left out.
     """
-    return Saliency(matrix[len(ids) - 1 : len(ids) + len(target) - 1, : len(ids)].double().mean(0).numpy())
+    return Saliency(matrix[len(ids) - 1 : len(ids) + len(target) - 1, : len(ids)].double().mean(0).numpy(), signed=signed)

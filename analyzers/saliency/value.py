@@ -17,11 +17,6 @@ from analyzers.text_model import TextModel
 EVALUATING = "evaluate texts"
 
 
-def value_of(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
-    """As `values_of`, of one prompt."""
-    return float(values_of(model, [ids], target)[0])
-
-
 @torch.inference_mode()
 def values_of(
     model: TextModel, prompts: Sequence[Sequence[int]], target: Sequence[int], *, report: Report = quiet
@@ -29,10 +24,10 @@ def values_of(
     """[prompt] sum over the target's tokens of log p(token | prompt, tokens before it), in nats.
 
     A prompt without tokens is read as what begins a text (TextModel.around). Raises SubjectError for an encoder, a model without a head
-    for language or with probabilities that are no numbers, and a prompt that is with the target longer than the model takes; ValueError
-    for a target without tokens.
+    for language or with probabilities that are no numbers, a prompt that is with the target longer than the model takes, and one without
+    tokens where nothing begins a text; ValueError for a target without tokens.
     """
-    texts = [list(ids) or list(model.around[0]) for ids in prompts]
+    texts = [list(ids) or _nothing(model) for ids in prompts]
     for text in texts:
         check(model, text, target)
     found = np.empty(len(texts))
@@ -56,12 +51,7 @@ def check(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> None:
         raise SubjectError(f"{model.name!r} is an encoder, which continues no text; choose a causal language model")
     if not ids or not target:
         raise ValueError("a continuation needs a prompt and a target, each of at least one token")
-    length = len(ids) + len(target)
-    if model.limit is not None and length > model.limit:
-        raise SubjectError(
-            f"the text is {length} tokens with its target, and {model.name} takes {model.limit}; shorten it, or choose a model that "
-            "takes more"
-        )
+    model.check_length(len(ids) + len(target))
 
 
 def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inputs: Tensor) -> Tensor:
@@ -77,9 +67,7 @@ def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inpu
     last = torch.arange(longest - keep, longest, device=model.device)
     fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
     on_device = {name: given.to(model.device) for name, given in inputs.items()}
-    logits = getattr(model.model(**on_device, use_cache=False, **fewer), "logits", None)
-    if logits is None:
-        raise SubjectError(f"{model.name!r} has no head for language, so that no target has a probability; choose a causal language model")
+    logits = model.logits(model.model(**on_device, use_cache=False, **fewer))
     device = logits.device
     places = torch.tensor([[length - 1 + at for at in range(len(target))] for length in lengths], device=device) - longest + keep
     read = logits[:, -keep:][torch.arange(len(lengths), device=device)[:, None], places]
@@ -87,6 +75,17 @@ def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inpu
     tokens = torch.tensor([list(target)] * len(lengths), device=device)
     found: Tensor = read.gather(2, tokens[:, :, None]).sum((1, 2))
     return found
+
+
+def _nothing(model: TextModel) -> list[int]:
+    """What is read where a prompt has no tokens."""
+    before = list(model.around[0]) if model.causal else []
+    if model.causal and not before:
+        raise SubjectError(
+            f"the tokenizer of {model.name!r} has no token that begins or ends a text, so that a text of which nothing is left cannot be "
+            "read: give --method occlusion without --compare, give --chat, or choose another model"
+        )
+    return before
 
 
 def takes(model: Any, argument: str) -> bool:

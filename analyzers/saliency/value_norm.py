@@ -8,13 +8,13 @@ count, and over layers, since all write to the same residual stream; what reache
 from collections.abc import Sequence
 
 from analyzers.attention.reading import value_norms
-from analyzers.saliency import SALIENCIES, Saliency
+from analyzers.saliency import SALIENCIES, Saliency, Text
 from analyzers.saliency.queries import predicting, seen_by
 from analyzers.text_model import TextModel
 
 
 @SALIENCIES.add("value-norm")
-def value_norm(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+def value_norm(model: TextModel, ids: Sequence[int], target: Sequence[int], _text: Text = None) -> Saliency:
     """Sum over layers and heads of the length of A_ij v_j W_O, in units of the residual stream; needs a model whose attention can be
     exchanged."""
     norms = value_norms(model, predicting(model, ids, target))

@@ -20,6 +20,12 @@ def of_draw(setting: Setting, draw: int) -> list[int]:
     return [number for number, case in enumerate(setting.cases) if case.draw == draw]
 
 
+def some_cases(setting: Setting, draw: int, count: int, rng: np.random.Generator) -> list[int]:
+    """So many random ones of these, or all, in their order."""
+    every = of_draw(setting, draw)
+    return sorted(rng.choice(every, min(count, len(every)), replace=False).tolist())
+
+
 def further_items(setting: Setting, draw: int, a_class: int) -> list[IclItem]:
     """So many of each class, or all there are, that are neither asked about nor shown, in random order; of a draw of demonstrations."""
     left = dict.fromkeys(range(len(setting.template.labels)), a_class)
@@ -32,11 +38,13 @@ def further_items(setting: Setting, draw: int, a_class: int) -> list[IclItem]:
 
 
 def asked_behind(setting: Setting, draw: int, items: Sequence[IclItem]) -> list["IclPrompt"]:
-    """A prompt for each item behind the demonstrations of the draw."""
-    from analyzers.icl.prompts import icl_prompt
+    """A prompt for each item behind the demonstrations of the draw; SubjectError for one that changes how these are read."""
+    from analyzers.icl.prompts import check_shared, icl_prompt
 
     shown = [(item.text, item.label) for item in setting.drawn.shown[draw]]
-    return [icl_prompt(setting.model, setting.template, shown, item.text) for item in items]
+    prompts = [icl_prompt(setting.model, setting.template, shown, item.text) for item in items]
+    check_shared(setting.model, [*(setting.cases[number].prompt for number in of_draw(setting, draw)[:1]), *prompts])
+    return prompts
 
 
 def answered_behind(setting: Setting, cases: Sequence[int], context: "CompressedContext") -> "Answers":

@@ -11,12 +11,13 @@ from evals.scores import Floats, Masked, Statistic
 def mean_auroc(values: Floats, chosen: npt.NDArray[np.int64], unit: Sequence[int]) -> Statistic:
     """A statistic over units: of each class how likely its number, as a share of the item's, is larger where it was chosen, ties half.
 
-    values [item, class], at least 0; chosen [item] a class; unit [item], units in ascending order. Undefined where no class is both
-    chosen and not chosen.
+    values [item, class], at least 0; chosen [item] a class; unit [item], units in ascending order. An item whose numbers are all 0 has no
+    shares and is left out. Undefined where no class is both chosen and not chosen.
     """
-    total = values.sum(1, keepdims=True)
-    shares = np.divide(values, total, out=np.full_like(values, 1 / values.shape[1]), where=total > 0)
     index = np.unique(np.asarray(unit), return_inverse=True)[1]
+    total = values.sum(1)
+    some = total > 0
+    shares, chosen, index = values[some] / total[some, None], chosen[some], index[some]
     classes = [_one_against_rest(shares[:, number], chosen == number, index) for number in range(values.shape[1])]
 
     def of(weights: Floats) -> Masked:
@@ -26,6 +27,8 @@ def mean_auroc(values: Floats, chosen: npt.NDArray[np.int64], unit: Sequence[int
 
 
 def _one_against_rest(values: Floats, positive: npt.NDArray[np.bool_], index: npt.NDArray[np.intp]) -> Statistic:
+    if not len(values):
+        return lambda weights: np.ma.masked_array(np.zeros(len(weights)), np.ones(len(weights), np.bool_))
     order = np.argsort(values, kind="stable")
     starts = np.unique(values[order], return_index=True)[1]
     index, positive = index[order], positive[order]

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzers.errors import ExplicateError
 from evals.icl.task import IclItem
 
+Classes = npt.NDArray[np.int64]
 KEPT = 2
 """Times the shots that are kept of every class where there are as many, so that different seeds show different demonstrations."""
 
@@ -29,12 +31,7 @@ def draw(items: Sequence[IclItem], labels: Sequence[str], *, shots: int, n: int,
     Fewer are asked about where a class would not be left KEPT times its shots. Raises ExplicateError for a class with too few items.
     """
     of_class = np.array([item.label for item in items], np.int64)
-    counts = np.bincount(of_class, minlength=len(labels))
-    for label, count in zip(labels, counts, strict=True):
-        if count < shots:
-            raise ExplicateError(
-                f"there are {count} items of the label {label!r}, and {shots} are shown; give more items (--items), or show fewer (--shots)"
-            )
+    counts = _counts(of_class, labels, shots)
     allowed = np.maximum(counts - KEPT * shots, 0)
     order = np.random.default_rng(seed).permutation(len(items))
     asked: list[int] = []
@@ -59,6 +56,25 @@ def draw(items: Sequence[IclItem], labels: Sequence[str], *, shots: int, n: int,
         shown=tuple(tuple(items[number] for number in shown) for shown in draws),
         further=tuple(tuple(items[number] for number in rest) for rest in further),
     )
+
+
+def demonstrations(items: Sequence[IclItem], labels: Sequence[str], *, shots: int, seed: int) -> tuple[IclItem, ...]:
+    """`shots` of each class in random order, where nothing is asked about: any item may be shown. ExplicateError as in `draw`."""
+    of_class = np.array([item.label for item in items], np.int64)
+    _counts(of_class, labels, shots)
+    chosen = _demonstrations(dict(enumerate(of_class.tolist())), shots, np.random.default_rng([seed, 1]))
+    return tuple(items[number] for number in chosen)
+
+
+def _counts(of_class: Classes, labels: Sequence[str], shots: int) -> Classes:
+    """[class] items there are; ExplicateError where they are fewer than the shots."""
+    counts = np.bincount(of_class, minlength=len(labels))
+    for label, count in zip(labels, counts, strict=True):
+        if count < shots:
+            raise ExplicateError(
+                f"there are {count} items of the label {label!r}, and {shots} are shown; give more items (--items), or show fewer (--shots)"
+            )
+    return counts
 
 
 def _demonstrations(left: Mapping[int, int], shots: int, rng: np.random.Generator) -> list[int]:

@@ -28,6 +28,10 @@ class Analysis(_Model):
     curves: dict[str, Curve] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     """What was done, where that is not always the same: which layers, how many of what."""
+    p_values: dict[str, float] = Field(default_factory=dict)
+    """Of figures whose interval does not say what chance alone would give, by their names."""
+    failure: Failure | None = None
+    """Why it has no figures, where the model or the task does not allow it."""
 
 
 class TaskTold(_Model):
@@ -40,10 +44,13 @@ class TaskTold(_Model):
     """Of its items."""
     digest: str
     """SHA-256 of template, labels and items."""
+    left_out: int = 0
+    """Texts without a true label, or with several."""
 
 
 class IclResults(_Model):
-    """One model on one task; every n counts answers (items times draws of demonstrations), and intervals are over items."""
+    """One model on one task; every n counts answers (items times draws of demonstrations), and intervals are over items, of these very
+    draws of demonstrations: others may give other figures."""
 
     kind: Literal["icl"] = "icl"
     model: dict[str, str]
@@ -56,6 +63,8 @@ class IclResults(_Model):
     seed: int
     items: int
     """Asked about, after each draw of demonstrations."""
+    asked: dict[str, int] = Field(default_factory=dict)
+    """Of these how many by their true label."""
     accuracy: Value | Failure
     """Share of answers whose likeliest label is the true one."""
     largest_class: float

@@ -1,17 +1,19 @@
 """Analyse how a model learns a task from examples in its context, by the model's name."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzers.errors import ExplicateError
+from analyzers.errors import ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
 from evals.icl.analyses import ANALYSES
 from evals.icl.config import IclConfig
 from evals.icl.drawing import Drawn, draw
-from evals.icl.results import IclResults, TaskTold
+from evals.icl.results import Analysis, IclResults, TaskTold
 from evals.icl.setting import Case, Setting
 from evals.icl.task import IclTask, load_icl_task
+from evals.results import Failure
 
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
@@ -28,27 +30,48 @@ def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     setting = prepared(model, task, drawn, seed=config.seed, report=report)
     chosen = np.bincount(setting.answers.chosen, minlength=len(task.labels)) / len(setting.cases)
-    counts = np.bincount([item.label for item in drawn.asked])
+    counts = np.bincount([item.label for item in drawn.asked], minlength=len(task.labels))
     return IclResults(
         model=model.identity,
-        task=TaskTold(name=task.name, template=task.template, labels=list(task.labels), source=task.source, digest=task.digest),
+        task=TaskTold(
+            name=task.name,
+            template=task.template,
+            labels=list(task.labels),
+            source=task.source,
+            digest=task.digest,
+            left_out=task.left_out,
+        ),
         shots=config.shots,
         seeds=config.seeds,
         seed=config.seed,
         items=len(drawn.asked),
+        asked={label: int(count) for label, count in zip(task.labels, counts, strict=True)},
         accuracy=setting.mean(np.asarray(setting.answers.chosen == setting.gold, np.float64)),
         largest_class=float(counts.max() / counts.sum()),
         label_mass=setting.mean(setting.answers.mass),
         chosen={label: float(share) for label, share in zip(task.labels, chosen, strict=True)},
-        analyses={name: ANALYSES.get(name)(setting) for name in config.analyses},
+        analyses=analysed(setting, config.analyses),
     )
+
+
+def analysed(setting: Setting, names: Sequence[str]) -> dict[str, Analysis]:
+    """By name; one that the model or the task does not allow has its failure. Raises its SubjectError where no other one is left."""
+    found: dict[str, Analysis] = {}
+    for name in names:
+        try:
+            found[name] = ANALYSES.get(name)(setting)
+        except SubjectError as error:
+            if name == names[-1] and all(one.failure for one in found.values()):
+                raise
+            found[name] = Analysis(failure=Failure(stage=name, reason=str(error)))
+    return found
 
 
 def prepared(model: "TextModel", task: IclTask, drawn: Drawn, *, seed: int = 0, report: Report = quiet) -> Setting:
     """The prompts of all draws and what the model answers to them. Raises ExplicateError for what the user can mend."""
     from analyzers.attention.door import can_intervene
     from analyzers.icl.answers import answers
-    from analyzers.icl.prompts import Template, icl_prompt
+    from analyzers.icl.prompts import Template, check_shared, icl_prompt
 
     if not can_intervene(model.model):
         raise ExplicateError(
@@ -59,7 +82,8 @@ def prepared(model: "TextModel", task: IclTask, drawn: Drawn, *, seed: int = 0, 
     cases = []
     for number, shown in enumerate(drawn.shown):
         demonstrations = [(item.text, item.label) for item in shown]
-        for item in drawn.asked:
-            cases.append(Case(item, number, icl_prompt(model, template, demonstrations, item.text)))
+        prompts = [icl_prompt(model, template, demonstrations, item.text) for item in drawn.asked]
+        check_shared(model, prompts)
+        cases += [Case(item, number, prompt) for item, prompt in zip(drawn.asked, prompts, strict=True)]
     before = answers(model, [case.prompt for case in cases], report=report)
     return Setting(model, template, drawn, tuple(cases), before, seed, report)

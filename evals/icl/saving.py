@@ -5,11 +5,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from analyzers.errors import ExplicateError
+from analyzers.errors import AssetError, ExplicateError
 from analyzers.progress import Report, quiet
 from evals.icl.config import IclConfig
-from evals.icl.drawing import draw
+from evals.icl.drawing import demonstrations
 from evals.icl.task import load_icl_task
+
+SUFFIX = ".safetensors"
 
 
 class Saved(BaseModel):
@@ -46,16 +48,20 @@ class SavedAnswers(BaseModel):
 
 
 def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Saved:
-    """Compress the first draw of demonstrations to its anchors and write them; ExplicateError for what the user can mend."""
+    """Compress demonstrations, drawn among all items, to their anchors and write them; ExplicateError for what the user can mend."""
     from analyzers.icl.prompts import Template
-    from analyzers.icl.saved_context import SavedContext
+    from analyzers.icl.saved_context import SavedContext, is_saved_context
     from analyzers.text_model import TextModel
 
     config.check()
+    if path.suffix != SUFFIX:
+        raise ExplicateError(f"--save {str(path)!r} does not end with {SUFFIX}; name a file such as 'context{SUFFIX}'")
     if not path.absolute().parent.is_dir() or path.is_dir():
-        raise ExplicateError(f"--save {str(path)!r} is a folder or in one that is not there; name a file, such as 'context.safetensors'")
+        raise ExplicateError(f"--save {str(path)!r} is a folder or in one that is not there; name a file, such as 'context{SUFFIX}'")
+    if path.exists() and not is_saved_context(path):
+        raise ExplicateError(f"--save {str(path)!r} is there and is no saved context, which alone is written over; name another file")
     task = load_icl_task(config.task, items=config.items)
-    shown = draw(task.items, task.labels, shots=config.shots, n=config.n, seeds=1, seed=config.seed).shown[0]
+    shown = demonstrations(task.items, task.labels, shots=config.shots, seed=config.seed)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     saved = SavedContext.of(model, Template(task.template, task.labels), [(item.text, item.label) for item in shown])
     try:
@@ -82,6 +88,8 @@ def answer_from(
 
     if not texts:
         raise ExplicateError('--load answers texts; give some, each with --ask "TEXT"')
+    if not path.is_file():
+        raise AssetError(f"there is no file {str(path)!r} to answer from; give one that --save wrote")
     read = TextModel.load(model, dtype=dtype, device=device, report=report)
     saved = SavedContext.load(path, read)
     labels = saved.template.labels

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from analyzers.errors import Failed
 from analyzers.progress import Report
 from evals.icl.drawing import Drawn
 from evals.icl.task import IclItem
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Value, stored
 from evals.scores import Floats
 from evals.statistics import mean
 
@@ -55,11 +55,12 @@ class Setting:
         return [case.item.number for case in self.cases]
 
     @property
-    def gold(self) -> Floats:
+    def gold(self) -> npt.NDArray[np.int64]:
         """[case] number of the true label."""
-        return np.array([case.item.label for case in self.cases], np.float64)
+        return np.array([case.item.label for case in self.cases], np.int64)
 
-    def mean(self, values: Sequence[float] | Floats) -> Value | Failure:
-        """Mean of values [case] with its interval over items."""
-        found = mean(values, self.units, seed=self.seed)
-        return failure(found) if isinstance(found, Failed) else found
+    def mean(self, values: Sequence[float] | Floats, cases: Sequence[int] | None = None) -> Value | Failure:
+        """Mean of values [case], of all cases or of some, with its interval over items."""
+        units = self.units
+        found = mean(values, units if cases is None else [units[number] for number in cases], seed=self.seed)
+        return stored({"mean": found})["mean"]

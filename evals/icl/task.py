@@ -40,7 +40,7 @@ class IclItem:
     """A text and its true label."""
 
     number: int
-    """From 0, in the order of the source, each text once."""
+    """From 0, in the order of the source, each text once, without spaces around it."""
     text: str
     label: int
     """Its number among the labels."""
@@ -104,7 +104,8 @@ def load_icl_task(name_or_path: str, *, items: str | None = None) -> IclTask:
 def _with_items(name: str, written: _TaskFile, source: str, found: Iterable[tuple[str, str | None]]) -> IclTask:
     labels: dict[str, set[str | None]] = {}
     for text, label in found:
-        labels.setdefault(text, set()).add(label)
+        # A query is read without its outer spaces.
+        labels.setdefault(text.strip(), set()).add(label)
     kept = [(text, label) for text, own in labels.items() if len(own) == 1 and (label := next(iter(own))) is not None]
     if not kept:
         raise ExplicateError(f"{source!r} has no item with a true label, and demonstrations need one; items are one of: {SOURCES}")

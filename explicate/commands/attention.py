@@ -51,7 +51,7 @@ def attention(
     if queries and not flow:
         raise ExplicateError("--query says where --flow starts; give --flow, too")
     if out is not None:
-        check_file(out)
+        check_file(out, norms=norms, target=target is not None)
     with bars() as report:
         found = run_attention(
             model,

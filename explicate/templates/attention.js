@@ -37,7 +37,7 @@
     return found;
   };
   const told = (measure, plane, byte) => {
-    if (measure === measures.attention) return byte ? Math.round(byte / 2.55) + "%" : measure.edges ? "not kept" : "<1%";
+    if (measure === measures.attention) return byte ? (Math.round(byte / 2.55) || "<1") + "%" : measure.edges ? "not kept" : "<1%";
     return byte ? (byte / 255 * measure.scales[plane]).toPrecision(2) : measure.edges ? "not kept" : "0";
   };
   const named = (at) => at < tokens.length ? tokens[at] : "(target " + (at - tokens.length + 1) + ")";
@@ -205,12 +205,13 @@
     paint(context, screen(), picture, at);
   };
   const shade = () => {
+    const pair = (query, key) => named(query) + " → " + named(key) + ": " + (data.causal && key > query ? "not seen" : told(measure, plane, values[query * measure.size + key]));
     strip.forEach((span, place) => {
       const share = place >= measure.size ? 0 : from ? depth(token, place) : depth(place, token);
       span.style.setProperty("--a", share.toFixed(3));
       span.classList.toggle("at", place === token);
       span.tabIndex = place === token ? 0 : -1;
-      span.title = from ? named(token) + " → " + named(place) + ": " + told(measure, plane, values[token * measure.size + place]) : named(place) + " → " + named(token) + ": " + told(measure, plane, values[place * measure.size + token]);
+      span.title = from ? pair(token, place) : pair(place, token);
     });
   };
   const read = () => {
@@ -295,7 +296,7 @@
   const save = (name, blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = (data.model_path.split(/[\\/]/).at(-1) || "model").replace(/[^\w.-]+/g, "-") + "-" + name;
+    link.download = (data.model.name.split(/[\\/]/).at(-1) || "model").replace(/[^\w.-]+/g, "-") + "-" + name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
@@ -320,7 +321,7 @@
     };
     const svg = document.createElementNS(space, "svg");
     Object.entries({ viewBox: [0, 0, side, side].join(" "), width: side, height: side, "font-family": "system-ui, Helvetica, Arial, sans-serif", "font-size": Math.min(11, Math.max(8, cell)) }).forEach(([key, value]) => svg.setAttribute(key, value));
-    make(svg, "title", {}, data.model_path + " " + drawn());
+    make(svg, "title", {}, data.model.name + " " + drawn());
     make(svg, "rect", { width: side, height: side, fill: paper.unseen });
     const box = make(svg, "g", { transform: "translate(" + room + " " + room + ") scale(" + cell + ")", fill: "rgb(" + paper.blue.join(",") + ")" });
     make(box, "path", { fill: paper.seen, d: data.causal ? "M0 0" + "h1v1".repeat(n) + "H0z" : "M0 0h" + n + "v" + n + "h-" + n + "z" });

@@ -1,7 +1,5 @@
 """The choice of a head's role and its interval, against plain means, another bootstrap and cases that are known."""
 
-from typing import get_args
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
-from evals.attention import HeadRoles, Role
+from analyzers.attention import Role
+from evals.attention import HeadRoles
 from evals.attention_roles import LEAST, head_roles
 from evals.statistics import mean
 
@@ -23,12 +22,6 @@ def one_head(**shares: list[float]) -> HeadRoles:
     found = head_roles({role: np.reshape(shares.get(role, [0.0] * sequences), (-1, 1, 1)) for role in ROLES}, CHANCE)
     assert len(found) == 1
     return found[0]
-
-
-def test_roles_are_those_that_are_measured() -> None:
-    from analyzers.attention import roles
-
-    assert get_args(roles.Role) == get_args(Role)
 
 
 def test_equal_shares_are_the_score_with_no_width() -> None:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from analyzers.attention.flow import flow
 from analyzers.attention.rollout import rollout
-from analyzers.errors import SubjectError
+from analyzers.errors import ExplicateError, SubjectError
 from evals.attention import Attention
 from evals.attention_run import run_attention
 
@@ -54,6 +54,40 @@ def test_an_encoder_is_read_with_its_own_tokens_and_flows_from_the_first(tiny_ch
     assert found.flow.queries == [0]
     assert (found.causal, found.gradient, found.norms) == (False, None, None)
     assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "next"}
+
+
+def test_a_text_whose_attention_cannot_be_held_is_refused_before_it_is_read(
+    tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(tiny_checkpoint("llama"))
+    n = len(run_attention(folder, TEXT).tokens)
+    # Three layers of four heads.
+    monkeypatch.setattr("evals.attention_run.MOST_SHARES", 12 * n * n)
+    assert len(run_attention(folder, TEXT).tokens) == n
+    monkeypatch.setattr("evals.attention_run.MOST_SHARES", 12 * n * n - 1)
+    monkeypatch.setattr("analyzers.text_model.TextModel.forward", lambda *_args, **_kwargs: pytest.fail("it was read"))
+    with pytest.raises(ExplicateError, match=rf"the text is {n} tokens.* in at most {n - 1}: shorten the text"):
+        run_attention(folder, TEXT)
+
+
+def test_roles_that_cannot_be_measured_leave_the_rest(tiny_model: Callable[..., tuple[Any, Any]], tmp_path: Path) -> None:
+    model, tokenizer = tiny_model("gpt2", max_position_embeddings=20)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    found = run_attention(str(tmp_path), "The river")
+    assert (found.head_roles, len(found.statistics)) == ([], 12)
+    assert found.roles_failed is not None
+    assert "the model takes 20" in found.roles_failed
+
+
+def test_a_vocabulary_that_is_too_small_for_roles_leaves_the_rest(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(tiny_checkpoint("llama"))
+    whole = run_attention(folder, "The river")
+    assert whole.roles_failed is None
+    monkeypatch.setattr("analyzers.attention.roles.ordinary_tokens", lambda _: [3, 4, 5])
+    found = run_attention(folder, "The river")
+    assert (found.head_roles, found.attention) == ([], whole.attention)
+    assert "the tokenizer has 3 that are not special" in (found.roles_failed or "")
 
 
 @pytest.mark.parametrize("family", ["bloom", "gpt_neo"])

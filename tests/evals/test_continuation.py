@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from analyzers.attributions import METHODS
 from analyzers.errors import ExplicateError, Failed, SubjectError
@@ -99,6 +100,27 @@ def test_a_chat_template_is_never_perturbed_and_in_no_unit(model: TextModel) -> 
     assert len(found.outside) == len(before)
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_methods_that_read_the_model_know_which_tokens_are_of_the_text(
+    chat: bool, model: TextModel, planted: Callable[[str, Callable[..., Saliency]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Sequence[bool]] = []
+
+    def look(_: Any, ids: Sequence[int], target: Sequence[int], text: Sequence[bool]) -> Saliency:
+        told.append(text)
+        return Saliency(np.ones(len(ids)))
+
+    planted("look", look)
+    monkeypatch.setattr("analyzers.saliency.integrated_gradients.WRONG", np.inf)
+    found, _ = attributed(model, TEXT, TARGET, How(["look", "integrated-gradients"], chat=chat))
+    prompt = model.prompt(TEXT, chat=chat)
+    assert told == [[span is not None for span in prompt.spans]]
+    assert (False in told[0]) == chat
+    # Every token of the text is in a unit, and all others stay as they are along the path, so that they have no value.
+    assert by(found.methods["integrated-gradients"]).facts["share_outside_units"] == 0
+    assert any(by(found.methods["integrated-gradients"]).values)
+
+
 def test_tokens_are_taken_out_as_they_are(model: TextModel) -> None:
     found, valued = attributed(model, TEXT, TARGET, How(["occlusion"], unit="token"))
     ids = model.prompt(TEXT).ids
@@ -112,10 +134,10 @@ def test_tokens_are_taken_out_as_they_are(model: TextModel) -> None:
 
 
 def test_what_reads_the_model_is_summed_within_units(model: TextModel, planted: Callable[[str, Callable[..., Saliency]], None]) -> None:
-    def places(_: Any, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+    def places(_: Any, ids: Sequence[int], *_rest: Any) -> Saliency:
         return Saliency(np.arange(1.0, len(ids) + 1), {"gap": 0.25})
 
-    def cannot(_: Any, ids: Sequence[int], target: Sequence[int]) -> Saliency:
+    def cannot(*_: Any) -> Saliency:
         raise SubjectError("this model has no door")
 
     planted("places", places)
@@ -207,6 +229,19 @@ def test_prompts_that_are_the_same_are_read_once() -> None:
 def test_agreement_is_spearmans_correlation(order: list[int]) -> None:
     closed = 1 - 6 * sum((at - value) ** 2 for at, value in enumerate(order)) / (6 * 35)
     assert spearman([float(value) for value in order], [np.exp(at) for at in range(6)]) == pytest.approx(closed)
+
+
+@given(st.lists(st.integers(-50, 50), min_size=4, max_size=8, unique_by=abs), st.randoms())
+def test_values_without_a_sign_agree_with_sizes(truth: list[int], random: Any) -> None:
+    sizes = [abs(value) + random.random() / 2 for value in truth]
+    given = {
+        "occlusion": ContinuationBy(values=truth),
+        "norm": ContinuationBy(values=sizes, signed=False),
+        "x": ContinuationBy(values=sizes),
+    }
+    found = agreeing(given)
+    assert by(found["norm"]).agreement == {"occlusion": pytest.approx(1)}
+    assert by(found["x"]).agreement == {"occlusion": pytest.approx(float(spearmanr(sizes, truth).statistic))}
 
 
 def test_what_has_no_rank_does_not_agree() -> None:

@@ -211,6 +211,23 @@ def test_what_failed_is_counted_and_too_much_of_it_voids() -> None:
     assert over_prompts(2).trusted == []
 
 
+@pytest.mark.parametrize(("lost", "void"), [(4, False), (5, True), (18, True)])
+def test_agreement_that_failed_is_missing(lost: int, void: bool) -> None:
+    found = over_prompts(20)
+    assert found.trusted == ["occlusion", "noisy"]
+    for number, each in enumerate(found.prompts):
+        assert isinstance(each, Continuation)
+        if number < lost:
+            by(each.methods["noisy"]).agreement["occlusion"] = Failure(stage="score", reason="all units have the same value")
+    again = compared(found.prompts, How(["occlusion", "noisy", "blind", "reverse"]), model={"name": "m"}, source="mine")
+    noisy = again.comparison["noisy"]
+    assert isinstance(noisy.agreement["occlusion"], Value)
+    assert noisy.agreement["occlusion"].low > 0
+    assert (noisy.n, noisy.n_failed, noisy.void) == (20 - lost, lost, void)
+    assert [(missing.reason, missing.n) for missing in noisy.missing] == [("all units have the same value", lost)]
+    assert again.trusted == (["occlusion"] if void else ["occlusion", "noisy"])
+
+
 @pytest.fixture
 def tiny(tiny_checkpoint: Callable[[str], Path]) -> str:
     return str(tiny_checkpoint("llama"))

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -54,6 +55,33 @@ def test_json_is_one_object_that_is_documented(arguments: list[str]) -> None:
     assert [key for key in fields if f"`{key}`" not in line] == []
 
 
+def test_norms_and_gradients_are_sums_over_layers(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    asked = (*arguments, "--norms", "--target", " and", "--dtype", "float32")
+    found = Attention.model_validate(json.loads(call(list(asked), "--json").stdout))
+    shown = call(list(asked)).stdout
+    (header,) = re.findall(r"^ *token .*$", shown, re.MULTILINE)
+    assert header.split() == ["token", "last", "layer", "norms", "×", "gradient"]
+    rows = {
+        int(row[0]): row[1:] for row in re.findall(r"^ +(\d+) .*? ([\d.e-]+) █* +([\d.e-]+) (█*) +([\d.e-]+) (█*) *$", shown, re.MULTILINE)
+    }
+    norms, slopes = np.sum(found.norms, axis=(0, 1))[-1], np.sum(found.gradient, axis=0)[len(found.tokens) - 1]
+    assert len(rows) > 10
+    for place, (_, norm, bar, slope, _) in rows.items():
+        assert float(norm) == pytest.approx(norms[place], abs=0.006)
+        assert len(bar) == round(8 * norms[place] / norms.max())
+        assert float(slope) == pytest.approx(slopes[place], rel=0.06, abs=1e-6)
+
+
+def test_roles_that_were_not_measured_are_told(tiny_model: Callable[..., tuple[object, object]], workplace: Path) -> None:
+    model, tokenizer = tiny_model("gpt2", max_position_embeddings=20)
+    for part in (model, tokenizer):
+        part.save_pretrained("short")  # type: ignore[attr-defined]
+    shown = " ".join(call(["attention", "short", "The river", "-o", "page.html"]).stdout.split())
+    assert "Heads by role: not measured (head roles are measured on texts of" in shown
+    assert "the model takes 20" in Path("page.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("ending", ["html", "svg", "json"])
 def test_a_file_of_each_form_is_written(arguments: list[str], tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"attention.{ending}"
@@ -71,6 +99,8 @@ def test_a_file_of_each_form_is_written(arguments: list[str], tmp_path: Path, en
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        (["-o", "attention.svg", "--norms"], "--norms is not drawn as .svg"),
+        (["-o", "attention.svg", "--target", " and"], "--target is not drawn as .svg"),
         (["-o", "attention.pdf"], "name a file that ends with .html, .svg, .json"),
         (["-o", "nowhere/attention.html"], "there is no folder"),
         (["--query", "x", "--flow"], "give numbers of tokens"),

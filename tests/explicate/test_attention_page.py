@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analyzers.attention import Role
 from analyzers.errors import ExplicateError
-from evals.attention import Attention, Flow, HeadRoles, HeadStatistics, Role, RoleScore
-from explicate.attention_page import EDGES, LONG, STEPS, packed, render, write_attention_page
+from evals.attention import Attention, Flow, HeadRoles, HeadStatistics, RoleScore
+from explicate.attention_file import write_file
+from explicate.attention_page import EDGES, LONG, STEPS, packed, render
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!--\u202e\x1b"
 
@@ -162,6 +164,26 @@ def test_the_page_loads_nothing_and_says_what_its_numbers_are_not() -> None:
     assert "A long text" not in page
 
 
+def test_the_page_has_no_folder_of_the_machine() -> None:
+    found = attention_of((2, 2, 5))
+    found.model_path = "/srv/somebody/models/tiny"
+    assert "somebody" not in render(found)
+
+
+def test_a_share_below_a_percent_is_told_as_such(opened: Callable[..., Any]) -> None:
+    found = attention_of((1, 1, 5), more=False)
+    found.attention[0][0][4] = [0.005, 0.001, 0.0, 0.01, 0.984]
+    tab = opened(found, at="#L0.0")
+    tab.focus("#map")
+    for key, told in enumerate(["<1%", "<1%", "<1%", "1%", "98%"]):
+        tab.keyboard.press("ArrowRight")
+        assert tab.inner_text("#read") == f"t4 (4) → t{key} ({key}): {told}"
+    titles = tab.evaluate("[...document.getElementById('strip').children].map((each) => each.title)")
+    assert [title.rsplit(": ", 1)[1] for title in titles] == ["<1%", "<1%", "<1%", "1%", "98%"]
+    tab.locator("#strip span").nth(1).hover()
+    assert tab.locator("#strip span").nth(3).get_attribute("title").endswith(": not seen")
+
+
 def test_what_was_not_asked_for_is_not_there() -> None:
     page = render(attention_of((1, 2, 4), more=False))
     assert set(Read(page).data["measures"]) == {"attention"}
@@ -169,7 +191,9 @@ def test_what_was_not_asked_for_is_not_there() -> None:
         assert absent not in page
     found = attention_of((1, 2, 4), more=False)
     found.head_roles = []
-    assert "Roles were not measured" in render(found)
+    assert "Roles were not measured." in render(found)
+    found.roles_failed = "too few tokens <b>"
+    assert "Roles were not measured: too few tokens &lt;b&gt;." in render(found)
 
 
 def test_a_long_text_is_told_with_what_is_left_out() -> None:
@@ -193,8 +217,8 @@ def test_no_text_can_become_markup() -> None:
 
 def test_a_page_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(ExplicateError, match="cannot be written"):
-        write_attention_page(attention_of((1, 1, 2)), tmp_path / "missing" / "page.html")
-    write_attention_page(attention_of((1, 1, 2)), tmp_path / "page.html")
+        write_file(attention_of((1, 1, 2)), tmp_path / "missing" / "page.html")
+    write_file(attention_of((1, 1, 2)), tmp_path / "page.html")
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -214,7 +238,7 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
         def show(found: Attention, *, at: str = "", **context: Any) -> Any:
             path = tmp_path / "page.html"
-            write_attention_page(found, path)
+            write_file(found, path)
             tab = browser.new_context(**{"viewport": {"width": 1300, "height": 900}} | context).new_page()
             tab.on("console", lambda message: said.append(message.text))
             tab.on("pageerror", lambda error: said.append(str(error)))
@@ -244,7 +268,7 @@ def _wait(tab: Any, condition: str) -> None:
 def _percent(share: float) -> str:
     """A share as the page, which knows it in 255 steps, writes it."""
     byte = round(255 * share)
-    return f"{int(byte / 2.55 + 0.5)}%" if byte else "<1%"
+    return f"{int(byte / 2.55 + 0.5)}%" if byte > 1 else "<1%"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 1300), ("light", 390)])
@@ -390,15 +414,17 @@ def test_pictures_and_data_are_saved(opened: Callable[..., Any], tmp_path: Path)
         return path
 
     image = saved("png")
-    assert image.name == "tiny-model-L1.2-attention.png"
+    assert image.name == "tiny-L1.2-attention.png"
     assert image.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     root = ET.fromstring(saved("svg").read_text(encoding="utf-8"))
+    assert [each.text for each in root.iter("{http://www.w3.org/2000/svg}title")] == ["tiny L1.2-attention"]
     labels = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert labels[::2] == labels[1::2] == ["<a>&", "␣b", "c", "</script><img…", "e", "f"]
     assert not list(root.iter("{http://www.w3.org/2000/svg}img"))
     read = json.loads(saved("json").read_text(encoding="utf-8"))
     assert "steps of 1/255" in read["precision"]
     again = Attention.model_validate(read)
+    assert again.model_path == "tiny"
     assert again.tokens == found.tokens
     assert again.flow is not None
     assert again.flow.queries == [0, 5]

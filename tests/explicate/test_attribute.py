@@ -241,11 +241,27 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
     told = " ".join(shown.split())
     assert "different prompts read, units taken away by delete" in told
     assert "Rank agreement with occlusion and shapley; deletion" in told
+    assert "Values without a sign (attention) are held against the sizes of those of occlusion and shapley" in told
     assert "\x1b[2J" not in shown
     alone = call(continued, "--target", " and", "--method", "gradient-norm", "--chat").stdout
     assert "Rank agreement" not in alone
     # Those of the chat template.
     assert re.search(r"Tokens in no unit .* left out: \d+\.", " ".join(alone.split()))
+
+
+def test_integrated_gradients_that_did_not_converge_are_told(continued: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "analyzers.saliency.integrated_gradients"
+    asked = [*continued, "--target", " and", "--method", "occlusion,integrated-gradients", "--chat"]
+    told = " ".join(call(asked).stdout.split())
+    assert "its values miss" not in told
+    for name, value in {"LEAST": 1, "MOST": 1, "WRONG": 1e9}.items():
+        monkeypatch.setattr(f"{place}.{name}", value)
+    told = " ".join(call(asked).stdout.split())
+    assert re.search(r"integrated-gradients: its values miss .* \(baseline \S+, gap \S+, relative gap \S+, steps 1\b", told)
+    monkeypatch.setattr(f"{place}.WRONG", 0.0)
+    told = " ".join(call(asked).stdout.split())
+    assert "integrated-gradients: integrated gradients did not converge" in told
+    assert "Rank agreement" not in told
 
 
 def test_a_continuation_as_one_object_that_is_documented(continued: list[str]) -> None:

@@ -104,8 +104,28 @@ def test_every_method_shades_the_text_as_it_stands() -> None:
     assert [(each[3], each[0], each[1]) for each in shaded[1]] == [("Cold", "1.00", "0.00"), ("lovely", "0.00", "0.50")]
     for said in ("none: this model has no door", "gap 0.125", "<code>&lt;s&gt;</code>", "1,000 different prompts read", "probability 0.37"):
         assert said in page
+    # What stands between units is in none of them, and may go with its neighbours.
+    assert "(special tokens and those of a chat template are never taken away, what stands between units may go" in page
     # Where all values are in units, nothing is said of it.
     assert "share outside" not in page
+
+
+@pytest.mark.parametrize(("gap", "said"), [(0.03, True), (0.009, False)])
+def test_what_a_method_says_of_itself_is_told_and_where_it_did_not_converge(gap: float, said: bool) -> None:
+    found = continued(["a", "b", "c"], [1.0, 2.0, 3.0], compare=False)
+    steps = {"baseline": -9.5, "gap": 0.25, "relative_gap": gap, "steps": 256.0}
+    path = ContinuationBy(values=[1.0, 2.0, 3.0], facts=steps)
+    page = render(found.model_copy(update={"methods": {"integrated-gradients": path}}))
+    assert f"baseline -9.5; gap 0.25; relative gap {gap}; steps 256" in page
+    assert ("its values miss what they must add up to by 3.0%" in page) == said == ("its values miss" in page)
+
+
+def test_methods_that_agree_with_sizes_are_named() -> None:
+    one = continued(["a", "b", "c"], [1.0, 2.0, 3.0], compare=False)
+    assert "without a sign" not in render(one)
+    one.methods["value-norm"] = ContinuationBy(values=[1.0, 2.0, 3.0], signed=False, agreement={"occlusion": 0.5})
+    for page in (render(one), render(compared([one]))):
+        assert "Values without a sign (value-norm) are held against the sizes of those of occlusion, for or against." in page
 
 
 def test_the_curves_are_what_was_found() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from analyzers.errors import ExplicateError
+from analyzers.errors import AssetError, ExplicateError
 from evals.icl.analyses import ANALYSES
 from evals.icl.results import Analysis, Curve, IclResults, TaskTold
 from evals.icl.saving import Saved, SavedAnswer, SavedAnswers
@@ -134,7 +134,8 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
         (["--save", "a.safetensors", "--load", "b.safetensors"], "give one of them"),
         (["--save", "a.safetensors", "-o", "icl.json"], "give one of them"),
         (["--ask", "a text"], "give their file with --load"),
-        (["--load", "none.safetensors", "--ask", "a text"], "no context that was saved"),
+        (["--load", "none.safetensors", "--ask", "a text"], "there is no file 'none.safetensors'"),
+        (["--save", "results.json"], r"'results.json' does not end with .safetensors"),
         (["--load", "none.safetensors"], "--load answers texts"),
         (["--save", "nowhere/context.safetensors"], "name a file"),
     ],
@@ -142,3 +143,57 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
 def test_what_is_wrong_about_a_file_is_told(arguments: list[str], more: list[str], told: str) -> None:
     with pytest.raises(ExplicateError, match=told):
         CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+
+
+def test_a_file_to_answer_from_is_looked_for_before_the_model(workplace: Path) -> None:
+    with pytest.raises(AssetError, match=r"there is no file 'none.safetensors'.*--save"):
+        CliRunner().invoke(app, ["icl", "no-such-model", "--load", "none.safetensors", "--ask", "a"], catch_exceptions=False)
+
+
+def test_demonstrations_are_saved_of_as_few_items_as_are_shown(arguments: list[str], tmp_path: Path) -> None:
+    """None is kept to be asked about, and what is no file of tensors stays as it was."""
+    items, other = tmp_path / "items.jsonl", tmp_path / "notes.txt"
+    items.write_text("".join(json.dumps({"text": text, "label": text.split()[0]}) + "\n" for text in ("red one", "blue two")), "utf-8")
+    task = tmp_path / "mine.toml"
+    task.write_text('template = "T: {text}\\nA: {label}\\n"\nlabels = ["red", "blue"]\nitems = "items.jsonl"\n', "utf-8")
+    out = tmp_path / "context.safetensors"
+    saved = Saved.model_validate_json(call(arguments, "--task", str(task), "--save", str(out), "--json").stdout)
+    assert sorted(saved.shown) == ["blue two", "red one"]
+    other.write_text("mine", "utf-8")
+    with pytest.raises(ExplicateError, match="does not end with"):
+        call(arguments, "--task", str(task), "--save", str(other))
+    assert other.read_text("utf-8") == "mine"
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes((Path(arguments[1]) / "model.safetensors").read_bytes())
+    with pytest.raises(ExplicateError, match="is no saved context, which alone is written over"):
+        call(arguments, "--task", str(task), "--save", str(weights))
+    assert weights.read_bytes() == (Path(arguments[1]) / "model.safetensors").read_bytes()
+    call(arguments, "--task", str(task), "--save", str(out), "--json")
+
+
+def test_the_table_tells_what_was_asked_and_what_could_not_be_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    some = Value(value=0.25, low=0.125, high=0.5, n=7)
+    for seeds in (2, 3):
+        found = IclResults(
+            model={"name": "m"},
+            task=TaskTold(name="t", template="", labels=["[b]a", "b"], source="", digest="", left_out=4),
+            shots=1,
+            seeds=seeds,
+            seed=0,
+            items=7,
+            asked={"[b]a": 3, "b": 4},
+            accuracy=some,
+            largest_class=0.5,
+            label_mass=some,
+            chosen={"[b]a": 1.0, "b": 0.0},
+            analyses={"compress": Analysis(failure=Failure(stage="compress", reason="a [red]recurrent state"))},
+        )
+        show_icl(found, None)
+        shown = " ".join(capsys.readouterr().out.split())
+        for expected in ("asked: [b]a 3, b 4", "left out, without one true label: 4 texts", "none (a [red]recurrent state)"):
+            assert expected in shown
+        assert ("Few draws of demonstrations (2)" in shown) == (seeds == 2)
+        assert "behind these very demonstrations" in shown

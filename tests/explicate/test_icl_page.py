@@ -140,6 +140,37 @@ def test_a_claim_is_seen_where_its_interval_lies_above_its_level(late: Value | F
     assert ("none: a layer without saliency" in said) == isinstance(late, Failure)
 
 
+@pytest.mark.parametrize(
+    ("p", "of", "word"),
+    [
+        ({"rank_correlation": 0.04}, 0.5, "Seen"),
+        ({"rank_correlation": 0.05}, 0.5, "Not seen"),
+        ({"rank_correlation": 1 / 6}, 0.5, "Not seen"),
+        ({}, 0.5, "Not seen"),
+        ({"rank_correlation": 0.04}, 0.0, "Not seen"),
+    ],
+)
+def test_a_correlation_over_few_labels_is_seen_where_chance_would_not_give_it(p: dict[str, float], of: float, word: str) -> None:
+    (part,) = sections(render(found({"diagnose": Analysis(figures={"rank_correlation": value(of)}, p_values=p)})))
+    (said,) = re.findall(r"<li[^>]*>(.*?)</li>", part)
+    assert f">{word}</b>" in said
+    assert [f"p = {each:.3g}" in said.partition("<small>")[2] for each in p.values()] == [True] * len(p)
+
+
+def test_what_every_model_does_is_not_claimed() -> None:
+    claimed = {claim.figure for section in SECTIONS.values() for claim in section.claims}
+    assert not claimed & {"wp_early_minus_late", "pq_minus_ww_late", "label_loyalty/labels/last_minus_first"}
+    assert claimed >= {"wp_early_minus_random", "pq_late_minus_random", "label_loyalty/last_minus_first/labels_minus_random"}
+
+
+def test_an_analysis_that_could_not_be_made_says_why() -> None:
+    gone = Failure(stage="compress", reason="<i>a recurrent state")
+    (part,) = sections(render(found({"compress": Analysis(failure=gone)})))
+    assert part.count("&lt;i&gt;a recurrent state") == 1 + len(SECTIONS["compress"].claims)
+    assert part.count(">Not measured</b>") == len(SECTIONS["compress"].claims)
+    assert "Not measured.</b>" in part
+
+
 def test_lines_and_bands_are_what_was_found_and_break_where_it_failed() -> None:
     # With an axis from 0 to 1: two values, a failure, and one value alone.
     drawn = curve(value(0.125), value(0.375), GONE, value(0.875), over="layer", at=[0, 1, 2, 4])
@@ -218,13 +249,18 @@ def test_warnings_stand_where_they_are_due() -> None:
     few = found({}, items=FEW - 1)
     blind = fine.model_copy(update={"accuracy": value(0.5), "label_mass": value(0.01)})
     failed = fine.model_copy(update={"accuracy": GONE, "label_mass": GONE})
-    warnings = ("Few items.", "Not known to answer better", "Hardly answers.")
-    assert [[said in render(each) for said in warnings] for each in (fine, few, blind, failed)] == [
-        [False, False, False],
-        [True, False, False],
-        [False, True, True],
-        [False, False, False],
+    narrow = fine.model_copy(update={"seeds": 2})
+    warnings = ("Few items.", "Not known to answer better", "Hardly answers.", "Few draws of demonstrations.")
+    assert [[said in render(each) for said in warnings] for each in (fine, few, blind, failed, narrow)] == [
+        [False, False, False, False],
+        [True, False, False, False],
+        [False, True, True, False],
+        [False, False, False, False],
+        [False, False, False, True],
     ]
+    asked = fine.model_copy(update={"asked": {"world": 30, "sports": 20}, "task": fine.task.model_copy(update={"left_out": 4})})
+    text = re.sub("<[^>]*>", "", render(asked))
+    assert "Asked about, by true label: world 30, sports 20. Left out, without one true label: 4 texts." in text
     assert "none: a layer without saliency" in render(failed)
 
 

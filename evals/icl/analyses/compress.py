@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzers.errors import Failed
 from evals.icl.analyses import ANALYSES
-from evals.icl.asking import answered_behind, loyalty, of_draw
+from evals.icl.asking import answered_behind, loyalty, of_draw, some_cases
 from evals.icl.results import Analysis
 from evals.icl.setting import Setting
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Value, stored
 from evals.scores import Floats
 from evals.statistics import mean
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 RANDOM = 20
 """Draws of random tokens behind hidden_random, of which hidden_random_top is the best."""
 TIMED = 8
-"""Answers after each draw of demonstrations that are timed, one by one."""
+"""Random answers after each draw of demonstrations that are timed, one by one."""
 OTHERS = ("text_anchor", "hidden_random", "hidden_random_top")
 MEASURES = ("label_loyalty", "word_loyalty", "accuracy")
 COMPRESSED = "answer from compressed contexts"
@@ -72,7 +71,7 @@ def compress(setting: Setting) -> Analysis:
         for name, context in (("full", whole), ("hidden_anchor", kept)):
             sizes[f"bytes/{name}"][cases] = context.bytes
             sizes[f"tokens/{name}"][cases] = len(context.positions)
-        times += _timed(setting, cases[:TIMED], whole, kept)
+        times += _timed(setting, some_cases(setting, draw, TIMED, rng), whole, kept)
     setting.report(COMPRESSED, draws * RANDOM, draws * RANDOM)
     figures = {"accuracy/full": setting.mean(np.asarray(setting.answers.chosen == setting.gold, np.float64))}
     figures |= {f"{measure}/{name}": setting.mean(of[measure]) for name, of in values.items() for measure in MEASURES}
@@ -80,7 +79,9 @@ def compress(setting: Setting) -> Analysis:
         for measure in MEASURES:
             figures[f"{measure}/hidden_anchor_minus_{name}"] = setting.mean(values["hidden_anchor"][measure] - values[name][measure])
     figures |= _speed_ups(setting, times) | {name: setting.mean(size) for name, size in sizes.items()}
-    return Analysis(figures=figures, notes=["the first token of the context is kept in all", f"{RANDOM} draws of random tokens"])
+    notes = ["the first token of the context is kept in all", f"{RANDOM} draws of random tokens"]
+    notes.append(f"timed: at most {TIMED} answers a draw of demonstrations, chosen by the seed ({len(times)})")
+    return Analysis(figures=figures, notes=notes)
 
 
 def _measured(setting: Setting, cases: Sequence[int], context: "CompressedContext") -> dict[str, Floats]:
@@ -105,8 +106,6 @@ def _timed(setting: Setting, cases: Sequence[int], whole: "CompressedContext", k
 
 
 def _speed_ups(setting: Setting, times: Sequence[tuple[int, float, float]]) -> dict[str, Value | Failure]:
-    told = {}
-    for at, name in ((1, "over_text"), (2, "over_cache")):
-        found = mean([one[at] for one in times], [one[0] for one in times], seed=setting.seed)
-        told[f"speed_up/{name}"] = failure(found) if isinstance(found, Failed) else found
-    return told
+    items = [one[0] for one in times]
+    places = ((1, "over_text"), (2, "over_cache"))
+    return stored({f"speed_up/{name}": mean([one[at] for one in times], items, seed=setting.seed) for at, name in places})

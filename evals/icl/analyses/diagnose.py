@@ -3,8 +3,9 @@
 Source: Wang et al. 2023, arXiv 2305.14160, section 4.3.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import combinations
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations, permutations
+from math import factorial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,14 +14,15 @@ from analyzers.errors import Failed
 from evals.icl.analyses import ANALYSES
 from evals.icl.asking import of_draw
 from evals.icl.auroc import mean_auroc
+from evals.icl.kept import Kept
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
-from evals.results import Failure, Value, failure
+from evals.results import Value, stored
 from evals.scores import Floats, Indices, Masked, Statistic
-from evals.statistics import bootstrap
+from evals.statistics import bootstrap, permutation_p
 
 if TYPE_CHECKING:
-    from analyzers.icl.confusion import Vectors
+    from analyzers.icl.confusion import Singles, Vectors
 
 DEPTH = 2 / 3
 """Of the layer whose figures are given: the paper reads layer 32 of 48."""
@@ -28,6 +30,8 @@ DRAWS = 200
 """Resamples behind the interval of a distance: each takes a decomposition of all queries."""
 FEWEST = 3
 """Pairs of classes that a rank correlation needs."""
+RELABELLINGS = 5040
+"""Orders of the classes that are all tried, those of seven; of more of them as many are drawn."""
 
 Pair = tuple[int, int]
 
@@ -37,7 +41,9 @@ def diagnose(setting: Setting) -> Analysis:
     """Figures `measured/<class>/<class>`: the AUROC of p_i / (p_i + p_j) on the items of both classes, `predicted/<class>/<class>`: the
     distance of their labels' keys as a share of the largest, and `rank_correlation`, Spearman's over the pairs; all are means over the
     draws of demonstrations, and large where classes are told apart. Curve: `rank_correlation` over layers. In correlations the
-    distances are those of all items, and the resamples vary what is measured.
+    distances are those of all items, and the resamples vary what is measured: its interval says nothing of chance among the classes, of
+    which there are few. That is its p-value, one-sided, from relabelling the classes of the distances (Mantel 1967), the same way in all
+    draws.
     """
     from analyzers.icl.confusion import DIRECTIONS, label_vectors, predicted_distances
 
@@ -46,29 +52,67 @@ def diagnose(setting: Setting) -> Analysis:
     parts = [np.array(of_draw(setting, draw)) for draw in range(len(setting.drawn.shown))]
     layers, count = setting.model.layers, len(setting.cases)
     layer = min(layers - 1, round(DEPTH * layers))
-    measured = _Kept(_measured(setting, parts, pairs, unit))
-    found = bootstrap(_means(measured, "measured", setting, pairs), len(units), n=count, seed=setting.seed)
-    notes = []
-    curves = {}
+    measured = Kept(_measured(setting, parts, pairs, unit))
+    found = _of_pairs(setting, pairs, bootstrap(_means(measured, "measured", setting, pairs), len(units), n=count, seed=setting.seed))
+    notes: list[str] = []
+    curves: dict[str, Curve] = {}
+    p_values: dict[str, float] = {}
     if len(pairs) < FEWEST:
         reason = f"two classes have {len(pairs)} pair, and a rank correlation needs {FEWEST}: a task of three labels or more"
         found["rank_correlation"] = Failed("diagnose", reason)
     else:
         notes.append(f"predicted from layer {layer} of 0 to {layers - 1}, along {DIRECTIONS} directions of the queries")
-        vectors = label_vectors(setting.model, setting.prompts, report=setting.report)
+        first = [int(part[0]) for part in parts]
+        vectors = label_vectors(setting.model, setting.prompts, keys_of=first, report=setting.report)
         setting.report("distances of labels", 0, 0)
-        distances = _Kept(_distances(vectors, parts, layer, pairs, unit))
+        distances = Kept(_distances(vectors, parts, layer, pairs, unit))
         found |= bootstrap(_means(distances, "predicted", setting, pairs), len(units), n=count, draws=DRAWS, seed=setting.seed)
-        expected = np.array([[predicted_distances(*_of(vectors, part, at)) for part in parts] for at in range(layers)])
+        expected = np.array([[predicted_distances(*_of(vectors, parts, draw, at)) for draw in range(len(parts))] for at in range(layers)])
         rows, columns = np.array(pairs).T
         ranked = {str(at): _correlation(measured, expected[at][:, rows, columns]) for at in range(layers)}
         correlations = bootstrap(ranked, len(units), n=count, seed=setting.seed)
         found["rank_correlation"] = correlations[str(layer)]
         if isinstance(correlations[str(layer)], Failed):
             notes.append(f"no rank correlation where fewer than {FEWEST} pairs have items, or all are told apart equally well")
-        values = [_told(correlations[str(at)]) for at in range(layers)]
+        else:
+            p_values["rank_correlation"], tried = relabelled_p(measured(np.ones((1, len(units)))), expected[layer], seed=setting.seed)
+            notes.append(f"rank correlation: p = {p_values['rank_correlation']:.3g} among {tried} relabellings of the classes")
+        values = list(stored(correlations).values())
         curves["rank_correlation"] = Curve(over="layer", at=[float(at) for at in range(layers)], values=values)
-    return Analysis(figures={name: _told(one) for name, one in found.items()}, curves=curves, notes=notes)
+    return Analysis(figures=stored(found), curves=curves, notes=notes, p_values=p_values)
+
+
+def relabelled_p(measured: Masked, expected: Floats, *, seed: int = 0) -> tuple[float, int]:
+    """p-value of the mean over parts of `rank_correlations`, and how many relabellings of the classes it is among: all of them, this one
+    included, where they are at most RELABELLINGS, else as many drawn ones.
+
+    measured [part, pair, 1], the pairs in the order of combinations; expected [part, class, class]. A relabelling without a correlation
+    counts as one that is as large.
+    """
+    classes = expected.shape[1]
+    rows, columns = np.array(list(combinations(range(classes), 2))).T
+
+    def of(order: Sequence[int]) -> float:
+        own = expected[:, order][:, :, order][:, rows, columns]
+        found = np.ma.stack([rank_correlations(*both) for both in zip(measured, own, strict=True)]).mean(axis=0)
+        return float(np.ma.filled(found, np.inf)[0])
+
+    observed = of(range(classes))
+    if factorial(classes) <= RELABELLINGS:
+        # The first one is what was observed.
+        every = [of(order) for order in permutations(range(classes))]
+        return permutation_p(observed, every[1:]), len(every)
+    rng = np.random.default_rng(seed)
+    return permutation_p(observed, [of(rng.permutation(classes).tolist()) for _ in range(RELABELLINGS)]), RELABELLINGS
+
+
+def _of_pairs(setting: Setting, pairs: Sequence[Pair], found: Mapping[str, Value | Failed]) -> dict[str, Value | Failed]:
+    """With the answers that each pair is measured on."""
+    counts = [int(np.isin(setting.gold, pair).sum()) for pair in pairs]
+    return {
+        name: one if isinstance(one, Failed) else one.model_copy(update={"n": count})
+        for (name, one), count in zip(found.items(), counts, strict=True)
+    }
 
 
 def rank_correlations(measured: Masked, expected: Floats) -> Masked:
@@ -90,22 +134,8 @@ def rank_correlations(measured: Masked, expected: Floats) -> Masked:
     return found
 
 
-class _Kept:
-    """[part, pair, draw] of one block of resamples, computed once though every pair's figure asks for it."""
-
-    def __init__(self, of: Callable[[Floats], Masked]) -> None:
-        self._of = of
-        self._weights: Floats | None = None
-        self._found = _undefined(0)
-
-    def __call__(self, weights: Floats) -> Masked:
-        if self._weights is not weights:
-            self._weights, self._found = weights, self._of(weights)
-        return self._found
-
-
-def _means(kept: _Kept, what: str, setting: Setting, pairs: Sequence[Pair]) -> dict[str, Statistic]:
-    """Of each pair the mean over parts."""
+def _means(kept: Kept, what: str, setting: Setting, pairs: Sequence[Pair]) -> dict[str, Statistic]:
+    """Of each pair the mean over parts; kept: [part, pair, draw]."""
 
     def at(number: int) -> Statistic:
         return lambda weights: np.ma.masked_array(kept(weights)[:, number].mean(axis=0))
@@ -140,19 +170,20 @@ def _distances(
 
     def of(weights: Floats) -> Masked:
         found = [
-            [predicted_distances(*_of(vectors, part, layer), weights=row[unit[part]])[rows, columns] for row in weights] for part in parts
+            [predicted_distances(*_of(vectors, parts, draw, layer), weights=row[unit[part]])[rows, columns] for row in weights]
+            for draw, part in enumerate(parts)
         ]
         return np.ma.masked_array(np.array(found).transpose(0, 2, 1))
 
     return of
 
 
-def _of(vectors: "Vectors", part: Indices, layer: int) -> tuple[Floats, Floats]:
+def _of(vectors: "Vectors", parts: Sequence[Indices], draw: int, layer: int) -> tuple["Singles", "Singles"]:
     """Queries [case of the part, width] and keys [class, width], which are the same in all prompts of a part."""
-    return vectors.queries[part, layer], vectors.keys[part[0], layer]
+    return vectors.queries[parts[draw], layer], vectors.keys[draw, layer]
 
 
-def _correlation(measured: _Kept, expected: Floats) -> Statistic:
+def _correlation(measured: Kept, expected: Floats) -> Statistic:
     """Mean over parts; expected [part, pair]."""
 
     def of(weights: Floats) -> Masked:
@@ -164,7 +195,3 @@ def _correlation(measured: _Kept, expected: Floats) -> Statistic:
 
 def _undefined(draws: int) -> Masked:
     return np.ma.masked_array(np.zeros(draws), np.ones(draws, np.bool_))
-
-
-def _told(found: Value | Failed) -> Value | Failure:
-    return failure(found) if isinstance(found, Failed) else found

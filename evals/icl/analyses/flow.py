@@ -9,10 +9,12 @@ import numpy as np
 
 from analyzers.errors import Failed
 from evals.icl.analyses import ANALYSES
+from evals.icl.asking import of_draw
 from evals.icl.auroc import mean_auroc
+from evals.icl.kept import Kept
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Value, stored
 from evals.scores import Floats, Masked, Statistic
 from evals.statistics import bootstrap
 
@@ -25,60 +27,74 @@ FLOW = "saliency flow"
 def flow(setting: Setting) -> Analysis:
     """Curves over layers: shares of wp, pq and ww (also `_by_head`, of the footnote's variant), the AUROC of the attention that the last
     position pays to each class's labels against the class that the model chooses, and the part of all its excess over chance that
-    lies up to a layer. Figures: what the shape is, from the first and the last third of the layers.
+    lies up to a layer. Figures: what the shape is, from the first and the last third of the layers, by itself and beside the same of
+    random tokens. That wp is less in late layers than in early ones needs no anchors: in the last layer it is 0 in every model, for the
+    loss hangs on the last position alone.
     """
     from analyzers.icl.deep_attention import label_attention
-    from analyzers.icl.saliency_flow import attention_saliency, saliency_flow
+    from analyzers.icl.saliency_flow import attention_saliency, random_others, saliency_flow
 
     outside: list[Floats | Failed] = []
     by_head: list[Floats | Failed] = []
+    random: list[Floats | Failed] = []
+    rng = np.random.default_rng(setting.seed)
     for done, case in enumerate(setting.cases):
         setting.report(FLOW, done, len(setting.cases))
         saliency = attention_saliency(setting.model, case.prompt, case.item.label)
-        outside.append(saliency_flow(saliency, case.prompt).shares())
+        found = saliency_flow(saliency, case.prompt)
+        outside.append(found.shares())
         by_head.append(saliency_flow(saliency, case.prompt, by_head=True).shares())
+        others = random_others(case.prompt, rng)
+        none = Failed("flow", "the demonstrations have no tokens but their labels")
+        random.append(saliency_flow(saliency, case.prompt, at=others).shares(found) if others else none)
     setting.report(FLOW, len(setting.cases), len(setting.cases))
     shares = _shares(outside)
-    figures, curves = _shape(setting, shares)
-    curves |= {f"{kind}_by_head": curve for kind, curve in _curves(setting, _shares(by_head)).items()}
+    figures = _shape(setting, shares) | _beside_random(setting, shares, _shares(random))
+    curves = _curves(setting, shares) | {f"{kind}_by_head": curve for kind, curve in _curves(setting, _shares(by_head)).items()}
     attention = label_attention(setting.model, setting.prompts, report=setting.report)
     foretold = foretelling(attention, setting)
     return Analysis(figures=figures | foretold.figures, curves=curves | foretold.curves, notes=_notes(setting))
 
 
 def foretelling(attention: Floats, setting: Setting) -> Analysis:
-    """Curves `auroc` and `cumulated` over layers, and `auroc_late`, from attention [case, layer, class]."""
+    """Curves `auroc` and `cumulated` over layers, and `auroc_late`, from attention [case, layer, class].
+
+    An AUROC is the mean over draws of demonstrations of that among the answers behind one of them, for a draw that turns both attention
+    and answers to one label would pass for foretelling; `cumulated` is of these means.
+    """
     layers = attention.shape[1]
-    of = _Layers([mean_auroc(attention[:, layer], setting.answers.chosen, setting.units) for layer in range(layers)])
+    of = Kept(_within_draws(attention, setting))
     late = _thirds(layers)[1]
     statistics: dict[str, Statistic] = {f"auroc {layer}": _at(of, layer) for layer in range(layers)}
     statistics |= {f"cumulated {layer}": _cumulated(of, layer) for layer in range(layers)}
     statistics["late"] = lambda weights: np.ma.masked_array(of(weights)[late].mean(axis=0))
-    found = bootstrap(statistics, len(set(setting.units)), n=len(setting.cases), seed=setting.seed)
-    told = {name: failure(value) if isinstance(value, Failed) else value for name, value in found.items()}
+    told = stored(bootstrap(statistics, len(set(setting.units)), n=len(setting.cases), seed=setting.seed))
     curves = {name: _curve([told[f"{name} {layer}"] for layer in range(layers)]) for name in ("auroc", "cumulated")}
     return Analysis(figures={"auroc_late": told["late"]}, curves=curves)
 
 
-class _Layers:
-    """[layer, draw] of one block of draws, computed once though every layer's figures ask for it."""
+def _within_draws(attention: Floats, setting: Setting) -> Statistic:
+    """[layer, resample]; a draw of demonstrations behind which one class alone is chosen has no AUROC and is left out."""
+    unit = np.unique(setting.units, return_inverse=True)[1]
+    chosen = setting.answers.chosen
+    parts = [np.array(of_draw(setting, draw)) for draw in range(len(setting.drawn.shown))]
+    owns = [np.unique(unit[part]) for part in parts]
+    statistics = [
+        [mean_auroc(attention[part, layer], chosen[part], unit[part].tolist()) for part in parts] for layer in range(attention.shape[1])
+    ]
 
-    def __init__(self, layers: Sequence[Statistic]) -> None:
-        self._layers = layers
-        self._weights: Floats | None = None
-        self._found: Masked | None = None
+    def of(weights: Floats) -> Masked:
+        found = [np.ma.stack([one(weights[:, own]) for one, own in zip(layer, owns, strict=True)]).mean(axis=0) for layer in statistics]
+        return np.ma.masked_array(np.ma.stack(found))
 
-    def __call__(self, weights: Floats) -> Masked:
-        if self._found is None or self._weights is not weights:
-            self._weights, self._found = weights, np.ma.masked_array(np.ma.stack([layer(weights) for layer in self._layers]))
-        return self._found
+    return of
 
 
-def _at(of: _Layers, layer: int) -> Statistic:
+def _at(of: Kept, layer: int) -> Statistic:
     return lambda weights: np.ma.masked_array(of(weights)[layer])
 
 
-def _cumulated(of: _Layers, layer: int) -> Statistic:
+def _cumulated(of: Kept, layer: int) -> Statistic:
     """R_l, undefined where the layers together are not above chance."""
 
     def value(weights: Floats) -> Masked:
@@ -106,14 +122,27 @@ def _curves(setting: Setting, shares: Floats | Failure) -> dict[str, Curve]:
     return {kind: _curve([setting.mean(shares[:, at, layer]) for layer in range(layers)]) for at, kind in enumerate(KINDS)}
 
 
-def _shape(setting: Setting, shares: Floats | Failure) -> tuple[dict[str, Value | Failure], dict[str, Curve]]:
+def _shape(setting: Setting, shares: Floats | Failure) -> dict[str, Value | Failure]:
     names = ("wp_early_minus_late", "pq_late_minus_early", "pq_minus_wp_late", "pq_minus_ww_late")
     if isinstance(shares, Failure):
-        return dict.fromkeys(names, shares), _curves(setting, shares)
+        return dict.fromkeys(names, shares)
     early, late = (shares[:, :, layers].mean(axis=2) for layers in _thirds(setting.model.layers))
     wp, pq, ww = range(3)
     values = (early[:, wp] - late[:, wp], late[:, pq] - early[:, pq], late[:, pq] - late[:, wp], late[:, pq] - late[:, ww])
-    return {name: setting.mean(value) for name, value in zip(names, values, strict=True)}, _curves(setting, shares)
+    return {name: setting.mean(value) for name, value in zip(names, values, strict=True)}
+
+
+def _beside_random(setting: Setting, shares: Floats | Failure, random: Floats | Failure) -> dict[str, Value | Failure]:
+    """Paired differences of shares of the same total, so that their signs are those of the saliency itself."""
+    names = ("wp_early_minus_random", "pq_late_minus_random")
+    if isinstance(shares, Failure):
+        return dict.fromkeys(names, shares)
+    if isinstance(random, Failure):
+        return dict.fromkeys(names, random)
+    more = shares - random
+    early, late = _thirds(setting.model.layers)
+    values = (more[:, KINDS.index("wp"), early].mean(axis=1), more[:, KINDS.index("pq"), late].mean(axis=1))
+    return {name: setting.mean(value) for name, value in zip(names, values, strict=True)}
 
 
 def _thirds(layers: int) -> tuple[slice, slice]:
@@ -128,4 +157,7 @@ def _curve(values: Sequence[Value | Failure]) -> Curve:
 
 def _notes(setting: Setting) -> list[str]:
     early, late = _thirds(setting.model.layers)
-    return [f"early: layers {early.start} to {early.stop - 1}; late: layers {late.start} to {late.stop - 1}"]
+    return [
+        f"early: layers {early.start} to {early.stop - 1}; late: layers {late.start} to {late.stop - 1}",
+        "random: in place of each label a random token of its demonstration that is of no label, its saliency as a share of the same total",
+    ]

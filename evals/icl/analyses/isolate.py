@@ -20,8 +20,10 @@ WHERE = ("first", "last")
 
 @ANALYSES.add("isolate")
 def isolate(setting: Setting) -> Analysis:
-    """Figures `<loyalty>/<labels or random>/<first or last>`, and paired differences: `<loyalty>/labels/last_minus_first`, and
-    `<loyalty>/<first or last>/random_minus_labels`: above 0 where isolating labels costs more than isolating as many other tokens.
+    """Figures `<loyalty>/<labels or random>/<first or last>`, and paired differences: `<loyalty>/labels/last_minus_first`,
+    `<loyalty>/<first or last>/random_minus_labels`: above 0 where isolating labels costs more than isolating as many other tokens; and
+    `<loyalty>/last_minus_first/labels_minus_random`: above 0 where the first layers cost labels more than the last ones beyond what they
+    cost other tokens, for what tokens gather in the last layer nobody reads in any model.
     """
     from analyzers.icl.answers import label_loyalty, word_loyalty
     from analyzers.icl.isolation import first_layers, isolated, label_positions, last_layers, random_positions
@@ -43,6 +45,8 @@ def isolate(setting: Setting) -> Analysis:
     for loyalty in LOYALTIES:
         costs_more = values[loyalty, "labels", "last"] - values[loyalty, "labels", "first"]
         figures[f"{loyalty}/labels/last_minus_first"] = setting.mean(costs_more)
+        of_others = values[loyalty, "random", "last"] - values[loyalty, "random", "first"]
+        figures[f"{loyalty}/last_minus_first/labels_minus_random"] = setting.mean(costs_more - of_others)
         for where in WHERE:
             difference = values[loyalty, "random", where] - values[loyalty, "labels", where]
             figures[f"{loyalty}/{where}/random_minus_labels"] = setting.mean(difference)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzers.errors import Failed
 from evals.icl.analyses import ANALYSES
-from evals.icl.asking import answered_behind, asked_behind, further_items, loyalty, of_draw
+from evals.icl.asking import answered_behind, asked_behind, further_items, loyalty, some_cases
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Value
 from evals.scores import Floats
-from evals.statistics import mean
 
 if TYPE_CHECKING:
     from analyzers.icl.compression import CompressedContext
@@ -25,7 +23,9 @@ SHARES = (0.9, 0.75, 0.5, 0.25, 0.1)
 A_CLASS = 4
 """Further examples of each class on which importance is measured."""
 ITEMS = 20
-"""Asked about without heads, since every share reads whole prompts."""
+"""Asked about behind each draw of demonstrations, since every share of heads reads whole prompts."""
+RANDOM = 5
+"""Random orders of heads and tokens a draw of demonstrations, each as important as the real one; what they keep is averaged by answer."""
 WHAT = ("heads", "tokens")
 MEASURES = ("label_loyalty", "accuracy")
 
@@ -33,47 +33,51 @@ MEASURES = ("label_loyalty", "accuracy")
 @ANALYSES.add("prune")
 def prune(setting: Setting) -> Analysis:
     """Curves over the share kept, `<measure>/<heads or tokens>/<important or random>`, and paired differences, mean over the shares,
-    `<measure>/<heads or tokens>/important_minus_random`. What is whole has a label loyalty of 1 and `accuracy/full`.
+    `<measure>/<heads or tokens>/important_minus_random`. What is whole has a label loyalty of 1 and `accuracy/full`, of the same answers.
     """
     from analyzers.icl.compression import check_compressible, read_context
     from analyzers.icl.pruning import importance
 
     draws = range(len(setting.drawn.shown))
     examples = [further_items(setting, draw, A_CLASS) for draw in draws]
+    rng = np.random.default_rng(setting.seed)
+    asked = [some_cases(setting, draw, ITEMS, rng) for draw in draws]
+    every = [number for cases in asked for number in cases]
     right = np.asarray(setting.answers.chosen == setting.gold, np.float64)
-    figures: dict[str, Value | Failure] = {"accuracy/full": setting.mean(right)}
+    figures: dict[str, Value | Failure] = {"accuracy/full": setting.mean(right[every], every)}
     if not all(examples):
         none = Failure(stage="prune", reason="no items are left to measure importance on beside those shown and asked about; give more")
         return Analysis(figures=figures | {f"{measure}/{what}/important_minus_random": none for what in WHAT for measure in MEASURES})
-    rng = np.random.default_rng(setting.seed)
     parts: dict[tuple[str, str], list[Floats]] = {(what, which): [] for what in WHAT for which in ("important", "random")}
-    asked: dict[str, list[int]] = {what: [] for what in WHAT}
     for draw in draws:
-        cases = of_draw(setting, draw)
+        cases = asked[draw]
         labels = [item.label for item in examples[draw]]
         found = importance(setting.model, asked_behind(setting, draw, examples[draw]), labels, report=setting.report)
         context = read_context(setting.model, setting.cases[cases[0]].prompt.ids[: len(found.tokens)])
         if draw == 0:
             check_compressible(setting.model, context)
-        for which, heads, tokens in (
-            ("important", found.heads, found.tokens),
-            ("random", rng.permuted(found.heads.ravel()).reshape(found.heads.shape), rng.permuted(found.tokens)),
-        ):
-            parts["heads", which].append(_by_heads(setting, cases[:ITEMS], heads))
-            parts["tokens", which].append(_by_tokens(setting, cases, context, tokens))
-        asked["heads"] += cases[:ITEMS]
-        asked["tokens"] += cases
+        heads = [rng.permuted(found.heads.ravel()).reshape(found.heads.shape) for _ in range(RANDOM)]
+        tokens = [rng.permuted(found.tokens) for _ in range(RANDOM)]
+        parts["heads", "important"].append(_by_heads(setting, cases, found.heads))
+        parts["tokens", "important"].append(_by_tokens(setting, cases, context, found.tokens))
+        parts["heads", "random"].append(np.mean([_by_heads(setting, cases, one) for one in heads], axis=0))
+        parts["tokens", "random"].append(np.mean([_by_tokens(setting, cases, context, one) for one in tokens], axis=0))
     values = {key: np.concatenate(own, axis=2) for key, own in parts.items()}
     curves = {}
     for at, measure in enumerate(MEASURES):
         for (what, which), own in values.items():
-            told = [_mean(setting, asked[what], row) for row in own[:, at]]
+            told = [setting.mean(row, every) for row in own[:, at]]
             curves[f"{measure}/{what}/{which}"] = Curve(over="share kept", at=list(SHARES), values=told)
         for what in WHAT:
             difference = (values[what, "important"] - values[what, "random"])[:, at].mean(axis=0)
-            figures[f"{measure}/{what}/important_minus_random"] = _mean(setting, asked[what], difference)
+            figures[f"{measure}/{what}/important_minus_random"] = setting.mean(difference, every)
     counts = " to ".join(map(str, sorted({len(own) for own in examples})))
-    notes = [f"importance was measured on {counts} further examples a draw", "of the context the first token is kept in all"]
+    notes = [
+        f"importance was measured on {counts} further examples a draw",
+        f"asked about, also whole: at most {ITEMS} items a draw of demonstrations, chosen by the seed ({len(every)} answers)",
+        f"random: the mean of {RANDOM} random orders a draw",
+        "of the context the first token is kept in all",
+    ]
     return Analysis(figures=figures, curves=curves, notes=notes)
 
 
@@ -97,10 +101,3 @@ def _by_tokens(setting: Setting, cases: Sequence[int], context: "CompressedConte
         of = loyalty(setting, cases, answered_behind(setting, cases, kept))
         found.append([of[measure] for measure in MEASURES])
     return np.array(found)
-
-
-def _mean(setting: Setting, cases: Sequence[int], values: Floats) -> Value | Failure:
-    """With its interval over the items of these cases."""
-    units = setting.units
-    found = mean(values, [units[number] for number in cases], seed=setting.seed)
-    return failure(found) if isinstance(found, Failed) else found

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analyzers.errors import Failed, SubjectError
+from analyzers.errors import SubjectError
 from evals.icl.analyses import ANALYSES
 from evals.icl.asking import asked_behind, further_items, of_draw
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
 from evals.icl.task import IclItem
-from evals.results import Failure, Value, failure
+from evals.results import Failure, Value, stored
 from evals.scores import Floats
 from evals.statistics import mean
 
@@ -61,8 +61,8 @@ def reweight(setting: Setting) -> Analysis:
     figures["accuracy/more_shots"] = more if isinstance(more, Failure) else setting.mean(more)
     figures["accuracy/reweighted_minus_vanilla"] = setting.mean(weighed - right)
     figures["accuracy/reweighted_minus_more_shots"] = more if isinstance(more, Failure) else setting.mean(weighed - more)
-    curve = [mean(values, seed=setting.seed) for values in zip(*losses, strict=True)]
-    told = [failure(value) if isinstance(value, Failed) else value for value in curve]
+    by_epoch = {str(epoch): mean(values, seed=setting.seed) for epoch, values in enumerate(zip(*losses, strict=True))}
+    told = list(stored(by_epoch).values())
     return Analysis(
         figures=figures,
         curves={"loss": Curve(over="epoch", at=[float(at) for at in range(len(told))], values=told)},
@@ -86,4 +86,7 @@ def _more_shown(setting: Setting, draw: int, examples: list[IclItem]) -> "list[I
 
 def _notes(examples: list[list[IclItem]]) -> list[str]:
     counts = sorted({len(own) for own in examples})
-    return [f"learned from {' to '.join(map(str, counts))} examples a draw, at most {A_CLASS} of each class"]
+    return [
+        f"learned from {' to '.join(map(str, counts))} examples a draw, at most {A_CLASS} of each class",
+        f"the loss and its intervals are over {len(examples)} draws of demonstrations, not over items",
+    ]

@@ -170,6 +170,8 @@ def test_a_model_with_attention_in_some_layers_only_is_refused(tiny_model: Tiny)
         read_attention(model, IDS)
     with pytest.raises(SubjectError, match="1 of the 3 layers of 'tiny' have value norms"):
         value_norms(model, IDS)
+    with pytest.raises(SubjectError, match="attention of 1 of its 3 layers"):
+        gradient_attention(model, IDS, (30,))
 
 
 def test_what_has_no_norms_or_no_gradient_is_refused(tiny_model: Tiny) -> None:

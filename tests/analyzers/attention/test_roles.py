@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from analyzers.attention import Role
 from analyzers.attention.door import Attended, attending
-from analyzers.attention.roles import BATCH, Attend, Role, RoleShares, ordinary_tokens, role_places, role_shares
+from analyzers.attention.roles import BATCH, Attend, RoleShares, ordinary_tokens, role_places, role_shares
 from analyzers.errors import SubjectError
 from analyzers.tokens import Tokens
 
@@ -287,11 +288,22 @@ def test_what_is_done_is_reported_up_to_the_end() -> None:
     assert {total for *_, total in said} == {6}
 
 
-def test_a_vocabulary_that_is_too_small_is_named() -> None:
-    with pytest.raises(SubjectError, match=r"24 distinct tokens and the tokenizer has 5 .* leave head roles out"):
+def test_a_vocabulary_or_a_limit_that_is_too_small_is_named() -> None:
+    with pytest.raises(SubjectError, match=r"24 distinct tokens and the tokenizer has 5 that are not special; choose a model"):
         role_shares(even, vocabulary=[1, 2, 3, 4, 5, 5], causal=True)
     with pytest.raises(ValueError, match="at least 3 tokens a copy"):
         role_shares(even, vocabulary=VOCABULARY, causal=True, length=2)
+    read: list[int] = []
+
+    def attend(ids: Tensor) -> Tensor:
+        read.append(ids.shape[1])
+        return even(ids)
+
+    with pytest.raises(SubjectError, match="texts of 13 tokens and the model takes 12"):
+        role_shares(attend, vocabulary=VOCABULARY, causal=True, first=[1, 2], last=[3], length=5, limit=12)
+    assert read == []
+    role_shares(attend, vocabulary=VOCABULARY, causal=True, first=[1, 2], last=[3], length=5, limit=13)
+    assert set(read) == {13}
 
 
 def test_ordinary_tokens_are_neither_special_nor_added(tiny_model: Tiny) -> None:

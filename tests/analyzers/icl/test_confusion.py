@@ -72,6 +72,16 @@ def test_all_directions_give_the_deviation_of_score_differences(seed: int, promp
     assert np.allclose(np.diag(few), 0)
 
 
+def test_keys_are_kept_of_the_prompts_asked_for(tiny_model: Tiny) -> None:
+    model = made(tiny_model("llama"))
+    prompts = prompts_of(model)
+    every, some = label_vectors(model, prompts), label_vectors(model, prompts, keys_of=[3, 0])
+    assert some.keys.shape[0] == 2
+    assert np.array_equal(some.keys, every.keys[[3, 0]])
+    assert np.array_equal(some.queries, every.queries)
+    assert some.keys.dtype == some.queries.dtype == np.float32
+
+
 def test_a_direction_in_which_queries_do_not_vary_tells_nothing_apart() -> None:
     queries = np.array([[1.0, 5.0, 0.1], [-1.0, 5.0, -0.1], [2.0, 5.0, 0.0]])
     keys = np.array([[0.0, 0.0, 0.0], [0.0, 9.0, 0.0], [1.0, 0.0, 0.0]])

@@ -12,7 +12,7 @@ from torch import Tensor
 from analyzers.attention.door import attending
 from analyzers.errors import Failed, SubjectError
 from analyzers.icl.prompts import IclPrompt
-from analyzers.icl.saliency_flow import attention_saliency, edges, saliency_flow
+from analyzers.icl.saliency_flow import attention_saliency, edges, random_others, saliency_flow
 from analyzers.text_model import TextModel
 
 Asked = tuple[TextModel, list[IclPrompt]]
@@ -106,6 +106,35 @@ def test_means_are_those_of_naive_loops(plan: tuple[IclPrompt, Tensor], by_head:
     assert not isinstance(shares, Failed)
     assert shares.sum(0) == pytest.approx(1)
     assert shares[1, 0] == pytest.approx(found.pq[0] / (found.wp[0] + found.pq[0] + found.ww[0]))
+
+
+@given(planned(), st.data())
+def test_other_positions_stand_for_labels_with_the_same_total(plan: tuple[IclPrompt, Tensor], data: st.DataObject) -> None:
+    prompt, saliency = plan
+    others = sorted(data.draw(st.sets(st.integers(1, prompt.q - 1), min_size=1)))
+    own, found = saliency_flow([saliency], prompt), saliency_flow([saliency], prompt, at=others)
+    summed = saliency.sum(0).abs().double().numpy()
+    into = [summed[i, j] for i in others for j in range(i)]
+    assert found.wp[0] == pytest.approx(np.mean(into))
+    assert found.pq[0] == pytest.approx(np.mean([summed[prompt.q, j] for j in others]))
+    shares, own_shares = found.shares(own), own.shares()
+    assert not isinstance(shares, Failed)
+    assert not isinstance(own_shares, Failed)
+    assert own_shares[0, 0] - shares[0, 0] == pytest.approx((own.wp[0] - found.wp[0]) / (own.wp[0] + own.pq[0] + own.ww[0]))
+    with pytest.raises(ValueError, match="no positions"):
+        saliency_flow([saliency], prompt, at=[])
+
+
+def test_random_others_are_one_of_each_demonstration_and_no_label(asked: Callable[[str], Asked]) -> None:
+    _, prompts = asked("llama")
+    prompt = prompts[0]
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(300):
+        drawn = random_others(prompt, rng)
+        assert [sum(at in own for at in drawn) for own in prompt.demonstrations] == [1] * len(prompt.labels)
+        seen |= set(drawn)
+    of_labels = {at for own in prompt.label_tokens for at in own}
+    assert seen == {at for own in prompt.demonstrations for at in own} - of_labels - {0}
 
 
 def test_a_layer_without_saliency_has_no_shares(asked: Callable[[str], Asked]) -> None:

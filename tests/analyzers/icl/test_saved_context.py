@@ -1,5 +1,6 @@
 """A compressed context in a file, against the same one in memory and against the whole prompt with the rest masked."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from analyzers.attention.door import attending, blocked
 from analyzers.errors import AssetError, SubjectError
 from analyzers.icl.compression import anchors
 from analyzers.icl.prompts import Template, icl_prompt
-from analyzers.icl.saved_context import SavedContext
+from analyzers.icl.saved_context import KIND, SavedContext
 from analyzers.text_model import TextModel
 
 Tiny = Callable[..., tuple[Any, Any]]
+Tensors = dict[str, torch.Tensor]
+Note = dict[str, Any]
 
 REVIEWS = Template("Review: {text}\nSentiment:{label}\n", ("Negative", "Positive", "Mixed"))
 SHOWN = [("the river rises in the hills", 1), ("slowly through", 0), ("it reaches the harbour", 2)]
@@ -55,13 +58,16 @@ def test_what_is_saved_answers_as_before_and_as_the_masked_prompt(
 
 def test_another_model_is_refused(tiny_model: Tiny, tmp_path: Path) -> None:
     saved = SavedContext.of(made(tiny_model("llama")), REVIEWS, SHOWN)
+    saved.save(tmp_path / "context.safetensors")
     with pytest.raises(SubjectError, match="was read by tiny, 1, float32 and cannot be used with other"):
         saved.answer(made(tiny_model("llama"), "other"), TEXTS)
+    with pytest.raises(SubjectError, match="was read by tiny, 1, float32 and cannot be used with other"):
+        SavedContext.load(tmp_path / "context.safetensors", made(tiny_model("llama"), "other"))
 
 
 def test_demonstrations_that_run_into_the_query_are_refused(tiny_model: Tiny) -> None:
     form = Template("{text} is the:{label} ", ("Negative", "Positive"))  # its last space is of the token of the query's first word
-    with pytest.raises(SubjectError, match="end the template with a line break"):
+    with pytest.raises(SubjectError, match="end the template with one line break"):
         SavedContext.of(made(tiny_model("llama")), form, [("it", 0), ("a", 1)])
 
 
@@ -74,5 +80,83 @@ def test_a_file_that_is_no_context_is_refused(content: bytes | None, tiny_model:
         save_file({"keys.0": torch.zeros(1)}, path)
     else:
         path.write_bytes(content)
+    with pytest.raises(AssetError, match="is no context that was saved"):
+        SavedContext.load(path, made(tiny_model("llama")))
+
+
+def told(**changes: Any) -> Callable[[Tensors, Note], object]:
+    return lambda _tensors, note: note.update(changes)
+
+
+def with_tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, Note], object]:
+    return lambda tensors, _note: tensors.update({name: change(tensors[name]).contiguous()})
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (told(format="1"), "format"),
+        (told(format=2), "has format 2, and this version reads 1"),
+        (told(length="40"), "length"),
+        (told(length=10**30), "length|positions|text"),
+        (told(length=3), "positions are not ascending ones of a context of 3 tokens"),
+        (told(length=4000), "tokens are not those of its text"),
+        (told(text=None), "text"),
+        (told(text="another one"), "tokens are not those of its text"),
+        (told(labels="Positive"), "labels"),
+        (told(labels=["Positive"]), "at least two labels"),
+        (told(form="no places"), "needs {text} once"),
+        (told(model={"name": 1}), "model"),
+        (told(model=None), "model"),
+        (told(surplus=1), "surplus"),
+        (lambda tensors, _note: tensors.pop("keys.2"), "not those of 3 layers"),
+        (lambda tensors, _note: tensors.update({"keys.3": torch.zeros(1)}), "not those of 3 layers"),
+        (lambda tensors, _note: tensors.pop("ids"), "not those of 3 layers"),
+        (with_tensor("ids", lambda ids: ids[1:]), "not as many whole numbers"),
+        (with_tensor("ids", lambda ids: ids + 1), "tokens are not those of its text"),
+        (with_tensor("ids", lambda ids: ids.float()), "not as many whole numbers"),
+        (with_tensor("positions", lambda places: places[None]), "not as many whole numbers"),
+        (with_tensor("positions", lambda places: places.flip(0)), "not ascending"),
+        (with_tensor("positions", lambda places: places - 1), "not ascending"),
+        (with_tensor("keys.1", lambda keys: keys[:, 1:]), "keys of layer 1 are not"),
+        (with_tensor("values.1", lambda values: values[:1]), "values of layer 1 are not"),
+        (with_tensor("values.0", lambda values: values[..., 1:]), "values of layer 0 are not"),
+        (with_tensor("keys.0", lambda keys: keys[0]), "keys of layer 0 are not"),
+        (with_tensor("keys.0", lambda keys: keys.double()), "keys of layer 0 are not"),
+        (with_tensor("keys.0", lambda keys: keys / 0), "keys of layer 0 are not"),
+    ],
+)
+def test_a_file_that_was_changed_is_refused(damage: Callable[[Tensors, Note], object], why: str, tiny_model: Tiny, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model, path = made(tiny_model("llama")), tmp_path / "context.safetensors"
+    saved = SavedContext.of(model, REVIEWS, SHOWN)
+    saved.save(path)
+    tensors = load_file(path)
+    note: Note = {
+        "format": 1,
+        "model": model.identity,
+        "length": saved.context.length,
+        "form": REVIEWS.form,
+        "labels": list(REVIEWS.labels),
+        "text": saved.text,
+    }
+    save_file(tensors, path, {"note": json.dumps({KIND: note})})
+    assert torch.equal(SavedContext.load(path, model).logits(model, TEXTS), saved.logits(model, TEXTS))
+    damage(tensors, note)
+    save_file(tensors, path, {"note": json.dumps({KIND: note})})
+    with pytest.raises(AssetError, match=why) as error:
+        SavedContext.load(path, model)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "null", '"text"', "{", f'{{"{KIND}": []}}', "[" * 200_000, f'{{"{KIND}": ' * 100_000, '{"\\ud800": 1}']
+)
+def test_a_note_that_is_none_is_refused(note: str, tiny_model: Tiny, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "context.safetensors"
+    save_file({"ids": torch.zeros(1)}, path, {"note": note})
     with pytest.raises(AssetError, match="is no context that was saved"):
         SavedContext.load(path, made(tiny_model("llama")))

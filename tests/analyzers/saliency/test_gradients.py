@@ -1,5 +1,6 @@
 """Gradients of a continuation's value: closed forms, finite differences of the embeddings, captum, and what integrated ones add up to."""
 
+import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from analyzers.errors import SubjectError
 from analyzers.saliency import SALIENCIES, Saliency
-from analyzers.saliency.value import value_of
+from analyzers.saliency.value import values_of
 from analyzers.text_model import TextModel
 
 Tiny = Callable[..., tuple[Any, Any]]
@@ -31,6 +32,10 @@ def made(model: Any, tokenizer: Any) -> TextModel:
 
 def found(method: str, model: TextModel, ids: Sequence[int] = IDS, target: Sequence[int] = TARGET) -> Saliency:
     return SALIENCIES.get(method)(model, ids, target)
+
+
+def value_of(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
+    return float(values_of(model, [ids], target)[0])
 
 
 def value_at(model: TextModel, given: Tensor, target: Sequence[int] = TARGET) -> Tensor:
@@ -81,6 +86,7 @@ def test_captum_finds_the_same(family: str, target: tuple[int, ...], tiny_model:
     theirs: Any = InputXGradient(value).attribute(own)
     assert found("gradient-x-input", model, ids, target).values == pytest.approx(theirs[0].sum(-1).detach().numpy(), abs=1e-4)
     monkeypatch.setattr("analyzers.saliency.integrated_gradients.MOST", 32)
+    monkeypatch.setattr("analyzers.saliency.integrated_gradients.WRONG", np.inf)
     ours = found("integrated-gradients", model, ids, target)
     baseline = words(torch.tensor([[ids[0], *[end] * 4]]))
     path: Any = IntegratedGradients(value, multiply_by_inputs=True)
@@ -92,8 +98,8 @@ def test_captum_finds_the_same(family: str, target: tuple[int, ...], tiny_model:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 11), min_size=1, max_size=20), st.integers(1, 4))
-def test_all_is_exact_where_the_value_is_linear(linear_model: TextModel, ids: list[int], length: int) -> None:
+@given(st.lists(st.integers(0, 11), min_size=1, max_size=20), st.integers(1, 4), st.data())
+def test_all_is_exact_where_the_value_is_linear(linear_model: TextModel, ids: list[int], length: int, data: st.DataObject) -> None:
     net = linear_model.model
     far = len(ids) - 1 - np.arange(len(ids))
     share = sum(net.steps ** (far + later) for later in range(length))
@@ -108,11 +114,19 @@ def test_all_is_exact_where_the_value_is_linear(linear_model: TextModel, ids: li
     assert path.values == pytest.approx(expected, abs=1e-9)
     assert path.facts["gap"] == pytest.approx(0, abs=1e-9)
     assert path.facts["baseline"] == pytest.approx(value_of(linear_model, ids, target) - expected[1:].sum(), abs=1e-9)
+    # Those that are not of the text stay as they are, too.
+    text = data.draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
+    path = SALIENCIES.get("integrated-gradients")(linear_model, ids, target, text)
+    expected = np.where(text, expected, 0)
+    assert path.values == pytest.approx(expected, abs=1e-9)
+    assert not path.values[~np.array(text)].any()
+    assert path.facts["baseline"] == pytest.approx(value_of(linear_model, ids, target) - expected[1:].sum(), abs=1e-9)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("begun", [False, True])
-def test_integrated_gradients_are_complete(family: str, begun: bool, tiny_model: Tiny) -> None:
+def test_integrated_gradients_are_complete(family: str, begun: bool, tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analyzers.saliency.integrated_gradients.WRONG", np.inf)
     model = made(*tiny_model(family))
     end = model.tokenizer.eos_token_id
     first = model.tokenizer.bos_token_id if begun else 11
@@ -126,6 +140,7 @@ def test_integrated_gradients_are_complete(family: str, begun: bool, tiny_model:
     assert complete or path.facts["steps"] == 256
     assert complete or family == "gemma2"  # whose random weights make the value leap
     assert path.facts["gap"] == pytest.approx(path.values[1:].sum() - (whole - without), abs=1e-3)
+    assert path.facts["relative_gap"] == pytest.approx(abs(path.facts["gap"] / (whole - without)), rel=1e-2, abs=1e-3)
     assert path.values[3] == 0
     # The first token is led nowhere: what is told of it is what it does to the value alone.
     assert path.values[0] == pytest.approx(0 if begun else whole - value_of(model, (end, *ids[1:]), TARGET), abs=1e-4)
@@ -135,6 +150,7 @@ def test_integrated_gradients_are_complete(family: str, begun: bool, tiny_model:
 def test_steps_are_doubled_until_the_values_add_up_or_there_are_enough(tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(*tiny_model("gpt2"))
     place = "analyzers.saliency.integrated_gradients"
+    monkeypatch.setattr(f"{place}.WRONG", np.inf)
     gaps = {}
     for steps in (1, 2, 4, 8, 16):
         monkeypatch.setattr(f"{place}.LEAST", steps)
@@ -149,6 +165,34 @@ def test_steps_are_doubled_until_the_values_add_up_or_there_are_enough(tiny_mode
     monkeypatch.setattr(f"{place}.SLACK", 0)
     monkeypatch.setattr(f"{place}.MOST", 8)
     assert found("integrated-gradients", model).facts["steps"] == 8
+
+
+def test_values_that_miss_a_tenth_of_what_they_must_add_up_to_are_refused(linear_model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = linear_model.model
+    forward = net.forward
+
+    def leaping(*args: Any, **kwargs: Any) -> Any:
+        """The value is higher right at the end of the path, which no gradient on the way there knows of."""
+        found = forward(*args, **kwargs)
+        given = kwargs["inputs_embeds"]
+        near = (given.detach() - net.words.weight[4]).norm(dim=-1).amin(-1) < 1e-6
+        found.logits[..., 1] += leap * near[:, None]
+        return found
+
+    monkeypatch.setattr(type(net), "forward", lambda self, *args, inputs_embeds=None, **kwargs: leaping(inputs_embeds=inputs_embeds))
+    given_to = (net.words.weight @ net.weights).tolist()
+    change = given_to[4] - given_to[0]
+    for share, told in ((0.05, True), (-0.05, True), (0.2, False), (-0.3, False)):
+        leap = share * change / (1 - share)
+        if told:
+            facts = found("integrated-gradients", linear_model, (3, 4), (1,)).facts
+            assert facts["relative_gap"] == pytest.approx(abs(share))
+            assert facts["gap"] == pytest.approx(-leap)
+        else:
+            with pytest.raises(
+                SubjectError, match=rf"did not converge: after 256 steps .* a gap of {re.escape(f'{-leap:+.3g}')}; choose another method"
+            ):
+                found("integrated-gradients", linear_model, (3, 4), (1,))
 
 
 def test_passes_are_as_large_as_they_may_be(tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

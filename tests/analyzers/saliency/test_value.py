@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analyzers.errors import SubjectError
 from analyzers.padding import like_lengths
-from analyzers.saliency.value import value_of, values_of
+from analyzers.saliency.value import values_of
 from analyzers.text_model import TextModel
 
 Tiny = Callable[..., tuple[Any, Any]]
@@ -45,7 +45,6 @@ def test_values_are_those_of_one_token_after_the_other(
     found = values_of(model, PROMPTS, target)
     assert (found.dtype, found.shape) == (np.float64, (5,))
     assert found == pytest.approx(expected, abs=1e-4)
-    assert value_of(model, PROMPTS[0], target) == pytest.approx(expected[0], abs=1e-4)
     # Two texts at a time at most.
     monkeypatch.setattr(like_lengths, "__defaults__", (2 * (6 + len(target)),))
     told: list[tuple[int, int]] = []
@@ -86,10 +85,21 @@ def test_a_prompt_without_tokens_is_read_as_the_beginning_of_a_text(tiny_model: 
     assert found[0] != pytest.approx(found[2], abs=1e-2)
 
 
+def test_nothing_cannot_be_read_where_no_token_begins_a_text(tiny_model: Tiny) -> None:
+    model = made(*tiny_model("llama"))
+    model.tokenizer.bos_token = None
+    end = model.tokenizer.eos_token_id
+    assert values_of(model, [()], (30,))[0] == pytest.approx(one_by_one(model, (end,), (30,)), abs=1e-4)
+    model.tokenizer.eos_token = None
+    assert np.isfinite(values_of(model, [(11,)], (30,))).all()
+    with pytest.raises(SubjectError, match=r"no token that begins or ends a text.*--method occlusion"):
+        values_of(model, [(11,), ()], (30,))
+
+
 def test_what_has_no_value_is_refused(tiny_model: Tiny) -> None:
     model = made(*tiny_model("llama", max_position_embeddings=8))
     assert np.isfinite(values_of(model, [range(6)], (1, 2))).all()
-    with pytest.raises(SubjectError, match="the text is 9 tokens with its target, and tiny takes 8; shorten it"):
+    with pytest.raises(SubjectError, match=r"the text is 9 tokens, .* and tiny takes 8; shorten it"):
         values_of(model, [(1,), range(7)], (1, 2))
     with pytest.raises(ValueError, match="each of at least one token"):
         values_of(model, [(1,)], ())

@@ -39,3 +39,15 @@ def test_two_classes_are_one_column() -> None:
     chosen = np.array([0, 0, 1, 1])
     share = values[:, 1] / values.sum(1)
     assert mean_auroc(values, chosen, [0, 1, 2, 3])(np.ones((1, 4))) == pytest.approx(roc_auc_score(chosen, share))
+
+
+def test_items_without_any_number_are_left_out() -> None:
+    """Such an item foretells nothing, and a share of its own among those of others would win or lose contests."""
+    values, chosen = np.array([[3.0, 1, 1], [0, 0, 0], [1, 3, 2], [0, 0, 0], [2, 2, 3]]), np.array([0, 1, 1, 2, 2])
+    some = values.sum(1) > 0
+    weights = np.array([[1.0] * 5, [2, 7, 1, 3, 1]])
+    found = mean_auroc(values, chosen, list(range(5)))(weights)
+    without = mean_auroc(values[some], chosen[some], list(range(3)))(weights[:, some])
+    assert not np.ma.getmaskarray(found).any()
+    assert found.data == pytest.approx(without.data)
+    assert np.ma.getmaskarray(mean_auroc(np.zeros((2, 2)), np.array([0, 1]), [0, 1])(np.ones((1, 2)))).all()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzers.errors import ExplicateError
-from evals.icl.drawing import draw
+from evals.icl.drawing import demonstrations, draw
 from evals.icl.task import IclItem
 
 LABELS = ("a", "b", "c")
@@ -49,3 +49,13 @@ def test_too_few_items_of_a_class_name_it_and_the_remedy() -> None:
         draw(items([0, 0, 1, 1, 2]), LABELS, shots=2, n=0, seeds=1, seed=0)
     with pytest.raises(ExplicateError, match="0 are left to ask about"):
         draw(items([0, 1, 2]), LABELS, shots=1, n=0, seeds=1, seed=0)
+
+
+def test_where_nothing_is_asked_every_item_may_be_shown() -> None:
+    given_items = items([0, 0, 1, 1, 2, 2])
+    assert sorted(item.number for item in demonstrations(given_items, LABELS, shots=2, seed=0)) == list(range(6))
+    shown = {tuple(item.number for item in demonstrations(given_items, LABELS, shots=1, seed=seed)) for seed in range(20)}
+    assert len(shown) > 10
+    assert {number for one in shown for number in one} == set(range(6))
+    with pytest.raises(ExplicateError, match="2 items of the label 'a', and 3 are shown"):
+        demonstrations(given_items, LABELS, shots=3, seed=0)

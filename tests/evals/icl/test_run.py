@@ -8,16 +8,19 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from analyzers.errors import ExplicateError
+from analyzers.errors import ExplicateError, SubjectError
 from analyzers.icl.answers import Answers
+from analyzers.text_model import TextModel
 from evals.icl.analyses.flow import foretelling
+from evals.icl.asking import asked_behind
 from evals.icl.config import IclConfig
 from evals.icl.drawing import Drawn
-from evals.icl.results import IclResults
-from evals.icl.run import run_icl
+from evals.icl.results import Analysis, IclResults
+from evals.icl.run import prepared, run_icl
 from evals.icl.setting import Case, Setting
-from evals.icl.task import IclItem
+from evals.icl.task import IclItem, IclTask
 from evals.results import Failure, Value
 
 Checkpoint = Callable[[str], Path]
@@ -56,6 +59,15 @@ def test_every_figure_has_its_interval_over_items_and_shares_sum_to_one(config: 
     assert value(isolate["word_loyalty/labels/first"]).value < 1
     difference = value(isolate["word_loyalty/labels/last_minus_first"]).value
     assert difference == pytest.approx(1 - value(isolate["word_loyalty/labels/first"]).value)
+    for loyalty in ("label_loyalty", "word_loyalty"):
+        first, last = (
+            value(isolate[f"{loyalty}/labels/{where}"]).value - value(isolate[f"{loyalty}/random/{where}"]).value
+            for where in ("first", "last")
+        )
+        assert value(isolate[f"{loyalty}/last_minus_first/labels_minus_random"]).value == pytest.approx(last - first)
+    assert value(isolate["word_loyalty/last_minus_first/labels_minus_random"]).value != difference
+    assert sum(found.asked.values()) == 6
+    assert found.asked.keys() == found.chosen.keys()
     assert run_icl(config) == found
 
 
@@ -88,12 +100,46 @@ def test_labels_that_share_their_first_token_and_attention_that_cannot_be_change
             run_icl(IclConfig(**{**vars(config), "model": str(tiny_checkpoint(family))}))
 
 
-def planted(attention: np.ndarray[Any, Any], chosen: list[int]) -> Setting:
-    """Of a model that chose these classes of its items."""
-    items = [IclItem(number, f"text {number}", 0) for number in range(len(chosen))]
+SPACED = IclTask("spaced", "{text} is the:{label} ", ("Negative", "Positive"), (), "made-up", 0)
+"""Its last space is of the token of the next word, but by itself before a digit."""
+
+
+def spaced(texts: list[str]) -> Drawn:
+    shown = (IclItem(90, "it", 0), IclItem(91, "a", 1))
+    return Drawn(tuple(IclItem(number, text, number % 2) for number, text in enumerate(texts)), (shown,), ((),))
+
+
+def test_queries_that_change_how_the_demonstrations_are_read_are_refused(tiny_model: Callable[..., tuple[Any, Any]]) -> None:
+    model = TextModel(*tiny_model("llama"), name="tiny", identity={})
+    with pytest.raises(SubjectError, match=r"'1 it is the:' behind them; end the template .* words before \{text\}"):
+        prepared(model, SPACED, spaced(["it", "a", "1 it"]))
+    # What further items are asked behind must be the same, too.
+    setting = prepared(model, SPACED, spaced(["it", "a"]))
+    assert len(asked_behind(setting, 0, [IclItem(7, "it", 0)])) == 1
+    with pytest.raises(SubjectError, match="'1 it is the:' behind them"):
+        asked_behind(setting, 0, [IclItem(8, "1 it", 0)])
+
+
+def test_an_analysis_that_cannot_be_made_leaves_the_others(config: IclConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise SubjectError("its contexts cannot be compressed")
+
+    monkeypatch.setattr("analyzers.icl.compression.check_compressible", refused)
+    found = run_icl(IclConfig(**{**vars(config), "analyses": ("isolate", "compress", "prune")}))
+    assert found.analyses["isolate"].figures
+    assert found.analyses["isolate"].failure is None
+    for name in ("compress", "prune"):
+        assert found.analyses[name] == Analysis(failure=Failure(stage=name, reason="its contexts cannot be compressed"))
+    with pytest.raises(SubjectError, match="cannot be compressed"):
+        run_icl(IclConfig(**{**vars(config), "analyses": ("compress", "prune")}))
+
+
+def planted(attention: np.ndarray[Any, Any], chosen: list[int], draws: int = 1) -> Setting:
+    """Of a model that chose these classes of its items, behind one draw of demonstrations after the other."""
+    items = [IclItem(number, f"text {number}", 0) for number in range(len(chosen) // draws)]
     answers = Answers(np.eye(attention.shape[2])[chosen], np.ones(len(chosen)), np.zeros((len(chosen), 5), np.int64))
-    cases = tuple(Case(item, 0, cast(Any, None)) for item in items)
-    drawn = Drawn(tuple(items), ((),), ((),))
+    cases = tuple(Case(item, draw, cast(Any, None)) for draw in range(draws) for item in items)
+    drawn = Drawn(tuple(items), ((),) * draws, ((),) * draws)
     return Setting(cast(Any, None), cast(Any, None), drawn, cases, answers, 0, lambda *_: None)
 
 
@@ -106,6 +152,19 @@ def test_attention_that_foretells_in_one_layer_alone_has_all_of_the_excess() -> 
     assert [value(each).value for each in found.curves["auroc"].values] == pytest.approx([0.5, 0.5, 1, 0.5])
     assert [value(each).value for each in found.curves["cumulated"].values] == pytest.approx([0, 0, 1, 1])
     assert value(found.figures["auroc_late"]).value == pytest.approx(0.5)
+
+
+def test_what_a_draw_of_demonstrations_does_to_all_of_its_answers_foretells_nothing() -> None:
+    rng = np.random.default_rng(3)
+    chosen = np.array([0] * 16 + [1] * 4 + [1] * 16 + [0] * 4)
+    second = np.repeat([0.3, 0.7], 20) - 0.1 * (chosen - 0.5) + rng.normal(scale=0.05, size=40)
+    attention = np.stack([1 - second, second], axis=1)[:, None].repeat(3, axis=1)
+    assert roc_auc_score(chosen, second) > 0.7
+    within = [roc_auc_score(chosen[part], second[part]) for part in (slice(0, 20), slice(20, 40))]
+    found = foretelling(attention, planted(attention, chosen.tolist(), draws=2))
+    assert value(found.figures["auroc_late"]).value == pytest.approx(np.mean(within))
+    assert np.mean(within) < 0.3
+    assert all(isinstance(each, Failure) for each in found.curves["cumulated"].values)
 
 
 def test_attention_that_foretells_nothing_has_no_excess_to_share_out() -> None:
@@ -134,6 +193,8 @@ def test_the_papers_shapes(task: str, file: str) -> None:
         wp, pq = ([value(each).value for each in flow.curves[f"{kind}{form}"].values] for kind in ("wp", "pq"))
         assert max(wp[:10]) > 0.5
         assert min(pq[-5:]) > 0.5
+    for name in ("wp_early_minus_random", "pq_late_minus_random"):
+        assert value(flow.figures[name]).low > 0
     for name in ("word_loyalty/labels/last_minus_first", "word_loyalty/first/random_minus_labels"):
         assert value(isolate[name]).low > 0.2
     assert value(isolate["label_loyalty/labels/last"]).value > 0.9

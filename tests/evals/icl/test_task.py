@@ -43,6 +43,14 @@ def test_json_lines_and_texts_with_several_labels(tmp_path: Path) -> None:
     assert task.left_out == 2
 
 
+def test_texts_that_differ_in_the_spaces_around_them_are_one(tmp_path: Path) -> None:
+    rows = '{"text": "a b", "label": 1}\n{"text": " a b\\n", "label": 1}\n{"text": "c", "label": 0}\n{"text": "c ", "label": 1}\n'
+    (tmp_path / "items.jsonl").write_text(rows, "utf-8")
+    task = load_icl_task("sst2", items=str(tmp_path / "items.jsonl"))
+    assert [(item.text, task.labels[item.label]) for item in task.items] == [("a b", "Positive")]
+    assert task.left_out == 1
+
+
 def test_a_task_of_ones_own_with_items_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(TASK, "utf-8")
     (tmp_path / "items.jsonl").write_text('{"text": "is it?", "gold": "yes"}\n{"text": "or not?", "gold": "No"}\n', "utf-8")

@@ -79,6 +79,25 @@ def test_figures_are_those_of_single_passes(setting_of: Callable[..., Setting], 
     assert {figure.n for figure in found.values() if isinstance(figure, Value)} == {len(setting.cases), 16}
 
 
+def test_what_is_timed_is_chosen_by_the_seed(setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.icl.analyses.compress.RANDOM", 1)
+    monkeypatch.setattr("evals.icl.analyses.compress.TIMED", 3)
+    timed: list[list[int]] = []
+
+    def none(_setting: Setting, cases: list[int], *_: object) -> list[tuple[int, float, float]]:
+        timed.append(cases)
+        return [(number, 1.0, 1.0) for number in cases]
+
+    monkeypatch.setattr("evals.icl.analyses.compress._timed", none)
+    setting = setting_of()
+    for seed in range(4):
+        object.__setattr__(setting, "seed", seed)
+        found = compress(setting)
+    assert [[setting.cases[number].draw for number in cases] for cases in timed] == [[0] * 3, [1] * 3] * 4
+    assert len({tuple(cases) for cases in timed}) > 4
+    assert "(6)" in found.notes[-1]
+
+
 @pytest.mark.slow
 def test_anchors_answer_like_the_whole_context_in_a_real_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evals.icl.analyses.compress.RANDOM", 2)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from analyzers.attention.door import attending, blocked
 from analyzers.icl.pruning import Importance
-from evals.icl.analyses.prune import prune
+from evals.icl.analyses.prune import RANDOM, prune
 from evals.icl.setting import Case, Setting
 from evals.results import Failure, Value
+from evals.scores import Floats
 
 KEPT_HEADS = ((0, 1), (0, 2), (1, 0), (1, 3), (2, 2), (2, 3))
 
@@ -78,3 +79,47 @@ def test_importance_is_measured_on_further_items(setting_of: Callable[..., Setti
     object.__setattr__(setting.drawn, "further", ((), ()))
     none = prune(setting)
     assert [name for name, figure in none.figures.items() if isinstance(figure, Value)] == ["accuracy/full"]
+
+
+def test_items_are_chosen_by_the_seed_and_all_figures_are_of_them(
+    setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.icl.analyses.prune.SHARES", (0.5,))
+    monkeypatch.setattr("evals.icl.analyses.prune.ITEMS", 4)
+    asked: dict[str, list[list[int]]] = {"heads": [], "tokens": []}
+
+    def by_heads(_setting: Any, cases: list[int], heads: Floats) -> Floats:
+        asked["heads"].append(cases)
+        return np.full((1, 2, len(cases)), float(heads.ravel()[0] == 11))
+
+    def by_tokens(_setting: Any, cases: list[int], _context: Any, _tokens: Floats) -> Floats:
+        asked["tokens"].append(cases)
+        return np.ones((1, 2, len(cases)))
+
+    def planted(_model: Any, prompts: Any, _gold: Any, **_: Any) -> Importance:
+        return Importance(np.arange(12.0)[::-1].reshape(3, 4), np.zeros(prompts[0].query.start))
+
+    monkeypatch.setattr("analyzers.icl.pruning.importance", planted)
+    monkeypatch.setattr("evals.icl.analyses.prune._by_heads", by_heads)
+    monkeypatch.setattr("evals.icl.analyses.prune._by_tokens", by_tokens)
+    setting = setting_of(n=16)
+    chosen: set[tuple[int, ...]] = set()
+    for seed in range(4):
+        object.__setattr__(setting, "seed", seed)
+        for own in asked.values():
+            own.clear()
+        found = prune(setting)
+        # The real order and RANDOM others, of each of two draws, all of the same items.
+        assert len(asked["heads"]) == len(asked["tokens"]) == 2 * (1 + RANDOM) >= 12
+        first, second = asked["heads"][0], asked["heads"][-1]
+        assert asked["heads"] == asked["tokens"] == [first] * (1 + RANDOM) + [second] * (1 + RANDOM)
+        assert [setting.cases[number].draw for number in first + second] == [0] * 4 + [1] * 4
+        right = [setting.answers.chosen[number] == setting.cases[number].item.label for number in first + second]
+        assert value(found.figures["accuracy/full"]) == pytest.approx(np.mean(right))
+        assert {figure.n for figure in found.figures.values() if isinstance(figure, Value)} == {8}
+        # A control is the mean of several orders, so that it can be a fraction of what one gives.
+        assert value(found.curves["accuracy/heads/important"].values[0]) == 1
+        assert value(found.curves["accuracy/heads/random"].values[0]) < 1
+        chosen.add(tuple(first))
+    assert len(chosen) > 1
+    assert any("4 items a draw" in note and "8 answers" in note for note in found.notes)

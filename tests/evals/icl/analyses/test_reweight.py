@@ -34,6 +34,8 @@ def test_weights_of_nothing_change_no_answer(setting_of: Callable[..., Setting],
     assert value(found.figures["accuracy/vanilla"]) == value(found.figures["accuracy/reweighted"]) == pytest.approx(np.mean(right))
     curve = found.curves["loss"]
     assert [value(one) for one in curve.values] == [1.0, 0.5]
+    assert {one.n for one in curve.values if isinstance(one, Value)} == {2}
+    assert any("over 2 draws of demonstrations, not over items" in note for note in found.notes)
     # Neither what is asked nor what is shown is learned from.
     assert len(learned) == 2
     for number, (prompts, gold) in enumerate(learned):
