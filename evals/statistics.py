@@ -111,19 +111,26 @@ def auroc(
     if label.all() or not label.any():
         return Failed("score", f"an AUROC needs positive and negative items; {int(label.sum())} of {len(label)} are positive")
     index, units = _units(len(x), unit)
-    order = np.argsort(x, kind="stable")
-    starts = np.unique(x[order], return_index=True)[1]
-    index, label = index[order], label[order]
+    return bootstrap({"auroc": auroc_over(x, label, index)}, units, n=len(x), draws=draws, seed=seed)["auroc"]
+
+
+def auroc_over(values: Floats, positive: npt.NDArray[np.bool_], index: Indices) -> Statistic:
+    """The AUROC as a statistic over units, undefined where only positive or only negative items weigh; index [item] its unit's place."""
+    if not len(values):
+        return lambda weights: np.ma.masked_array(np.zeros(len(weights)), np.ones(len(weights), np.bool_))
+    order = np.argsort(values, kind="stable")
+    starts = np.unique(values[order], return_index=True)[1]
+    index, positive = index[order], positive[order]
 
     def of(weights: Floats) -> Masked:
         items = weights[:, index]
-        up = np.add.reduceat(items * label, starts, axis=1)
-        down = np.add.reduceat(items * ~label, starts, axis=1)
+        up = np.add.reduceat(items * positive, starts, axis=1)
+        down = np.add.reduceat(items * ~positive, starts, axis=1)
         won = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
         contests = up.sum(axis=1) * down.sum(axis=1)
         return np.ma.masked_array(won / np.maximum(contests, 1), contests == 0)
 
-    return bootstrap({"auroc": of}, units, n=len(x), draws=draws, seed=seed)["auroc"]
+    return of
 
 
 def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:

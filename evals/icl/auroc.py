@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evals.scores import Floats, Masked, Statistic
+from evals.statistics import auroc_over
 
 
 def mean_auroc(values: Floats, chosen: npt.NDArray[np.int64], unit: Sequence[int]) -> Statistic:
@@ -18,27 +19,9 @@ def mean_auroc(values: Floats, chosen: npt.NDArray[np.int64], unit: Sequence[int
     total = values.sum(1)
     some = total > 0
     shares, chosen, index = values[some] / total[some, None], chosen[some], index[some]
-    classes = [_one_against_rest(shares[:, number], chosen == number, index) for number in range(values.shape[1])]
+    classes = [auroc_over(shares[:, number], chosen == number, index) for number in range(values.shape[1])]
 
     def of(weights: Floats) -> Masked:
         return np.ma.masked_array(np.ma.stack([one(weights) for one in classes]).mean(axis=0))
-
-    return of
-
-
-def _one_against_rest(values: Floats, positive: npt.NDArray[np.bool_], index: npt.NDArray[np.intp]) -> Statistic:
-    if not len(values):
-        return lambda weights: np.ma.masked_array(np.zeros(len(weights)), np.ones(len(weights), np.bool_))
-    order = np.argsort(values, kind="stable")
-    starts = np.unique(values[order], return_index=True)[1]
-    index, positive = index[order], positive[order]
-
-    def of(weights: Floats) -> Masked:
-        items = weights[:, index]
-        up = np.add.reduceat(items * positive, starts, axis=1)
-        down = np.add.reduceat(items * ~positive, starts, axis=1)
-        won = (up * (np.cumsum(down, axis=1) - down / 2)).sum(axis=1)
-        contests = up.sum(axis=1) * down.sum(axis=1)
-        return np.ma.masked_array(won / np.maximum(contests, 1), contests == 0)
 
     return of
