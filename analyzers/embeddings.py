@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from analyzers.errors import SubjectError
 from analyzers.evidence import FloatArray
-from analyzers.loading import choose_device
+from analyzers.loading import choose_device, readable
+from analyzers.padding import padded
 from analyzers.progress import Report, quiet
 
 EMBEDDING = "embed texts"
@@ -67,30 +68,21 @@ class Embedder:
         return found
 
     def _computed(self, ids: Sequence[Sequence[int]]) -> Tensor:
-        longest = max(map(len, ids))
         # Whatever stands in the padding is masked, in attention and in the mean.
-        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=self._model.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids], device=self._model.device)
-        hidden = self._model(input_ids=padded, attention_mask=mask).last_hidden_state
+        tokens, mask = (part.to(self._model.device) for part in padded(ids))
+        hidden = self._model(input_ids=tokens, attention_mask=mask).last_hidden_state
         weight = mask[:, :, None].to(hidden.dtype)
         return F.normalize((hidden * weight).sum(dim=1) / weight.sum(dim=1), dim=-1)
 
 
 def _pretrained(folder: str, name: str) -> tuple[Any, Any]:
     """(model, tokenizer); raises SubjectError, naming `name`, for what cannot be loaded as an encoder."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
-    try:
+    with readable(name, "sentence encoder", remedy="; use minilm or the folder of another one"):
         config: Any = AutoConfig.from_pretrained(folder)
         if any(made_for.endswith(_NO_ENCODER) for made_for in config.architectures or ()):
             raise SubjectError(f"{name!r} is no encoder but a model that writes; use minilm or the folder of another sentence encoder")
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model: Any = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
-        why = " ".join(str(error).split())[:300] or "its weights are cut off"
-        raise SubjectError(f"{name!r} cannot be loaded as a sentence encoder: {why}; use minilm or the folder of another one") from error
     return model.eval().requires_grad_(False), tokenizer

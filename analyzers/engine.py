@@ -21,14 +21,13 @@ from analyzers.evidence import FloatArray
 from analyzers.generating import Generated, Writer
 from analyzers.loading import DTYPES, MIXED, choose_device, dtype_name, engine_dtype, load_pretrained
 from analyzers.mixed import widen
+from analyzers.padding import BATCH_TOKENS, like_lengths
 from analyzers.prefixes import CHUNK, Prefix, Prefixes
 from analyzers.progress import Report, quiet
 from analyzers.tokens import Tokens
 
 KEPT_TOKENS = 4096
 """Tokens whose keys and values are kept between calls: 0.1 GB for a model of half a billion parameters."""
-BATCH_TOKENS = 2048
-"""Tokens, padding included, in one forward pass of readouts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,8 @@ class Engine:
             elif any(sum(map(len, pieces[: index + 1])) == 0 for index in after):
                 outcomes[number] = Failed("readout", "nothing stands before the place to read at")
         todo = [number for number, outcome in enumerate(outcomes) if outcome is None]
-        for batch in _batches(todo, [sum(map(len, pieces)) for pieces in encoded]):
+        for places in like_lengths([sum(map(len, encoded[number])) for number in todo], BATCH_TOKENS):
+            batch = [todo[place] for place in places]
             texts = [[token for piece in encoded[number] for token in piece] for number in batch]
             logprobs = F.log_softmax(self._option_logits(start, texts, rows), dim=-1).cpu().numpy()
             for row, number in enumerate(batch):
@@ -287,15 +287,3 @@ def _without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
             turn["content"] = "\n\n".join([*said, turn["content"]])
             return others
     return [{"role": "user", "content": "\n\n".join(said)}, *others]
-
-
-def _batches(numbers: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Texts of like length together, each batch padded to its longest within the bound on tokens."""
-    batch: list[int] = []
-    for number in sorted(numbers, key=lambda number: (-lengths[number], number)):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch

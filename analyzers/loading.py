@@ -1,6 +1,8 @@
 """Loads language models with a number format and a device that suit each other."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -79,6 +81,23 @@ def _stored_dtype(folder: Path) -> str:
     return str(config.get("dtype", config.get("torch_dtype"))) if isinstance(config, dict) else ""
 
 
+@contextmanager
+def readable(name: str, what: str, *, remedy: str = "") -> Iterator[None]:
+    """Within the context transformers shows no progress of its own, and what it cannot load is a SubjectError that names `name`, what it
+    should be and the remedy."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from transformers.utils.logging import disable_progress_bar
+
+    damaged = (SafetensorError, UnpicklingError, EOFError, StrictDataclassError)
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, *damaged) as error:
+        why = " ".join(str(error).split())[:300] or "its weights are cut off"
+        raise SubjectError(f"{name!r} cannot be loaded as a {what}: {why}{remedy}") from error
+
+
 def load_pretrained(
     folder: str, name: str, dtype: torch.dtype, device: torch.device, trust_remote_code: bool, *, any_kind: bool = False
 ) -> tuple[Any, Any]:
@@ -86,20 +105,12 @@ def load_pretrained(
 
     Raises SubjectError, naming `name`, for what is no such model, is damaged, or needs a package that is not there.
     """
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    damaged = (SafetensorError, UnpicklingError, EOFError, StrictDataclassError)
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
-    try:
+    with readable(name, "language model" if any_kind else "causal language model"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         loader, settings = _as_made(folder, trust_remote_code) if any_kind else (AutoModelForCausalLM, {})
         model: Any = loader.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, **settings)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, *damaged) as error:
-        why = " ".join(str(error).split())[:300] or "its weights are cut off"
-        raise SubjectError(f"{name!r} cannot be loaded as a {'' if any_kind else 'causal '}language model: {why}") from error
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 

@@ -1,6 +1,5 @@
 """The model under study: its tokens, its forward pass, and the activations of its sites."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from analyzers.attentions import Attention, attentions
 from analyzers.errors import SubjectError
+from analyzers.fresh_weights import fresh_weights
 from analyzers.hooks import noting_shape, removed
 from analyzers.loading import choose_device, choose_dtype, dtype_name, load_pretrained
 from analyzers.mlps import decoder_blocks, down_projections, linear_shape
@@ -112,11 +112,7 @@ class Subject:
 
     def random_init(self, seed: int) -> "Subject":
         """A model of the same configuration with fresh weights: the control that has learnt nothing. Nothing is attached to it."""
-        build: Any = type(self.model)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            model = build(copy.deepcopy(self.model.config))
-        model = model.to(device=self.device, dtype=self.dtype).requires_grad_(False)
+        model = fresh_weights(self.model, seed)
         known = {key: value for key, value in self.identity.items() if key in ("source", "revision")}
         return Subject(model, self.tokenizer, name=f"{self.name} (random weights)", identity={**known, "weights": f"random, seed {seed}"})
 

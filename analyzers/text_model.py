@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from analyzers.attention.door import can_intervene
 from analyzers.errors import SubjectError
 from analyzers.loading import choose_device, choose_dtype, dtype_name, load_pretrained
+from analyzers.masks import Masks
 from analyzers.progress import Report, quiet
 from analyzers.tokens import Span, Tokens, located
 
@@ -60,6 +61,8 @@ class TextModel:
             model.set_attn_implementation("eager")  # the others return no attention
         self.causal = self._is_causal()
         """Whether no token sees a later one. Measured, since a configuration does not say."""
+        self.masks = None if self.causal else Masks(tokenizer, name)
+        """An encoder's."""
 
     @classmethod
     def load(cls, name_or_path: str, *, dtype: str = "auto", device: str = "auto", report: Report = quiet) -> "TextModel":
@@ -91,6 +94,10 @@ class TextModel:
         self.check_length(len(read))
         return read
 
+    def read(self, text: str) -> Prompt:
+        """As `prompt` without chat, of any length. Raises SubjectError for a tokenizer that cannot say where its tokens stand."""
+        return self._read(text, "", chat=False)
+
     @property
     def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Token ids that stand before and behind tokens of no text: an encoder's own; before a decoder's its BOS, or else its EOS."""
@@ -102,22 +109,47 @@ class TextModel:
         return tuple(ids[:at]), tuple(ids[at + added[at:].index(1) :] if 1 in added[at:] else ())
 
     def continuation(self, text: str, target: str, *, chat: bool = False) -> tuple[int, ...]:
-        """Token ids of a target such that the text with the target behind it reads `prompt(text, chat=chat)` and then those.
+        """Token ids of a target: what a decoder says behind a text, or what stands at an encoder's masks in it.
 
-        Raises SubjectError for a target that is not one continuation of the text, one that is empty or together with the text too long
-        for the model, for an encoder, and as `prompt` does.
+        Of a decoder the text with the target behind it reads `prompt(text, chat=chat)` and then those. Of an encoder the tokenizer gives
+        them for the target in place of the masks in that text (Masks.filled), which must be one for each, one right behind the other.
+        Raises SubjectError for a target that is no such one, one that is empty or together with a decoder's text too long for the model,
+        for an encoder without a head for language, and as `prompt` does.
         """
-        if not self.causal:
-            raise SubjectError(f"{self.name!r} is an encoder, which continues no text; choose a causal language model")
-        before = self.prompt(text, chat=chat).ids
+        read = self.prompt(text, chat=chat)
+        if self.masks is not None:
+            self._check_head(read)
+
+            def reread(written: str) -> tuple[Sequence[int], Sequence[Span | None]]:
+                again = self._read(written, "", chat)
+                return again.ids, again.spans
+
+            found = self.masks.filled(text, target, self.masks.span(text, read.ids, read.spans), reread)
+            self.masks.predicting(read.ids, found)
+            return found
         whole = self._read(text, target, chat).ids
-        if whole[: len(before)] != before or len(whole) == len(before):
+        if whole[: len(read)] != read.ids or len(whole) == len(read):
             raise SubjectError(
                 f"{target!r} is not one continuation of the text: the tokenizer of {self.name} has no tokens for it alone; write it as "
                 "it stands behind the text, mostly with a leading space (' Paris'), and let the text end where a word ends"
             )
         self.check_length(len(whole))
-        return whole[len(before) :]
+        return whole[len(read) :]
+
+    def reads(self, ids: Sequence[int], target: Sequence[int]) -> tuple[list[int], list[int]]:
+        """(tokens that are read, the place among them that predicts each token of the target).
+
+        A decoder reads ids and all of the target but its last token, since each of them predicts the next one; an encoder ids alone, and
+        its masks predict. Raises SubjectError for more tokens than the model takes and for an encoder's ids without a mask for each token
+        of the target; ValueError for no ids or no target.
+        """
+        if not ids or not target:
+            raise ValueError("a target needs a text to be predicted from, each of at least one token")
+        if self.masks is not None:
+            self.check_length(len(ids))
+            return list(ids), self.masks.predicting(ids, target)
+        self.check_length(len(ids) + len(target))
+        return [*ids, *target[:-1]], list(range(len(ids) - 1, len(ids) + len(target) - 1))
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, **kwargs: Any) -> Any:
         """The model's output, within autograd where it is on, without a cache.
@@ -134,7 +166,7 @@ class TextModel:
         found: Tensor | None = getattr(output, "logits", None)
         if found is None:
             raise SubjectError(
-                f"{self.name!r} has no head for language, so that no target has a probability; choose a causal language model"
+                f"{self.name!r} has no head for language, so that no target has a probability; choose a model of causal or masked language"
             )
         return found
 
@@ -145,6 +177,11 @@ class TextModel:
                 f"the text is {length} tokens, special ones and any target included, and {self.name} takes {self.limit}; shorten it, "
                 "or choose a model that takes more"
             )
+
+    @torch.inference_mode()
+    def _check_head(self, read: Prompt) -> None:
+        """Raise SubjectError without one, before masks are asked for."""
+        self.logits(self.forward(torch.tensor([read.ids[:1]])))
 
     def _read(self, text: str, target: str, chat: bool) -> Prompt:
         """The text with the target behind it; spans are those of the text and, without chat, of the target."""
@@ -197,6 +234,8 @@ class TextModel:
         """Raise SubjectError where the text has a mark of its own that ends the user's turn or begins another one."""
         added, special = self.tokenizer.added_tokens_decoder, set(self.tokenizer.all_special_ids)
         special |= {number for number, token in added.items() if token.special}
+        if self.masks is not None:
+            special.discard(self.tokenizer.mask_token_id)
         # Of some models the template's marks are not special, of others runs of spaces are added tokens, which only look like marks.
         marks = special | {number for number, span in zip(read.ids, read.spans, strict=True) if span is None and number in added}
         for number, span in zip(read.ids, read.spans, strict=True):

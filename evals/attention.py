@@ -72,7 +72,9 @@ class Attention(BaseModel):
     gradient: list[list[list[float]]] | None = None
     """[layer][query][key] attention times the gradient of the target's log-probability, positive part, mean over heads."""
     target: str | None = None
-    """The continuation whose log-probability the gradient is of."""
+    """The continuation whose log-probability the gradient is of; of an encoder what is told at its masks."""
+    predicting: list[int] | None = None
+    """[token of the target] the query of `gradient` that predicts it."""
     statistics: list[HeadStatistics]
     head_roles: list[HeadRoles]
     roles_failed: str | None = None

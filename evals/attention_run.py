@@ -36,7 +36,8 @@ def run_attention(
     """The attention of a decoder or encoder in one text, and what was asked for beside it.
 
     queries: places from which the flow starts, by default the last token of a decoder and the first one of an encoder. target: a
-    continuation, for attention weighed by the gradient of its log-probability. Raises ExplicateError for what the user can mend.
+    continuation, of an encoder what is told at the masks of the text, for attention weighed by the gradient of its log-probability.
+    Raises ExplicateError for what the user can mend.
     """
     from analyzers.attention import flow as flows
     from analyzers.attention import rollout as rollouts
@@ -75,6 +76,7 @@ def run_attention(
         norms=value_norms(read, prompt.ids).tolist() if norms else None,
         gradient=None if continuation is None else gradient_attention(read, prompt.ids, continuation).tolist(),
         target=target,
+        predicting=None if continuation is None else read.reads(prompt.ids, continuation)[1],
         statistics=[
             HeadStatistics(layer=layer, head=head, **{name: float(getattr(statistics, name)[layer, head]) for name in MEASURES})
             for layer in range(layers)

@@ -1,7 +1,8 @@
 """Which units of a prompt matter for one continuation of it: methods that perturb the prompt beside methods that read the model.
 
 What is explained is f, the log-probability of the continuation in nats. A perturbed prompt is followed by the same token ids as the whole
-one, also where its own text and the target would be cut into other tokens: so it is always the same continuation that is held to.
+one, also where its own text and the target would be cut into other tokens: so it is always the same continuation that is held to. Of an
+encoder f is of what stands at the masks of its prompt, which are never taken away.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,12 +90,12 @@ class Continuation(BaseModel):
     target: str
     target_ids: list[int]
     value: float
-    """f: log-probability of the target behind the prompt, in nats."""
+    """f: log-probability of the target behind the prompt, of an encoder at its masks, in nats."""
     unit: str
     units: list[str]
     outside: list[str]
-    """Tokens that are in no unit, whose values are left out. Special tokens and those of the chat template are never taken away; what
-    stands between units may go with its neighbours where an operator writes the text anew."""
+    """Tokens that are in no unit, whose values are left out. Special tokens, those of the chat template and the masks at which an encoder
+    tells the target are never taken away; what stands between units may go with its neighbours where an operator writes the text anew."""
     operator: str
     methods: dict[str, ContinuationBy | Failure]
     random: Curves | None = None
@@ -171,13 +172,16 @@ def attributed(
 
     prompt = model.prompt(text, chat=how.chat)
     continuation = model.continuation(text, target, chat=how.chat)
-    units = token_units(text, prompt.spans) if how.unit == BY_TOKEN else cut(text, how.unit)
+    masks = [] if model.masks is None else model.masks.places(prompt.ids)
+    spans = [None if at in masks else span for at, span in enumerate(prompt.spans)]
+    masked = None if model.masks is None else model.masks.span(text, prompt.ids, prompt.spans)
+    units = token_units(text, spans) if how.unit == BY_TOKEN else beside(cut(text, how.unit), masked)
     if not 1 < len(units) <= most_units:
         raise ExplicateError(
             f"the text has {len(units)} units ({how.unit}); this needs 2 to {most_units}: give another text, or another --unit"
         )
-    member = members(units, prompt.spans)
-    ids = _read(model, prompt, units, member, how, number)
+    member = members(units, spans)
+    ids = _read(model, prompt, units, member, masked, how, number)
 
     def evaluate(prompts: Sequence[Ids]) -> list[float]:
         found: list[float] = values_of(model, prompts, continuation, report=report if len(prompts) >= MANY else quiet).tolist()
@@ -186,7 +190,7 @@ def attributed(
     valued = Valued(ids, evaluate)
     rng = np.random.default_rng([how.seed, number])
     names = list(dict.fromkeys(how.methods))
-    of_text = [span is not None for span in prompt.spans]
+    of_text = [span is not None for span in spans]
     plans = {name: METHODS.get(name)(len(units), how.most, rng) for name in names if name in METHODS.all()}
     everything = frozenset(range(len(units)))
     f = valued([everything, *(kept for plan in plans.values() for kept in plan.sets)])
@@ -232,6 +236,20 @@ def token_units(text: str, spans: Sequence[Span | None]) -> Units:
         else:
             found.append(span)
     return Units(text, tuple(found))
+
+
+def beside(units: Units, masked: Span | None) -> Units:
+    """What the units have beside the characters of the masks, which are in none: a unit around them is two."""
+    if masked is None:
+        return units
+    first, last = masked
+    found: list[Span] = []
+    for start, end in units.spans:
+        for begin, stop in ((start, min(end, first)), (max(start, last), end)):
+            part = units.text[begin:stop]
+            if part.strip():
+                found.append((begin + len(part) - len(part.lstrip()), begin + len(part.rstrip())))
+    return Units(units.text, tuple(found))
 
 
 def members(units: Units, spans: Sequence[Span | None]) -> list[int | None]:
@@ -290,18 +308,26 @@ def _perturbed(plan: Plan, f: Mapping[Kept, float]) -> ContinuationBy:
     return ContinuationBy(values=plan.values(f).tolist(), errors=None if errors is None else errors.tolist(), sets=len(set(plan.sets)))
 
 
-def _read(model: "TextModel", prompt: "Prompt", units: Units, member: Sequence[int | None], how: How, number: int) -> Callable[[Kept], Ids]:
-    """Token ids of the prompt with sets of its units kept; without any text those of the chat template, or what begins a text."""
+def _read(
+    model: "TextModel", prompt: "Prompt", units: Units, member: Sequence[int | None], masked: Span | None, how: How, number: int
+) -> Callable[[Kept], Ids]:
+    """Token ids of the prompt with sets of its units kept; without any text those of the chat template, or what begins a text.
+
+    masked: characters that every prompt keeps, beside the units.
+    """
     everything = frozenset(range(len(units)))
     bare = tuple(number for number, span in zip(prompt.ids, prompt.spans, strict=True) if span is None)
     if how.unit == BY_TOKEN:
         return lambda kept: tuple(each for each, unit in zip(prompt.ids, member, strict=True) if unit is None or unit in kept)
-    perturbed = Perturbed.by(how.operator, units, units.texts, [how.seed, number])
+    parts = Units(units.text, tuple(sorted([*units.spans, *([masked] if masked else [])])))
+    place = [parts.spans.index(span) for span in units.spans]
+    always = frozenset(range(len(parts))).difference(place)
+    perturbed = Perturbed.by(how.operator, parts, units.texts, [how.seed, number])
 
     def read(kept: Kept) -> Ids:
         if kept == everything:
             return prompt.ids
-        text = perturbed.text(kept)
+        text = perturbed.text(always.union(place[unit] for unit in kept))
         return model.prompt(text, chat=how.chat).ids if text else bare
 
     return read

@@ -1,4 +1,4 @@
-"""What `explicate attention` prints: what the last token takes from the text, and the heads that have a role."""
+"""What `explicate attention` prints: what the last token, or an encoder's mask, takes from the text, and the heads that have a role."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ LONGEST = 60
 
 
 def show_attention(found: "Attention", out: Path | None) -> None:
-    """For the last query a row of each token with what the layers take from it, then each role's heads."""
+    """For the query that predicts, or the first one of an encoder, a row of each token with what the layers take from it, then each role's
+    heads."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -31,7 +32,7 @@ def show_attention(found: "Attention", out: Path | None) -> None:
     from explicate.running import plain
 
     console = Console(emoji=False)
-    query = len(found.tokens) - 1 if found.causal else 0
+    query = found.predicting[0] if found.predicting else len(found.tokens) - 1 if found.causal else 0
     columns = _columns(found, query)
     console.print(
         f"{plain(found.model['name'])}, {len(found.attention)} layers of {len(found.attention[0])} heads. "

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from analyzers.errors import ExplicateError
-from analyzers.whole_files import replaced
 from evals.attribute import Attributed, AttributedBy, Interaction
 from explicate.attribution_table import LITTLE_MASS, READ, evaluated_sentence
 from explicate.axis import Axis
@@ -23,23 +20,6 @@ STEP, LEAST_STEP, LEAD, ROOM = 46.0, 22.0, 30.0, 850.0
 """Room of a unit below the arcs at most and at least, room before the first one and of all of them, in units of the drawing."""
 LABEL = 18
 """Characters of a unit below the arcs."""
-
-
-def check_page(path: Path) -> None:
-    """Raise ExplicateError where no page can be written, before a model is asked anything."""
-    if path.is_dir():
-        raise ExplicateError(f"--out {str(path)!r} is a folder; name a file, such as {str(path / 'attribution.html')!r}")
-    if not path.absolute().parent.is_dir():
-        raise ExplicateError(f"--out {str(path)!r}: there is no folder {str(path.absolute().parent)!r}; make it, or name another file")
-
-
-def write_attribution_page(found: Attributed, path: Path) -> None:
-    """Write the page, whole or not at all; raises ExplicateError where that is not possible."""
-    try:
-        with replaced(path) as temporary:
-            temporary.write_text(render(found), encoding="utf-8")
-    except OSError as error:
-        raise ExplicateError(f"--out {str(path)!r} cannot be written ({error.strerror}); name another file") from None
 
 
 def render(found: Attributed) -> str:

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import exp
-from pathlib import Path
 from typing import Any
 
-from analyzers.errors import ExplicateError
-from analyzers.whole_files import replaced
 from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, Kind
 from evals.continuation_compare import Compared, Comparison, PromptFailure
 from evals.results import Failure
@@ -19,15 +16,6 @@ from explicate.shaded_words import QUIET, shares, visible
 
 WIDTH, HEIGHT = 300.0, 110.0
 """Of the drawing of a curve, without room for numbers."""
-
-
-def write_continuation_page(found: Continuation | Comparison, path: Path) -> None:
-    """Write the page, whole or not at all; raises ExplicateError where that is not possible."""
-    try:
-        with replaced(path) as temporary:
-            temporary.write_text(render(found), encoding="utf-8")
-    except OSError as error:
-        raise ExplicateError(f"--out {str(path)!r} cannot be written ({error.strerror}); name another file") from None
 
 
 def render(found: Continuation | Comparison) -> str:

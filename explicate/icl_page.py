@@ -1,26 +1,23 @@
 """The page of `explicate icl`: of every analysis what is seen and what that does not show, its curves with their bands and its figures."""
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations, groupby
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from evals.icl.results import Analysis, Curve, IclResults
 from evals.results import Failure, Value
 from explicate.attribution_table import LITTLE_MASS
 from explicate.axis import Axis
+from explicate.curve_chart import HEIGHT, WIDTH, Level, Line, curve_chart
 from explicate.icl_sections import ALPHA, LINES, NAMES, SECTIONS, Claim, Section
 from explicate.icl_table import FEW_DRAWS
 from explicate.pages import environment, trusted
 from explicate.shaded_words import visible
 
-WIDTH, HEIGHT = 300.0, 150.0
-"""Of a drawing, without room for numbers."""
-TICKS = 6
-"""Places of a curve with a number below."""
 FEW = 20
 """Items below which the page warns of its intervals."""
 _MINUS = "_minus_"
-LEVELS: Mapping[str, tuple[float, str]] = {"auroc": (0.5, "chance")}
+LEVELS: Mapping[str, Level] = {"auroc": Level("chance", 0.5)}
 """What a curve is read against."""
 
 
@@ -31,6 +28,7 @@ def render(found: IclResults) -> str:
     return str(
         page.render(
             css=trusted("style.css"),
+            drawn_css=trusted("curves.css"),
             title=f"How {visible(found.model['name'])} answers {visible(found.task.name)} from examples in its context",
             accuracy=_told(right),
             largest_class=f"{found.largest_class:.2f}",
@@ -57,6 +55,10 @@ def render(found: IclResults) -> str:
             ],
         )
     )
+
+
+FORMS: Mapping[str, Callable[[IclResults], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+"""What a file is written as, by its ending."""
 
 
 def _shown(template: str) -> list[dict[str, str]]:
@@ -120,68 +122,18 @@ def _charts(analysis: Analysis, told: Section) -> list[dict[str, Any]]:
     return [_chart(title, over, at, curves, _level(next(iter(curves)), analysis)) for (title, over, at), curves in charts.items()]
 
 
-def _level(name: str, analysis: Analysis) -> tuple[float, str] | None:
+def _level(name: str, analysis: Analysis) -> Level | None:
     whole = analysis.figures.get(f"{name.partition('/')[0]}/full")
-    return (whole.value, NAMES["full"]) if isinstance(whole, Value) else LEVELS.get(name)
+    return Level(NAMES["full"], whole.value) if isinstance(whole, Value) else LEVELS.get(name)
 
 
-def _chart(title: str, over: str, at: Sequence[float], curves: Mapping[str, Curve], level: tuple[float, str] | None) -> dict[str, Any]:
-    """x to the right, y downwards; a line and its band are broken where a value failed."""
-    known = [value for curve in curves.values() for value in curve.values if isinstance(value, Value)]
-    axis = Axis.of([end for value in known for end in (value.low, value.value, value.high)] + ([level[0]] if level else []), ticks=4)
-    least, most = min(at, default=0.0), max(at, default=0.0)
-
-    def x(place: float) -> float:
-        return round(WIDTH * (place - least) / (most - least) if most > least else WIDTH / 2, 1)
-
+def _chart(title: str, over: str, at: Sequence[float], curves: Mapping[str, Curve], level: Level | None) -> dict[str, Any]:
     lines = []
-    for number, (name, curve) in enumerate(curves.items()):
-        points = sorted(zip(curve.at, curve.values, strict=True), key=lambda point: point[0])
-        shown = [[(x(place), value) for place, value in run if isinstance(value, Value)] for run in _runs(points)]
+    for place, (name, curve) in enumerate(curves.items()):
         last = name.rpartition("/")[2].removesuffix("_by_head")
-        told = LINES.get(last) or _words(last)
-        lines.append(
-            {
-                "name": told,
-                "kind": "random" if last == "random" else f"line{number % 4}",
-                "paths": [" ".join(f"{left},{_y(axis, value.value)}" for left, value in run) for run in shown],
-                "bands": [
-                    " ".join(f"{left},{_y(axis, value.low)}" for left, value in run)
-                    + " "
-                    + " ".join(f"{left},{_y(axis, value.high)}" for left, value in reversed(run))
-                    for run in shown
-                ],
-                "points": [
-                    {"x": x(place), "y": _y(axis, value.value), "says": f"{told}, {visible(over)} {place:g}: {_number(value)}"}
-                    for place, value in points
-                    if isinstance(value, Value)
-                ],
-                "failed": _failures([value for _, value in points]),
-            }
-        )
-    places = sorted(set(at))
-    spread = sorted({round(step * (len(places) - 1) / (TICKS - 1)) for step in range(TICKS)}) if places else []
-    return {
-        "title": _heading(title),
-        "over": visible(over),
-        "any": bool(known),
-        "lines": lines,
-        "level": None if level is None else {"y": _y(axis, level[0]), "name": level[1]},
-        "y": [{"at": round(HEIGHT * (1 - float(str(tick["at"])) / 100), 1), "text": tick["text"]} for tick in axis.ticks],
-        "x": [{"at": x(places[place]), "text": f"{places[place]:g}"} for place in spread],
-        "width": WIDTH,
-        "height": HEIGHT,
-    }
-
-
-def _runs(points: Sequence[tuple[float, Value | Failure]]) -> list[list[tuple[float, Value | Failure]]]:
-    """Values that stand beside one another."""
-    return [list(run) for failed, run in groupby(points, key=lambda point: isinstance(point[1], Failure)) if not failed]
-
-
-def _failures(values: Sequence[Value | Failure]) -> list[str]:
-    reasons = [value.reason for value in values if isinstance(value, Failure)]
-    return [f"none at {reasons.count(reason)} of {len(values)}: {visible(reason)}" for reason in dict.fromkeys(reasons)]
+        kind = "random" if last == "random" else f"line{place % 4}"
+        lines.append(Line(LINES.get(last) or _words(last), kind, at, curve.values))
+    return curve_chart(_heading(title), over, lines, _number, levels=[] if level is None else [level])
 
 
 def _y(axis: Axis, value: float) -> float:

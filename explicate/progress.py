@@ -51,10 +51,14 @@ def bars() -> Iterator[Report]:
         console=console,
     )
     tasks: dict[str, TaskID] = {}
+    reached: dict[str, int] = {}
 
     def report(what: str, done: int, total: int) -> None:
         if what not in tasks:
             tasks[what] = progress.add_task(what, total=total or None)
+        elif done < reached[what]:  # the same kind of work begins again
+            progress.reset(tasks[what])
+        reached[what] = done
         progress.update(tasks[what], completed=done, total=total or None)
 
     with progress:
@@ -87,7 +91,7 @@ class Lines:
     def report(self, what: str, done: int, total: int) -> None:
         """A Report; work whose total is not known is named once, when it begins."""
         now = self._clock()
-        if what not in self._works:
+        if what not in self._works or done < self._works[what].done:  # it begins, or begins again
             self.end()
             self._works[what] = _Work(what, done, now, done, total, now, ended=total <= 0)
             if total <= 0:

@@ -160,6 +160,55 @@ def tiny_model() -> Callable[..., tuple[Any, Any]]:
     return build
 
 
+@cache
+def _masked_tokenizer(family: str) -> "PreTrainedTokenizerFast":
+    """Of roberta byte-level BPE whose <mask> takes the spaces before it, else word pieces in lower case; both put their marks around."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    build: Any = PreTrainedTokenizerFast
+    if family == "roberta":
+        marks = ["<s>", "<pad>", "</s>", "<unk>"]
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        tokenizer.train_from_iterator(
+            [TEXT], trainers.BpeTrainer(vocab_size=500, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
+        )
+        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False)
+        names = {
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+            "pad_token": "<pad>",
+            "unk_token": "<unk>",
+        }
+        return build(tokenizer_object=tokenizer, mask_token=AddedToken("<mask>", lstrip=True, special=True), **names)  # type: ignore[no-any-return]
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.train_from_iterator([TEXT], trainers.WordPieceTrainer(vocab_size=500, special_tokens=marks, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+    return build(tokenizer_object=tokenizer, **names)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def masked_model() -> Callable[..., tuple[Any, Any]]:
+    """masked_model("bert") is a fresh tiny encoder with its head for masked language, and a tokenizer of its family's kind with a mask."""
+
+    def build(family: str, **changes: object) -> tuple[Any, Any]:
+        tokenizer = copy.deepcopy(_masked_tokenizer(family))
+        own = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": None}
+        return random_model(tiny_config(family, **{**own, **changes})), tokenizer
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def tiny_llm(tiny_model: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random model that prompts of thousands of tokens fit into: a simulator `local:FOLDER`."""

@@ -31,6 +31,10 @@ class Attended:
     layer: int
     probabilities: Tensor
     """[batch, head, query, key]; each row sums to 1."""
+    queries: Tensor
+    """[batch, head, query, width], with their rotary positions."""
+    keys: Tensor
+    """[batch, group, key, width], with their rotary positions; those of a group of queries once."""
     values: Tensor
     """[batch, head, key, width], those of a group of queries repeated for each of its heads."""
 
@@ -108,7 +112,7 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attent
         return output, probabilities
     values = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
     if door.seen is not None:
-        door.seen(Attended(layer, probabilities, values))
+        door.seen(Attended(layer, probabilities, query, key, values))
     new = None if door.changed is None else door.changed(layer, probabilities)
     if new is None:
         return output, probabilities

@@ -85,17 +85,13 @@ def value_norms(model: TextModel, ids: Sequence[int]) -> Tensor:
 def gradient_attention(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> Tensor:
     """Attention that raises a target's log-probability: the positive part of A dL/dA, mean over heads.
 
-    Float32 [layer, query, key] on the CPU, queries and keys over `ids` and all tokens of the target but the last, since each of them
-    predicts one: queries from the last one of `ids` on are those that do. L is the sum of log p of the target's tokens, in nats.
-    Raises SubjectError for an encoder, a model without a head for language, or without attention that can be exchanged in every layer.
+    Float32 [layer, query, key] on the CPU, queries and keys over the tokens that are read (TextModel.reads): of a decoder over `ids` and
+    all of the target but its last token, of an encoder over `ids`, whose masks predict. L is the sum of log p of the target's tokens, in
+    nats. Raises SubjectError for a model without a head for language, or without attention that can be exchanged in every layer, and as
+    TextModel.reads does.
     Source: Chefer et al. 2021, arXiv 2103.15679, eq. 5.
     """
-    if not model.causal:
-        raise SubjectError(
-            f"{model.name!r} is an encoder, which continues no text; leave the target out, or choose a causal language model"
-        )
-    if not ids or not target:
-        raise ValueError("a gradient needs a text and a target, each of at least one token")
+    read, places = model.reads(ids, target)
     gates: list[Tensor] = []
 
     def gated(_layer: int, probabilities: Tensor) -> Tensor:
@@ -104,10 +100,10 @@ def gradient_attention(model: TextModel, ids: Sequence[int], target: Sequence[in
         return probabilities * gates[-1]
 
     with torch.enable_grad(), attending(model.model, changed=gated):
-        logits = model.logits(model.forward(_one([*ids, *target[:-1]])))
+        logits = model.logits(model.forward(_one(read)))
         if len(gates) != model.layers:
             raise _not_all(model, len(gates))
-        told = logits[0, len(ids) - 1 :].float().log_softmax(-1)
+        told = logits[0, places].float().log_softmax(-1)
         loss = told.gather(1, torch.tensor(target, device=told.device)[:, None]).sum()
         found = torch.autograd.grad(loss, gates)
     return torch.stack([gradient[0].clamp(min=0).mean(0).cpu() for gradient in found])

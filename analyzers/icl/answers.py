@@ -87,9 +87,7 @@ def next_logits(model: TextModel, prompts: Sequence[IclPrompt]) -> Tensor:
     keep = ids.shape[1] - min(map(len, prompts)) + 1
     last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=model.device)
     fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
-    logits = getattr(model.forward(ids, mask, **fewer), "logits", None)
-    if logits is None:
-        raise SubjectError(f"{model.name!r} has no head for language, so that it answers nothing; choose a causal language model")
+    logits = model.logits(model.forward(ids, mask, **fewer))
     places = torch.tensor([prompt.q for prompt in prompts], device=logits.device) - ids.shape[1] + keep
     found: Tensor = logits[:, -keep:][torch.arange(len(prompts), device=logits.device), places]
     if not bool(found.isfinite().all()):

@@ -5,20 +5,15 @@ treat them: classes whose anchors are near should be confused. Both numbers are 
 paper calls them confusion. Source: Wang et al. 2023, arXiv 2305.14160, section 4.3.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
+from torch import Tensor
 
-from analyzers.attention.door import NAME, attending
+from analyzers.attention.door import attending
 from analyzers.icl.answers import next_logits
 from analyzers.icl.prompts import IclPrompt
 from analyzers.padding import like_lengths
@@ -29,9 +24,6 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 DIRECTIONS = 10
 """Of the queries, those in which they vary most: the paper's M."""
-_TELLING = f"{NAME}-vectors"
-
-_TOLD: ContextVar[list[tuple[Tensor, Tensor]] | None] = ContextVar("_TOLD", default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +56,7 @@ def label_vectors(
     keys: dict[int, list[Singles]] = {number: [] for number in wanted}
     done = 0
     for batch in like_lengths([len(prompt) for prompt in prompts]):
-        with _telling(model) as told:
-            next_logits(model, [prompts[number] for number in batch])
+        told = _told(model, [prompts[number] for number in batch])
         for row, number in enumerate(batch):
             prompt = prompts[number]
             places = [[at for at, label in zip(prompt.labels, prompt.classes, strict=True) if label == each] for each in classes]
@@ -96,34 +87,17 @@ def predicted_distances(
     return np.asarray(distances / largest if largest > 0 else distances)
 
 
+def _told(model: TextModel, prompts: Sequence[IclPrompt]) -> list[tuple[Tensor, Tensor]]:
+    """[layer] (queries, keys) of one forward pass, as the door gives them."""
+    told: list[tuple[Tensor, Tensor]] = []
+    with attending(model.model, seen=lambda one: told.append((one.queries, one.keys))):
+        next_logits(model, prompts)
+    return told
+
+
 def _flat(vector: Tensor) -> Singles:
     return vector.float().flatten().cpu().numpy()
 
 
 def _repeated(key: Tensor, query: Tensor) -> Tensor:
     return key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-
-
-@contextmanager
-def _telling(model: TextModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Within the context a forward pass adds [layer] (queries, keys), each [batch, head, pos, width], to what is yielded."""
-    told: list[tuple[Tensor, Tensor]] = []
-    token = _TOLD.set(told)
-    try:
-        with attending(model.model):
-            model.model.set_attn_implementation(_TELLING)  # the door puts back the one before its own
-            yield told
-    finally:
-        _TOLD.reset(token)
-
-
-def _tell(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
-    told = _TOLD.get()
-    if told is None:
-        raise RuntimeError(f"attention {_TELLING!r} is only there while vectors are read")
-    told.append((query, key))
-    return ALL_ATTENTION_FUNCTIONS[NAME](module, query, key, *args, **kwargs)
-
-
-AttentionInterface.register(_TELLING, _tell)
-AttentionMaskInterface.register(_TELLING, eager_mask)

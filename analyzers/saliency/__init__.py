@@ -1,6 +1,7 @@
 """How much each token of a prompt matters for one continuation, found in few passes over the prompt as it is; each file is one method.
 
-What is explained is the log-probability of the continuation (analyzers.saliency.value). Methods of other scales are here together: of
+What is explained is the log-probability of the continuation (analyzers.saliency.value), of an encoder that of what stands at its masks,
+from which it is predicted as a continuation is from the last tokens. Methods of other scales are here together: of
 some the values are nats, signed, of others shares of attention or lengths, never negative; compare their ranks.
 """
 
@@ -44,8 +45,8 @@ class SaliencyMethod(Protocol):
     """Of a model, ids of the prompt and of the target behind it, as TextModel.prompt and TextModel.continuation give them, and its text."""
 
     def __call__(self, model: "TextModel", ids: Sequence[int], target: Sequence[int], text: Text = None, /) -> Saliency:
-        """Raises SubjectError for an encoder, for a prompt and target longer than the model takes, and for a model that the method cannot
-        read; ValueError for a prompt or target without tokens."""
+        """Raises SubjectError for a prompt and target longer than the model takes, an encoder's prompt without a mask for each token of
+        the target, and a model that the method cannot read; ValueError for a prompt or target without tokens."""
         ...
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from analyzers.attention.reading import read_attention
 from analyzers.saliency import SALIENCIES, Saliency, Text
-from analyzers.saliency.queries import predicting, seen_by
+from analyzers.saliency.queries import seen_by
 from analyzers.text_model import TextModel
 
 
 @SALIENCIES.add("attention")
 def attention(model: TextModel, ids: Sequence[int], target: Sequence[int], _text: Text = None) -> Saliency:
     """Share of the last layer's attention, mean over its heads; needs a model whose attention can be read."""
-    weights = read_attention(model, predicting(model, ids, target))
-    return seen_by(weights[-1].double().mean(0), ids, target)
+    read, places = model.reads(ids, target)
+    return seen_by(read_attention(model, read)[-1].double().mean(0), places, len(ids))

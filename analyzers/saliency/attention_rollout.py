@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from analyzers.attention.reading import read_attention
 from analyzers.attention.rollout import rollout
 from analyzers.saliency import SALIENCIES, Saliency, Text
-from analyzers.saliency.queries import predicting, seen_by
+from analyzers.saliency.queries import seen_by
 from analyzers.text_model import TextModel
 
 
 @SALIENCIES.add("attention-rollout")
 def attention_rollout(model: TextModel, ids: Sequence[int], target: Sequence[int], _text: Text = None) -> Saliency:
     """Share of the rollout of all layers; needs a model whose attention can be read."""
-    weights = read_attention(model, predicting(model, ids, target))
-    return seen_by(rollout(weights)[-1], ids, target)
+    read, places = model.reads(ids, target)
+    return seen_by(rollout(read_attention(model, read))[-1], places, len(ids))

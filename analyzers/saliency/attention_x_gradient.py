@@ -9,7 +9,7 @@ import torch
 
 from analyzers.attention.reading import gradient_attention
 from analyzers.saliency import SALIENCIES, Saliency, Text
-from analyzers.saliency.queries import predicting, seen_by
+from analyzers.saliency.queries import seen_by
 from analyzers.text_model import TextModel
 
 
@@ -20,10 +20,10 @@ def attention_x_gradient(model: TextModel, ids: Sequence[int], target: Sequence[
     The I with which R begins is left out of what is told: it says only that a position is itself. Of attention that lowers the target
     nothing is told, so that a larger value says that more speaks for it.
     """
-    predicting(model, ids, target)
+    _, places = model.reads(ids, target)
     layers = gradient_attention(model, ids, target).double()
     start = torch.eye(layers.shape[-1], dtype=layers.dtype)
     relevance = start
     for layer in layers:
         relevance = relevance + layer @ relevance
-    return seen_by(relevance - start, ids, target, signed=True)
+    return seen_by(relevance - start, places, len(ids), signed=True)

@@ -36,11 +36,12 @@ def gradients(model: TextModel, given: Tensor, target: Sequence[int]) -> Iterato
     """Of a few prompts at a time the log-probability [prompt] of the target, in nats, and its gradient [prompt, token, width] by what is
     given for them; float64 on the CPU.
 
-    given [prompt, token, width]. Raises SubjectError for a model that takes no embeddings, or has no head for language.
+    given [prompt, token, width]; an encoder's masks are where the embedding of its mask is given. Raises SubjectError for a model that
+    takes no embeddings, or has no head for language, and for an encoder without a mask for each token of the target.
     """
     if not takes(model.model, "inputs_embeds"):
         raise SubjectError(f"{model.name!r} takes no embeddings in place of tokens, and gradients need it; choose another method or model")
-    behind = embedded(model, target)[:-1]
+    behind = embedded(model, target)[: len(target) - 1 if model.causal else 0]
     length = given.shape[1] + len(behind)
     for part in torch.split(given, max(BATCH_TOKENS // length, 1)):
         with torch.enable_grad():
@@ -49,6 +50,16 @@ def gradients(model: TextModel, given: Tensor, target: Sequence[int]) -> Iterato
                 "inputs_embeds": torch.cat([leaf, behind.expand(len(part), -1, -1)], 1),
                 "attention_mask": torch.ones(len(part), length, dtype=torch.long),
             }
-            values = told(model, [given.shape[1]] * len(part), target, **inputs)
+            values = told(model, _places(model, leaf.detach(), target), target, **inputs)
             (slopes,) = torch.autograd.grad(values.sum(), leaf)
         yield values.detach().double().cpu(), slopes.double().cpu()
+
+
+def _places(model: TextModel, given: Tensor, target: Sequence[int]) -> list[list[int]]:
+    """[prompt][token of the target] what predicts it."""
+    if model.masks is None:
+        return [model.reads([0] * given.shape[1], target)[1]] * len(given)
+    mask = model.tokenizer.convert_tokens_to_ids(model.masks.text)
+    masked = (given == embedded(model, [mask])).all(-1)
+    # Whatever another token is, it is no mask.
+    return [model.masks.predicting([mask if here else -1 for here in row], target) for row in masked.tolist()]

@@ -1,4 +1,4 @@
-"""What methods explain: the log-probability of one continuation behind a prompt, in nats."""
+"""What methods explain: the log-probability of one target, behind a decoder's prompt or at the masks of an encoder's, in nats."""
 
 import inspect
 from collections.abc import Sequence
@@ -21,21 +21,20 @@ EVALUATING = "evaluate texts"
 def values_of(
     model: TextModel, prompts: Sequence[Sequence[int]], target: Sequence[int], *, report: Report = quiet
 ) -> npt.NDArray[np.float64]:
-    """[prompt] sum over the target's tokens of log p(token | prompt, tokens before it), in nats.
+    """[prompt] sum over the target's tokens of log p(token | prompt, tokens before it), in nats; of an encoder of log p(token | prompt), in
+    which all masks stay.
 
-    A prompt without tokens is read as what begins a text (TextModel.around). Raises SubjectError for an encoder, a model without a head
-    for language or with probabilities that are no numbers, a prompt that is with the target longer than the model takes, and one without
-    tokens where nothing begins a text; ValueError for a target without tokens.
+    A decoder's prompt without tokens is read as what begins a text (TextModel.around). Raises SubjectError for a model without a head for
+    language or with probabilities that are no numbers, a prompt that is with the target longer than the model takes, an encoder's without
+    a mask for each token of the target, and one without tokens where nothing begins a text; ValueError for a target without tokens.
     """
-    texts = [list(ids) or _nothing(model) for ids in prompts]
-    for text in texts:
-        check(model, text, target)
+    texts = [model.reads(list(ids) or _nothing(model), target) for ids in prompts]
     found = np.empty(len(texts))
     done = 0
-    for batch in like_lengths([len(ids) + len(target) - 1 for ids in texts]):
-        ids, mask = padded([[*texts[number], *target[:-1]] for number in batch])
-        lengths = [len(texts[number]) for number in batch]
-        found[batch] = told(model, lengths, target, input_ids=ids, attention_mask=mask).double().cpu().numpy()
+    for batch in like_lengths([len(read) for read, _ in texts]):
+        ids, mask = padded([texts[number][0] for number in batch])
+        places = [texts[number][1] for number in batch]
+        found[batch] = told(model, places, target, input_ids=ids, attention_mask=mask).double().cpu().numpy()
         done += len(batch)
         report(EVALUATING, done, len(texts))
     if not np.isfinite(found).all():
@@ -47,38 +46,35 @@ def values_of(
 
 def check(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> None:
     """Raises as a method does (analyzers.saliency.SaliencyMethod)."""
-    if not model.causal:
-        raise SubjectError(f"{model.name!r} is an encoder, which continues no text; choose a causal language model")
-    if not ids or not target:
-        raise ValueError("a continuation needs a prompt and a target, each of at least one token")
-    model.check_length(len(ids) + len(target))
+    model.reads(ids, target)
 
 
-def told(model: TextModel, lengths: Sequence[int], target: Sequence[int], **inputs: Tensor) -> Tensor:
+def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int], **inputs: Tensor) -> Tensor:
     """[text] log-probabilities of the target, in float32 or more, within autograd where it is on.
 
-    lengths: tokens of each prompt. inputs: the model's, each text [prompt, target but its last token, padding]. Raises SubjectError for
-    a model without a head for language.
+    places: [text][token of the target] what predicts it. inputs: the model's, each text as TextModel.reads gives it, and padding. Raises
+    SubjectError for a model without a head for language.
     """
-    longest = max(lengths) + len(target) - 1
-    # The head is the largest matrix of a small model, and only the last positions are read. They are named one by one: of a count a
-    # view is taken, for whose product a CPU copies the head for every text.
-    keep = max(lengths) - min(lengths) + len(target)
-    last = torch.arange(longest - keep, longest, device=model.device)
-    fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
+    first, last = min(map(min, places)), max(map(max, places))
+    # The head is the largest matrix of a small model, and only these positions are read. They are named one by one: of a count a view is
+    # taken, for whose product a CPU copies the head for every text.
+    needed = torch.arange(first, last + 1, device=model.device)
+    settings: dict[str, Any] = {"use_cache": False} if model.causal else {}
+    if takes(model.model, "logits_to_keep"):
+        settings["logits_to_keep"] = needed
     on_device = {name: given.to(model.device) for name, given in inputs.items()}
-    logits = model.logits(model.model(**on_device, use_cache=False, **fewer))
+    logits = model.logits(model.model(**on_device, **settings))
+    kept = logits if logits.shape[1] == len(needed) else logits[:, first : last + 1]
     device = logits.device
-    places = torch.tensor([[length - 1 + at for at in range(len(target))] for length in lengths], device=device) - longest + keep
-    read = logits[:, -keep:][torch.arange(len(lengths), device=device)[:, None], places]
+    read = kept[torch.arange(len(places), device=device)[:, None], torch.tensor(places, device=device) - first]
     read = read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
-    tokens = torch.tensor([list(target)] * len(lengths), device=device)
+    tokens = torch.tensor([list(target)] * len(places), device=device)
     found: Tensor = read.gather(2, tokens[:, :, None]).sum((1, 2))
     return found
 
 
 def _nothing(model: TextModel) -> list[int]:
-    """What is read where a prompt has no tokens."""
+    """What is read where a prompt has no tokens; of an encoder nothing, which has no mask."""
     before = list(model.around[0]) if model.causal else []
     if model.causal and not before:
         raise SubjectError(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from analyzers.attention.reading import value_norms
 from analyzers.saliency import SALIENCIES, Saliency, Text
-from analyzers.saliency.queries import predicting, seen_by
+from analyzers.saliency.queries import seen_by
 from analyzers.text_model import TextModel
 
 
@@ -17,5 +17,5 @@ from analyzers.text_model import TextModel
 def value_norm(model: TextModel, ids: Sequence[int], target: Sequence[int], _text: Text = None) -> Saliency:
     """Sum over layers and heads of the length of A_ij v_j W_O, in units of the residual stream; needs a model whose attention can be
     exchanged."""
-    norms = value_norms(model, predicting(model, ids, target))
-    return seen_by(norms.double().sum((0, 1)), ids, target)
+    read, places = model.reads(ids, target)
+    return seen_by(value_norms(model, read).double().sum((0, 1)), places, len(ids))

@@ -26,6 +26,12 @@ def _occlusion() -> dict[str, Any]:
     return main()
 
 
+def _states() -> dict[str, Any]:
+    from evals.bench.states import main
+
+    return main()
+
+
 def _labels() -> dict[str, Any]:
     from evals.bench.labels import main
 
@@ -71,6 +77,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "pipelines": _pipelines,
     "database": _database,
     "attention": _attention,
+    "states": _states,
     "sampling": _sampling,
 }
 

@@ -1,6 +1,5 @@
 """An in-context task: how a demonstration is written, which labels there are, and the items that are shown and asked about."""
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from analyzers.corpus import text_lines
 from analyzers.errors import ExplicateError
 from evals.icl.labelled_lines import labelled_lines
+from evals.named_file import named_file, names_in
 from evals.tasks.items import CSV_SUFFIXES, JSON_SUFFIXES, Reading, read_items
 from evals.toml_places import at_line, dotted
 
@@ -78,7 +78,7 @@ class _TaskFile(BaseModel):
 
 def built_in() -> tuple[str, ...]:
     """Names of the tasks that come with explicate; those of the paper without items."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+    return names_in(_FOLDER)
 
 
 def load_icl_task(name_or_path: str, *, items: str | None = None) -> IclTask:
@@ -87,13 +87,7 @@ def load_icl_task(name_or_path: str, *, items: str | None = None) -> IclTask:
     items: where they are, relative to the working directory; a path in a TOML file is relative to that. Raises ExplicateError that names
     the file, the line and the key for what is not of the form of a task, and the line for items that are not.
     """
-    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in built_in() else Path(name_or_path)
-    if not path.is_file():
-        near = difflib.get_close_matches(name_or_path, built_in(), n=1)
-        raise ExplicateError(
-            f"there is no in-context task {name_or_path!r}{f'; did you mean {near[0]!r}?' if near else ''}; "
-            f"give one of {', '.join(built_in())}, or the path of a TOML file"
-        )
+    path = named_file(name_or_path, _FOLDER, what="in-context task")
     written = _read(path)
     source, folder = (written.items, path.parent) if items is None else (items, Path())
     if source is None:

@@ -15,6 +15,7 @@ from agents.self_explanations import Asking
 from analyzers.corpus import text_lines
 from analyzers.errors import ExplicateError
 from analyzers.units import Units, cut
+from evals.named_file import named_file, names_in
 from evals.tasks.items import SOURCES, Item, Items, Reading, read_items
 from evals.toml_places import at_line, dotted
 
@@ -135,7 +136,7 @@ class _TaskFile(Task):
 
 def built_in() -> tuple[str, ...]:
     """Names of the tasks that come with explicate."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+    return names_in(_FOLDER)
 
 
 def load_task(name_or_path: str, *, items: str | None = None) -> tuple[Task, Items]:
@@ -144,13 +145,7 @@ def load_task(name_or_path: str, *, items: str | None = None) -> tuple[Task, Ite
     items: where they are instead; a path is then relative to the working directory, and to the TOML file otherwise. Raises ExplicateError
     that names the file, the line and the key for what is not of the form of a task, and see read_items.
     """
-    path = _FOLDER / f"{name_or_path}.toml" if name_or_path in built_in() else Path(name_or_path)
-    if not path.is_file():
-        near = difflib.get_close_matches(name_or_path, built_in(), n=1)
-        raise ExplicateError(
-            f"there is no task {name_or_path!r}{f'; did you mean {near[0]!r}?' if near else ''}; "
-            f"give one of {', '.join(built_in())}, or the path of a TOML file"
-        )
+    path = named_file(name_or_path, _FOLDER, what="task")
     written = _read(path)
     source, folder = (written.items, path.parent) if items is None else (items, Path())
     if source is None:

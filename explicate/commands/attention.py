@@ -17,7 +17,11 @@ def attention(
     flow: Annotated[bool, typer.Option("--flow", help="The largest flow through all layers from --query to each token.")] = False,
     norms: Annotated[bool, typer.Option("--norms", help="How much each head writes from each token: attention weighed by values.")] = False,
     target: Annotated[
-        str | None, typer.Option(help="A continuation such as ' table': attention weighed by the gradient of its log-probability, too.")
+        str | None,
+        typer.Option(
+            help="A continuation such as ' table', or what an encoder tells at [MASK] in the text: attention weighed by the gradient of "
+            "its log-probability, too."
+        ),
     ] = None,
     query: Annotated[
         str, typer.Option(help="Tokens that --flow starts from, by number; by default the last one, of an encoder the first.")
@@ -51,7 +55,7 @@ def attention(
     if queries and not flow:
         raise ExplicateError("--query says where --flow starts; give --flow, too")
     if out is not None:
-        check_file(out, norms=norms, target=target is not None)
+        check_file(out)
     with bars() as report:
         found = run_attention(
             model,

@@ -38,7 +38,10 @@ def attribute(
     label: Annotated[str | None, typer.Option(help="The label that is attributed; by default the one the model chooses.")] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="A continuation such as ' Paris', in place of labels: what makes a local model go on with it is attributed."),
+        typer.Option(
+            help="A continuation such as ' Paris', in place of labels: what makes a local model go on with it, or an encoder put it at "
+            "[MASK] in the text, is attributed."
+        ),
     ] = None,
     method: Annotated[
         str,
@@ -102,6 +105,7 @@ def attribute(
     from explicate.attribution_table import show_attribution
     from explicate.progress import bars
     from explicate.running import await_, plain, show_json
+    from explicate.written_file import check_file, write_text
 
     methods = options.listed(method)
     # What is misspelt is told before a model is fetched and loaded.
@@ -131,9 +135,7 @@ def attribute(
     if unit != "demonstration":
         cut(whole_text(text), unit)
     if out is not None:
-        from explicate.attribution_page import check_page
-
-        check_page(out)
+        check_file(out, "attribution.html")
     asking = asking_of(task, options.listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
     with bars() as report:
@@ -157,9 +159,9 @@ def attribute(
             )
         )
     if out is not None:
-        from explicate.attribution_page import write_attribution_page
+        from explicate.attribution_page import render
 
-        write_attribution_page(found, out)
+        write_text(render(found), out)
     if json:
         show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
         return
@@ -179,19 +181,18 @@ def _continuation(
     from analyzers.whole_text import whole_text
     from evals.continuation import Continuation, How
     from evals.continuation_compare import run_continuation, run_prompts
-    from explicate.continuation_page import write_continuation_page
+    from explicate.continuation_page import render
     from explicate.continuation_table import show_comparison, show_continuation
     from explicate.progress import bars
     from explicate.running import plain, show_json
+    from explicate.written_file import check_file, write_text
 
     if prompts is not None:
         _refuse({"TEXT": text is not None, "--target": target is not None}, "and --prompts exclude each other; give one of the two")
     elif text is None:
         raise ExplicateError("--target is the continuation of a text: give the text, too")
     if out is not None:
-        from explicate.attribution_page import check_page
-
-        check_page(out)
+        check_file(out, "attribution.html")
     everything = compare or prompts is not None
     methods = chosen.methods or [*USUAL, *(SALIENCIES.all() if everything else ())]
     how = How(methods, operator=chosen.operator, unit=chosen.unit, most=chosen.budget, chat=chosen.chat, seed=chosen.seed)
@@ -203,7 +204,7 @@ def _continuation(
             texts = whole_text(text or ""), whole_text(target or "")
             found = run_continuation(chosen.model, *texts, how, compare=compare, dtype=chosen.dtype, device=chosen.device, report=report)
     if out is not None:
-        write_continuation_page(found, out)
+        write_text(render(found), out)
     if json:
         show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
         return

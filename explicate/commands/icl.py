@@ -38,10 +38,11 @@ def icl(
     from evals.icl.config import IclConfig
     from evals.icl.run import run_icl
     from evals.icl.saving import answer_from, save_context
-    from explicate.icl_file import check_file, write_file
+    from explicate.icl_page import FORMS
     from explicate.icl_table import show_answers, show_icl, show_saved
     from explicate.progress import bars
     from explicate.running import show_json
+    from explicate.written_file import check_file, write_file
 
     if (save, load).count(None) == 0 or (out is not None and (save or load) is not None):
         raise ExplicateError("--save, --load and --out do different things; give one of them")
@@ -76,11 +77,11 @@ def icl(
             show_saved(saved)
         return
     if out is not None:
-        check_file(out)
+        check_file(out, "icl.html", FORMS)
     with bars() as report:
         found = run_icl(config, report=report)
     if out is not None:
-        write_file(found, out)
+        write_file(found, out, FORMS)
     if json:
         show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
         return

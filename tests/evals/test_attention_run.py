@@ -9,8 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from analyzers.attention.flow import flow
+from analyzers.attention.reading import gradient_attention
 from analyzers.attention.rollout import rollout
 from analyzers.errors import ExplicateError, SubjectError
+from analyzers.text_model import TextModel
 from evals.attention import Attention
 from evals.attention_run import run_attention
 
@@ -39,6 +41,8 @@ def test_all_that_is_asked_for_is_of_the_same_text(tiny_checkpoint: Checkpoint) 
     assert torch.tensor(found.norms).shape == weights.shape
     assert torch.tensor(found.gradient).shape[1] >= n
     assert (found.causal, found.target, found.model_path) == (True, " runs", str(folder))
+    assert found.predicting is not None
+    assert found.predicting == list(range(n - 1, torch.tensor(found.gradient).shape[1]))
     assert [(head.layer, head.head) for head in found.statistics] == [(layer, head) for layer in range(3) for head in range(4)]
     assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "induction"}
     assert Attention.model_validate_json(found.model_dump_json()) == found
@@ -52,8 +56,25 @@ def test_an_encoder_is_read_with_its_own_tokens_and_flows_from_the_first(tiny_ch
     assert torch.allclose(torch.tensor(found.rollout), rollout(weights)[-1].float(), atol=1e-6)
     assert found.flow is not None
     assert found.flow.queries == [0]
-    assert (found.causal, found.gradient, found.norms) == (False, None, None)
+    assert (found.causal, found.gradient, found.norms, found.predicting) == (False, None, None, None)
     assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "next"}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_an_encoder_tells_a_target_at_its_masks(family: str, masked_model: Callable[..., tuple[Any, Any]], tmp_path: Path) -> None:
+    for part in masked_model(family):
+        part.save_pretrained(tmp_path)
+    model = TextModel.load(str(tmp_path), device="cpu", dtype="float32")
+    mask = model.tokenizer.mask_token
+    n = len(model.tokenizer(" river")["input_ids"]) - 2
+    found = run_attention(str(tmp_path), f"The {mask * n} rises in the hills", norms=True, target="river", dtype="float32")
+    places = [at for at, token in enumerate(found.token_ids) if token == model.tokenizer.mask_token_id]
+    assert (found.predicting, found.target, found.causal) == (places, "river", False)
+    expected = gradient_attention(model, found.token_ids, model.tokenizer(" river")["input_ids"][1:-1])
+    assert torch.tensor(found.gradient).shape == (3, len(found.tokens), len(found.tokens))
+    assert torch.allclose(torch.tensor(found.gradient), expected, atol=1e-6)
+    with pytest.raises(SubjectError, match=f"the text has no masks; write {mask * n} where".replace("[", r"\[")):
+        run_attention(str(tmp_path), "The river rises in the", target="hills" if n == 1 else "river")
 
 
 def test_a_text_whose_attention_cannot_be_held_is_refused_before_it_is_read(

@@ -17,7 +17,7 @@ from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.saliency import SALIENCIES, Saliency
 from analyzers.text_model import TextModel
 from analyzers.units import Units
-from evals.continuation import ContinuationBy, How, Valued, agreeing, attributed, members, spearman, summed, token_units
+from evals.continuation import ContinuationBy, How, Valued, agreeing, attributed, beside, members, spearman, summed, token_units
 from evals.results import Failure
 
 TEXT = "the old bridge was carried away"
@@ -42,6 +42,30 @@ def alone(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
 def by(found: ContinuationBy | Failure) -> ContinuationBy:
     assert isinstance(found, ContinuationBy)
     return found
+
+
+MASKED = "The old bridge was {} away by a flood"
+
+
+@pytest.fixture(params=["bert", "roberta", "distilbert"])
+def encoder(request: pytest.FixtureRequest, masked_model: Callable[..., tuple[Any, Any]]) -> TextModel:
+    net, tokenizer = masked_model(request.param)
+    return TextModel(net.requires_grad_(False), tokenizer, name="tiny", identity={"name": "tiny", "dtype": "float32"})
+
+
+def masks(model: TextModel, form: str, target: str) -> str:
+    """As many as the target has tokens in that place."""
+    mask = model.tokenizer.mask_token
+    written, masked = (len(model.tokenizer(form.format(each))["input_ids"]) for each in (target, mask))
+    return str(mask * (written - masked + 1))
+
+
+@torch.inference_mode()
+def at_masks(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> float:
+    """Log-probability of the target at the masks of one text."""
+    logits = model.model(torch.tensor([list(ids)])).logits[0].log_softmax(-1)
+    places = [at for at, token in enumerate(ids) if token == model.tokenizer.mask_token_id]
+    return float(sum(logits[place, token] for place, token in zip(places, target, strict=True)))
 
 
 def without(text: str, *taken: int) -> str:
@@ -119,6 +143,75 @@ def test_methods_that_read_the_model_know_which_tokens_are_of_the_text(
     # Every token of the text is in a unit, and all others stay as they are along the path, so that they have no value.
     assert by(found.methods["integrated-gradients"]).facts["share_outside_units"] == 0
     assert any(by(found.methods["integrated-gradients"]).values)
+
+
+@pytest.mark.parametrize("target", ["carried", "carried and swept"])
+def test_an_encoders_words_are_taken_away_from_around_its_masks(target: str, encoder: TextModel) -> None:
+    mask = masks(encoder, MASKED, target)
+    text, words = MASKED.format(mask), ["The", "old", "bridge", "was", "away", "by", "a", "flood"]
+    found, _ = attributed(encoder, text, target, How(["occlusion", "shapley", "attention"], most=40))
+    assert found.units == words
+    assert set(found.outside) == {encoder.tokenizer.cls_token, encoder.tokenizer.sep_token, encoder.tokenizer.mask_token}
+    assert found.target_ids == list(encoder.continuation(text, target))
+    whole = at_masks(encoder, encoder.prompt(text).ids, found.target_ids)
+    assert found.value == pytest.approx(whole, abs=1e-4)
+    single = []
+    for taken in range(8):
+        left = [word for at, word in enumerate(words) if at != taken]
+        left.insert(4 - (taken < 4), mask)
+        single.append(at_masks(encoder, encoder.prompt(" ".join(left)).ids, found.target_ids))
+    assert np.ptp(single) > 1e-2
+    assert by(found.methods["occlusion"]).values == pytest.approx(whole - np.array(single), abs=1e-4)
+    nothing = at_masks(encoder, encoder.prompt(mask).ids, found.target_ids)
+    assert sum(by(found.methods["shapley"]).values) == pytest.approx(whole - nothing, abs=1e-4)
+    # What is on masks and on the tokenizer's own marks is left out.
+    attention = SALIENCIES.get("attention")(encoder, encoder.prompt(text).ids, found.target_ids).values
+    special = [token in encoder.tokenizer.all_special_ids for token in encoder.prompt(text).ids]
+    assert by(found.methods["attention"]).facts["share_outside_units"] == pytest.approx(attention[special].sum() / attention.sum())
+
+
+@pytest.mark.parametrize(
+    ("operator", "unit"),
+    [
+        *(("delete", unit) for unit in ("word", "spaced", "span", "sentence", "token")),
+        *((operator, unit) for operator in ("mask", "neutral", "replace") for unit in ("word", "span")),
+    ],
+)
+def test_no_operator_takes_a_mask_away_or_adds_one(operator: str, unit: str, masked_model: Callable[..., tuple[Any, Any]]) -> None:
+    for family in ("bert", "roberta"):
+        net, tokenizer = masked_model(family)
+        model = TextModel(net.requires_grad_(False), tokenizer, name="tiny", identity={"dtype": "float32"})
+        for form in ("{} was, by a flood, away. It fell.", "It fell, an old one: {}. It did", "It fell.  A ({}) bridge"):
+            text = form.format(masks(model, form, "carried and"))
+            found, valued = attributed(model, text, "carried and", How(["shapley"], operator=operator, unit=unit, most=12))
+            assert len(valued.read) > 2
+            n = len(found.target_ids)
+            for ids in valued.read.values():
+                assert len(model.reads(ids, found.target_ids)[1]) == n
+            assert found.outside.count(tokenizer.mask_token) == n
+            shown, rest = ("".join("".join(each).split()) for each in (found.units, form.format("")))
+            if unit == "span":
+                shown, rest = ("".join(filter(str.isalnum, each)) for each in (shown, rest))
+            assert shown == rest
+            assert any(by(found.methods["shapley"]).values)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_units_beside_masks_have_every_other_character(data: st.DataObject) -> None:
+    text = data.draw(st.text("ab .", min_size=1, max_size=20))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), min_size=2, max_size=8)))
+    units = Units(text, tuple(pairwise(cuts))[::2])
+    first, last = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+    found = beside(units, (first, last))
+    covered = [at for span in found.spans for at in range(*span)]
+    assert covered == sorted(set(covered))
+    signs = {at for span in units.spans for at in range(*span) if text[at] != " " and not first <= at < last}
+    assert {at for at in covered if text[at] != " "} == signs
+    for start, end in found.spans:
+        assert text[start:end] == text[start:end].strip() != ""
+        assert any(begin <= start and end <= stop for begin, stop in units.spans)
+    assert beside(units, None) == units
 
 
 def test_tokens_are_taken_out_as_they_are(model: TextModel) -> None:
@@ -270,8 +363,17 @@ def test_what_the_user_can_mend(model: TextModel, tiny_checkpoint: Callable[[str
         with pytest.raises(ExplicateError, match=told):
             attributed(model, text, target, how)
     encoder = TextModel.load(str(tiny_checkpoint("bert")), device="cpu", dtype="float32")
-    with pytest.raises(SubjectError, match="encoder"):
+    with pytest.raises(SubjectError, match=r"is an encoder, .* its tokenizer has no mask"):
         attributed(encoder, TEXT, TARGET, how)
+
+
+def test_masks_that_are_not_one_for_each_token_are_told(encoder: TextModel) -> None:
+    mask = encoder.tokenizer.mask_token
+    for text in ("the old bridge", f"the {mask * 9} bridge", f"the {mask} old {mask} bridge"):
+        with pytest.raises(SubjectError, match=r"the text has .* masks?( that stand apart)?; write .* where the target is to stand"):
+            attributed(encoder, text, "river", How(["occlusion"]))
+    with pytest.raises(ExplicateError, match="has 1 units"):
+        attributed(encoder, f"bridge {masks(encoder, 'bridge {}', 'river')}", "river", How(["occlusion"]))
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,25 @@ def test_a_small_model_knows_how_the_prompts_go_on() -> None:
         ranks.append(int((logits > logits[target]).sum()))
     assert max(ranks) < 5
     assert ranks.count(0) > len(ranks) / 2
+
+
+def test_methods_are_compared_on_what_an_encoder_tells_at_its_masks(masked_model: Callable[..., tuple[Any, Any]], tmp_path: Path) -> None:
+    for part in masked_model("distilbert"):
+        part.save_pretrained(tmp_path / "model")
+    asked = [("the [MASK] bridge was away", "river"), ("boat and [MASK] in the hills", "water"), ("no mask is here", "river")]
+    lines = [json.dumps({"prompt": prompt, "target": target}) + "\n" for prompt, target in asked]
+    (tmp_path / "asked.jsonl").write_text("".join(lines), encoding="utf-8")
+    found = run_prompts(str(tmp_path / "model"), str(tmp_path / "asked.jsonl"), How(["occlusion", "attention-x-gradient"]), dtype="float32")
+    first, second, failed = found.prompts
+    assert isinstance(first, Continuation)
+    assert isinstance(second, Continuation)
+    assert (first.units, second.units) == (["the", "bridge", "was", "away"], ["boat", "and", "in", "the", "hills"])
+    assert isinstance(failed, PromptFailure)
+    assert "the text has no masks; write [MASK] where" in failed.reason
+    for each in (first, second):
+        # Both ends of a curve are the whole prompt and the masks alone, whatever the order.
+        ends = [[curve[0], curve[-1]] for method in each.methods.values() for curve in [by(method).deletion] if curve]
+        assert len(ends) == 2
+        assert ends[0] == ends[1]
+        assert ends[0][0] == each.value
+    assert {name: each.n for name, each in found.comparison.items()} == {"occlusion": 2, "attention-x-gradient": 2}

@@ -61,8 +61,8 @@ STAGES = {
 
 
 def test_killed_at_random_in_every_stage_the_same_command_goes_on(command: Callable[..., Any], kill_at_random: Callable[..., None]) -> None:
-    """Twelve times in each stage, over all seeds."""
-    kill_at_random(command, STAGES, seeds=range(4))
+    """Six times in each stage, over both seeds."""
+    kill_at_random(command, STAGES, seeds=range(2))
 
 
 def test_killed_at_random_in_every_stage_a_run_with_a_local_model_goes_on(

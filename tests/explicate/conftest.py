@@ -1,7 +1,9 @@
-"""What the tests of the commands share."""
+"""What the tests of the commands and of their pages share."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -19,3 +21,48 @@ def call(workplace: Path) -> Callable[..., Result]:
         return result
 
     return invoke
+
+
+@pytest.fixture
+def chromium() -> Iterator[Callable[..., Any]]:
+    """chromium(url, own=(...), **context): a page in a real Chromium; skipped where there is none.
+
+    `page.trouble()` is what it said in its console or in a dialog, its errors, and what it asked for that begins with none of `own`;
+    `page.overflow()` is how many pixels stand out of it to the right.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra with playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt install chromium")
+    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
+    with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=program, args=arguments.split()) as browser:
+
+        def opened(url: str, *, own: tuple[str, ...], **context: Any) -> Any:
+            page = browser.new_context(**context).new_page()
+            said: list[str] = []
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("dialog", lambda dialog: said.append("a dialog: " + dialog.message))
+            page.on("request", lambda request: said.append(request.url) if not request.url.startswith(own) else None)
+            page.trouble = lambda: list(said)
+            page.overflow = lambda: page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            page.answer = page.goto(url)
+            return page
+
+        yield opened
+
+
+@pytest.fixture
+def show(chromium: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """show(file, at="#...", **context): a file as a page in Chromium; in the end none may have had any trouble."""
+    pages: list[Any] = []
+
+    def opened(file: Path, *, at: str = "", **context: Any) -> Any:
+        url = file.absolute().as_uri()
+        pages.append(chromium(url + at, own=(url, "blob:"), **{"viewport": {"width": 1300, "height": 900}} | context))
+        return pages[-1]
+
+    yield opened
+    for page in pages:
+        page.close()  # which tells what it has still to say
+    assert [page.trouble() for page in pages if page.trouble()] == []

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,28 @@ def test_norms_and_gradients_are_sums_over_layers(arguments: list[str], monkeypa
         assert float(slope) == pytest.approx(slopes[place], rel=0.06, abs=1e-6)
 
 
+def test_the_drawing_has_a_panel_of_all_that_was_asked_for(arguments: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "attention.svg"
+    call(arguments, "--norms", "--target", " and", "-o", str(out))
+    drawn = out.read_text("utf-8")
+    for expected in ("Attention of", "Value norms", "Attention × gradient of the log-probability of “ and”"):
+        assert expected in drawn
+
+
+def test_an_encoder_is_told_from_its_mask(masked_model: Callable[..., tuple[Any, Any]], workplace: Path) -> None:
+    for part in masked_model("bert"):
+        part.save_pretrained("bert")
+    asked = ["attention", "bert", "The [MASK] rises in the hills", "--target", "river", "--dtype", "float32"]
+    found = Attention.model_validate(json.loads(call(asked, "--json").stdout))
+    shown = call([*asked, "-o", "page.html"]).stdout
+    assert "What [MASK] (token 2) takes from each token" in " ".join(shown.split())
+    rows = {int(row[0]): row[1] for row in re.findall(r"^ +(\d+) .*? +([\d.e-]+) █* *$", shown, re.MULTILINE)}
+    slopes = np.sum(found.gradient, axis=0)[2]
+    assert sorted(rows) == list(range(len(found.tokens)))
+    assert [float(rows[place]) for place in range(len(rows))] == pytest.approx(slopes, rel=0.06, abs=1e-6)
+    assert "</span> at its mask, positive part" in Path("page.html").read_text("utf-8")
+
+
 def test_roles_that_were_not_measured_are_told(tiny_model: Callable[..., tuple[object, object]], workplace: Path) -> None:
     model, tokenizer = tiny_model("gpt2", max_position_embeddings=20)
     for part in (model, tokenizer):
@@ -99,8 +122,6 @@ def test_a_file_of_each_form_is_written(arguments: list[str], tmp_path: Path, en
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["-o", "attention.svg", "--norms"], "--norms is not drawn as .svg"),
-        (["-o", "attention.svg", "--target", " and"], "--target is not drawn as .svg"),
         (["-o", "attention.pdf"], "name a file that ends with .html, .svg, .json"),
         (["-o", "nowhere/attention.html"], "there is no folder"),
         (["--query", "x", "--flow"], "give numbers of tokens"),

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from analyzers.attention import Role
 from evals.attention import Attention, HeadRoles, HeadStatistics, RoleScore
-from explicate.attention_drawing import COLOURS, SHARES, draw_overview, pooled, runs
+from explicate.attention_drawing import COLOURS, SHARES, SIDE, draw_overview, pooled, runs
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -104,6 +104,53 @@ def test_the_overview_shows_every_head_as_it_is(n: int, seed: int, causal: bool)
                     assert shown[query, key] == sum(np.float32(weights[layer, head, query, key]) >= share for share in SHARES)
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(0, 3), st.integers(0, 1000), st.booleans(), st.booleans())
+def test_norms_and_gradients_are_drawn_relative_to_their_largest(n: int, behind: int, seed: int, causal: bool, norms: bool) -> None:
+    drawn = np.random.default_rng(seed)
+    found = attention_of(causal_weights((9, 3, n), 0.3, seed) if causal else causal_weights((9, 3, n), 0.3, seed)[..., ::-1, ::-1])
+    lengths, slopes = drawn.gamma(0.3, size=(9, 3, n, n)) * 50, drawn.gamma(0.3, size=(9, n + behind, n + behind)) / 1000
+    lengths[0, 1] = slopes[2] = 0
+    if causal:
+        lengths, slopes = np.tril(lengths), np.tril(slopes)
+    changes = {"gradient": slopes.tolist(), "target": " <hi>", **({"norms": lengths.tolist()} if norms else {})}
+    root = ET.fromstring(draw_overview(found.model_copy(update=changes)))
+    groups = {group.get("id"): group for group in root.iter(f"{SVG}g") if group.get("id")}
+    planes = {f"gradient.L{layer}": slopes[layer] for layer in range(9)}
+    if norms:
+        planes |= {f"norms.L{layer}.{head}": lengths[layer, head] for layer in range(9) for head in range(3)}
+    attention = {f"L{layer}.{head}" for layer in range(9) for head in range(3)}
+    assert set(groups) == {*planes, *attention}
+    for name, plane in planes.items():
+        expected = sum((plane / plane.max() >= share).astype(int) for share in SHARES) if plane.any() else np.zeros_like(plane)
+        shown = read_back(groups[name], len(plane))
+        # Numbers are drawn in single precision: at the edge of a shade either is right.
+        near = np.min([np.abs(plane - plane.max() * share) for share in SHARES], axis=0) <= 1e-6 * plane.max()
+        assert (shown == expected)[~near].all()
+    titles = [text.text for text in root.iter(f"{SVG}text") if text.get("font-size") == "16"]
+    assert titles == [
+        "Attention of model",
+        *(["Value norms: what each head writes"] if norms else []),
+        "Attention × gradient of the log-probability of “ <hi>”",
+    ]
+
+
+def test_panels_stand_one_below_the_other_within_the_drawing() -> None:
+    weights = causal_weights((9, 3, 5), 1)
+    found = attention_of(weights).model_copy(update={"norms": weights.tolist(), "gradient": weights[:, 0].tolist(), "target": "x"})
+    root = ET.fromstring(draw_overview(found))
+    tops = [float(re.findall(r"translate\(0 (\d+)\)", panel.get("transform", ""))[0]) for panel in root if panel.tag == f"{SVG}g"]
+    ends = []
+    for top, panel in zip(tops, [panel for panel in root if panel.tag == f"{SVG}g"], strict=True):
+        squares = [group.get("transform", "") for group in panel.iter(f"{SVG}g") if "scale" in group.get("transform", "")]
+        corners = [tuple(map(float, re.findall(r"translate\(([\d.]+) ([\d.]+)\)", square)[0])) for square in squares]
+        assert len(set(corners)) == len(corners)
+        assert max(left for left, _ in corners) + SIDE <= float(root.attrib["width"])
+        ends.append(top + max(down for _, down in corners) + SIDE)
+    assert len(tops) == 3
+    assert all(end < top for end, top in zip(ends, [*tops[1:], float(root.attrib["height"])], strict=True))
+
+
 def test_roles_are_written_above_their_heads_and_no_others() -> None:
     root = ET.fromstring(draw_overview(attention_of(causal_weights((2, 2, 4), 1), roles={(0, 1): "previous", (1, 0): "induction"})))
     said = {
@@ -120,6 +167,12 @@ def test_thirty_layers_of_nine_heads_on_64_tokens_stay_small(concentration: floa
     drawn = draw_overview(attention_of(causal_weights((30, 9, 64), concentration)))
     assert len(drawn.encode()) < 2_000_000
     assert drawn.count('class="s') > 270
+
+
+def test_with_all_panels_a_drawing_stays_one_that_can_be_opened() -> None:
+    norms, weights = np.tril(np.random.default_rng(0).random((30, 9, 64, 64))), causal_weights((30, 9, 64), 1.0)
+    found = attention_of(weights).model_copy(update={"norms": norms.tolist(), "gradient": norms[:, 0].tolist(), "target": "x"})
+    assert len(draw_overview(found).encode()) < 8_000_000
 
 
 def test_long_texts_are_drawn_in_fields_and_the_drawing_says_so() -> None:

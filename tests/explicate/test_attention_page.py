@@ -2,9 +2,8 @@
 
 import base64
 import json
-import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -226,34 +225,14 @@ def test_a_page_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def opened(show: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """opened(found, **context): its page in Chromium, which may ask nobody and say nothing; skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra with playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
-    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-    said: list[str] = []
-    with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=arguments.split()) as browser:
 
-        def show(found: Attention, *, at: str = "", **context: Any) -> Any:
-            path = tmp_path / "page.html"
-            write_file(found, path)
-            tab = browser.new_context(**{"viewport": {"width": 1300, "height": 900}} | context).new_page()
-            tab.on("console", lambda message: said.append(message.text))
-            tab.on("pageerror", lambda error: said.append(str(error)))
-            tab.on("dialog", lambda dialog: said.append("a dialog: " + dialog.message))
-            tab.on("request", lambda request: said.append(request.url) if not request.url.startswith((path.as_uri(), "blob:")) else None)
-            tab.goto(path.as_uri() + at)
-            return tab
+    def opened_page(found: Attention, **context: Any) -> Any:
+        write_file(found, tmp_path / "page.html")
+        return show(tmp_path / "page.html", **context)
 
-        yield show
-    assert said == []
-
-
-def _width(tab: Any) -> tuple[int, int]:
-    found: list[int] = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    return found[0], found[1]
+    return opened_page
 
 
 def _wait(tab: Any, condition: str) -> None:
@@ -275,8 +254,7 @@ def _percent(share: float) -> str:
 def test_every_head_is_drawn_as_it_is(opened: Callable[..., Any], scheme: str, width: int) -> None:
     found = attention_of((3, 2, 7), roles={(1, 1): "induction", (0, 0): "previous"})
     tab = opened(found, color_scheme=scheme, viewport={"width": width, "height": 900})
-    scroll, client = _width(tab)
-    assert scroll <= client
+    assert tab.overflow() <= 0
     _wait(tab, "[...document.querySelectorAll('#grid canvas')].every((each) => each.width === 7)")
     buttons = tab.locator("#grid button")
     assert buttons.count() == 6

@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,9 +15,9 @@ from evals.icl.analyses import ANALYSES
 from evals.icl.results import Analysis, Curve, IclResults, TaskTold
 from evals.results import Failure, Value
 from explicate.cli import app
-from explicate.icl_file import FORMS, write_file
-from explicate.icl_page import FEW, HEIGHT, WIDTH, render
+from explicate.icl_page import FEW, FORMS, HEIGHT, WIDTH, render
 from explicate.icl_sections import SECTIONS
+from explicate.written_file import write_file
 
 TURNED = "\u202e"
 HOSTILE = f"{TURNED}</span><script>alert(1)</script>{{{{ 7 * 7 }}}}\x1b"
@@ -298,30 +298,18 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_a_file_that_ends_with_html_is_the_page(tmp_path: Path) -> None:
-    assert ".html" in FORMS
-    write_file(found(everything()), tmp_path / "icl.HTML")
+    write_file(found(everything()), tmp_path / "icl.HTML", FORMS)
     assert (tmp_path / "icl.HTML").read_text("utf-8") == render(found(everything()))
 
 
-def test_a_browser_shows_it_on_screens_of_any_width(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra with playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_browser_shows_it_on_screens_of_any_width(show: Callable[..., Any], tmp_path: Path, width: int) -> None:
     page = tmp_path / "icl.html"
     page.write_text(render(found(everything(), label="a label that is longer than others " + "x" * 60)), encoding="utf-8")
-    said: list[str] = []
-    arguments = "--no-sandbox --disable-gpu --disable-dev-shm-usage"
-    with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=arguments.split()) as browser:
-        for width in (1200, 390):
-            tab = browser.new_context(viewport={"width": width, "height": 900}).new_page()
-            tab.on("console", lambda message: said.append(message.text))
-            tab.goto(page.as_uri())
-            for details in tab.query_selector_all("details"):
-                details.query_selector("summary").click()
-            scroll, client = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-            assert scroll <= client
-            boxes = [each.bounding_box() for each in tab.locator("svg").all()]
-            assert len(boxes) >= 2 * len(SECTIONS)
-            assert all(box["height"] > 60 for box in boxes)
-    assert said == []
+    tab = show(page, viewport={"width": width, "height": 900})
+    for details in tab.query_selector_all("details"):
+        details.query_selector("summary").click()
+    assert tab.overflow() <= 0
+    boxes = [each.bounding_box() for each in tab.locator("svg").all()]
+    assert len(boxes) >= 2 * len(SECTIONS)
+    assert all(box["height"] > 60 for box in boxes)

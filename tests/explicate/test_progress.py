@@ -55,6 +55,20 @@ def test_work_that_stops_short_of_its_total_is_told_before_the_next_begins() -> 
     assert told[1].endswith("took 1:06:45")
 
 
+def test_the_same_kind_of_work_begun_again_has_a_clock_of_its_own() -> None:
+    told: list[str] = []
+    clock = Clock()
+    lines = Lines(told.append, clock)
+    for done in (0, 40, 80):
+        lines.report("learn", done, 80)
+        clock.now += EVERY
+    clock.now += 1000
+    for done in (0, 20):
+        lines.report("learn", done, 80)
+        clock.now += EVERY
+    assert told == ["learn: 40/80, 4.0/s, 0:10 left", "learn: 80/80, 4.0/s, took 0:20", "learn: 20/80, 2.0/s, 0:30 left"]
+
+
 def test_where_stderr_is_no_terminal_there_are_lines_without_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     with bars() as report:
         report("sample", 1, 2)

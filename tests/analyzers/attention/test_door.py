@@ -122,6 +122,24 @@ def test_values_and_probabilities_give_what_the_layer_found(family: str, tiny_mo
         assert torch.allclose(together, found, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", [family for family in OPEN if family != "gemma2"])  # which caps its scores
+def test_queries_and_keys_give_the_probabilities(family: str, tiny_model: Tiny) -> None:
+    model = tiny_model(family)[0].eval()
+    ids, mask = torch.tensor(TEXTS[:1]), torch.ones(1, len(TEXTS[0]), dtype=torch.long)
+    _, seen = seen_by(model, ids, mask)
+    assert len(seen) == 3
+    for one in seen:
+        heads, width = one.queries.shape[1], one.queries.shape[-1]
+        group = heads // one.keys.shape[1]
+        assert group == (2 if family in ("llama", "mistral", "qwen2", "qwen3") else 1)
+        for head in range(heads):
+            # OPT scales its queries before the layer attends.
+            scores = one.queries[0, head] @ one.keys[0, head // group].T / (1 if family == "opt" else width**0.5)
+            hidden = one.probabilities[0, head] == 0
+            assert torch.allclose(scores.masked_fill(hidden, -torch.inf).softmax(-1), one.probabilities[0, head], atol=1e-6)
+            assert hidden.sum() in (0, len(TEXTS[0]) * (len(TEXTS[0]) - 1) // 2)
+
+
 def test_the_model_is_left_as_it_was_also_by_an_exception(tiny_model: Tiny) -> None:
     model = tiny_model("llama")[0].eval()
     ids, mask = padded(TEXTS)

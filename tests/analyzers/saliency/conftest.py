@@ -45,7 +45,7 @@ def linear_model() -> TextModel:
     tokenizer = SimpleNamespace(all_special_ids=[0], eos_token_id=0, bos_token_id=None, pad_token_id=None)
     model = TextModel.__new__(TextModel)
     model.model, model.tokenizer, model.name, model.identity = LinearModel(), tokenizer, "linear", {"dtype": "float64"}
-    model.dtype, model.device, model.limit, model.causal = torch.float64, torch.device("cpu"), 32, True
+    model.dtype, model.device, model.limit, model.causal, model.masks = torch.float64, torch.device("cpu"), 32, True, None
     return model
 
 

@@ -1,6 +1,5 @@
 """Run folders with planted numbers for the pages, a server of them, and a browser where there is one."""
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -203,38 +202,29 @@ def client(store: Database) -> TestClient:
 
 
 @pytest.fixture
-def browse(store: Database) -> Iterator[Callable[..., Any]]:
-    """browse(path, **context): a page of `store` in a real Chromium, which has asked nobody else; skipped where there is none."""
+def served(store: Database) -> Iterator[str]:
+    """Address of a server of the pages of `store`."""
     import uvicorn
 
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra with playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt install chromium")
     server = uvicorn.Server(uvicorn.Config(create_app(store), port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    arguments = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update"
-    try:
-        with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=arguments.split()) as browser:
+    yield f"{PAGES}:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
-            def opened(path: str, **context: Any) -> Any:
-                tab = browser.new_context(viewport={"width": 390, "height": 844}, **context).new_page()
-                said: list[str] = []
-                tab.on("console", lambda message: said.append(message.text))
-                tab.on("dialog", lambda dialog: said.append("a dialog: " + dialog.message))
-                tab.on("request", lambda request: said.append(request.url) if f"//127.0.0.1:{port}/" not in request.url else None)
-                tab.trouble = lambda: [each for each in said if not each.startswith("data:")]
-                answer = tab.goto(f"http://127.0.0.1:{port}{path}")
-                assert answer is not None
-                assert answer.status == 200, tab.inner_text("body")
-                return tab
 
-            yield opened
-    finally:
-        server.should_exit = True
-        thread.join()
+@pytest.fixture
+def browse(served: str, chromium: Callable[..., Any]) -> Callable[..., Any]:
+    """browse(path, **context): a page of `store` in a real Chromium, on a phone's screen; skipped where there is none."""
+
+    def opened(path: str, **context: Any) -> Any:
+        page = chromium(served + path, own=(served + "/", "data:"), **{"viewport": {"width": 390, "height": 844}} | context)
+        assert page.answer is not None
+        assert page.answer.status == 200, page.inner_text("body")
+        return page
+
+    return opened

@@ -1,0 +1,235 @@
+"""Reads hidden states of every layer in one pass over texts, streamed to disk, so that memory does not grow with their number.
+
+States are taken by hooks from the blocks themselves: the last of transformers' `hidden_states` is normalised in most models.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analyzers.errors import SubjectError
+from analyzers.fresh_weights import fresh_weights
+from analyzers.hooks import on_input, on_output, removed
+from analyzers.loading import dtype_name
+from analyzers.mlps import decoder_blocks
+from analyzers.padding import like_lengths, padded
+from analyzers.pass_folder import FORMAT, alone, content_key
+from analyzers.progress import Report, quiet
+from analyzers.settings import settings
+from analyzers.states.pieces import POOLS, Piece, Pool, fingerprint
+from analyzers.states.store import ROWS, STATES, States, layer_file, write_info
+from analyzers.text_model import TextModel
+from analyzers.tokens import Span
+from analyzers.whole_files import replaced
+
+READING = "read states"
+KEEP_EVERY = 5.0
+"""Seconds between notes of how far the reading is: as much is read again after it was killed."""
+_DONE = "done.json"
+
+Wanted = tuple[tuple[int, ...], tuple[tuple[int, tuple[int, ...]], ...]]
+"""Of one piece the token ids, and (number, places of tokens) of each span."""
+
+
+def read_states(
+    model: TextModel, pieces: Sequence[Piece], *, pool: Pool = "mean", layers: Sequence[int] | None = None, report: Report = quiet
+) -> States:
+    """The states of all spans of the pieces at the given layers, by default all; opened where that was done before.
+
+    A token belongs to a span if it covers one of its characters. Killed at any moment, the same call goes on where it was and ends with
+    the same states. Raises SubjectError for a model whose blocks cannot be read, for a layer that it does not have, for states that are
+    no numbers, for a decoder with the pool `start`, and where no span can be read; RunFolderError where the folder cannot be written.
+    """
+    wanted_layers = tuple(range(model.layers + 1)) if layers is None else tuple(sorted(set(layers)))
+    check_layers(model, wanted_layers)
+    if pool not in POOLS:
+        raise SubjectError(f"no pool is called {pool!r}; choose one of {', '.join(POOLS)}")
+    if pool == "start" and model.causal:
+        raise SubjectError(f"{model.name!r} is a decoder, whose first token sees nothing of the text; choose the pool mean or last")
+    configuration = {
+        "format": FORMAT,
+        "model": dict(model.identity),
+        "pieces": fingerprint(pieces),
+        "spans": sum(len(piece.spans) for piece in pieces),
+        "pool": pool,
+        "layers": list(wanted_layers),
+    }
+    folder = settings().passes / "states" / content_key(configuration)
+    with alone(folder, report):
+        if not (folder / STATES).exists():
+            wanted = list(_wanted(model, pieces, pool))
+            if not any(spans for _, spans in wanted):
+                raise SubjectError(f"no text can be read: {model.name} takes {model.limit} tokens; give shorter texts")
+            width = _stream(model, wanted, wanted_layers, folder, report)
+            write_info(folder, {**configuration, "width": width, "dtype": dtype_name(model.dtype)})
+    return States.open(folder)
+
+
+def check_layers(model: TextModel, layers: Sequence[int]) -> None:
+    """Raise SubjectError for a layer that the model does not have, and for none."""
+    if not layers or not all(0 <= layer <= model.layers for layer in layers):
+        told = ", ".join(map(str, layers)) or "none"
+        raise SubjectError(f"layers {told}: {model.name} has 0-{model.layers}, of which 0 is what enters its first block")
+
+
+def random_init(model: TextModel, seed: int) -> TextModel:
+    """A model of the same configuration with fresh weights: the control that has learnt nothing."""
+    known = {key: value for key, value in model.identity.items() if key in ("source", "revision")}
+    return TextModel(
+        fresh_weights(model.model, seed),
+        model.tokenizer,
+        name=f"{model.name} (random weights)",
+        identity={**known, "weights": f"random, seed {seed}"},
+    )
+
+
+def _wanted(model: TextModel, pieces: Sequence[Piece], pool: Pool) -> Iterator[Wanted]:
+    """Of each piece what is read of it: nothing where it is longer than the model takes."""
+    number = 0
+    for piece in pieces:
+        first, number = number, number + len(piece.spans)
+        prompt = model.read(piece.text)
+        if model.limit is not None and len(prompt) > model.limit:
+            yield (), ()
+            continue
+        spans = []
+        for place, span in enumerate(piece.spans, first):
+            covering = [at for at, covered in enumerate(prompt.spans) if covered is not None and _overlap(covered, span)]
+            if covering:
+                spans.append((place, tuple({"mean": covering, "first": covering[:1], "last": covering[-1:], "start": [0]}[pool])))
+        yield prompt.ids, tuple(spans)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return max(one[0], other[0]) < min(one[1], other[1])
+
+
+def _stream(model: TextModel, wanted: Sequence[Wanted], layers: Sequence[int], folder: Path, report: Report) -> int:
+    """Write the files of all layers; the width of a state."""
+    numbers = [number for number, (_, spans) in enumerate(wanted) if spans]
+    batches = [[numbers[at] for at in batch] for batch in like_lengths([len(wanted[number][0]) for number in numbers])]
+    rows = [np.array([place for number in batch for place, _ in wanted[number][1]]) for batch in batches]
+    width: int = model.model.config.get_text_config().hidden_size
+    done = _resume(folder, layers, [len(each) for each in rows], width * model.dtype.itemsize)
+    total = sum(map(len, rows))
+    before = sum(map(len, rows[:done]))
+    noted = time.monotonic()
+    with ExitStack() as files:
+        written = {layer: files.enter_context(layer_file(folder, layer).open("ab")) for layer in layers}
+        for number in range(done, len(batches)):
+            found = _batch(model, [wanted[at] for at in batches[number]], layers)
+            for layer, states in found.items():
+                if not states.isfinite().all():
+                    raise SubjectError(
+                        f"{model.name!r}: states of layer {layer} are not finite in {model.identity['dtype']!r}; load it with dtype float32"
+                    )
+                written[layer].write(_bytes(states))
+            before += len(rows[number])
+            report(READING, before, total)
+            if time.monotonic() - noted > KEEP_EVERY:
+                _note(folder, number + 1, written.values())
+                noted = time.monotonic()
+        _sync(written.values())
+    with replaced(folder / ROWS) as temporary, temporary.open("wb") as file:
+        np.save(file, np.concatenate(rows).astype(np.int64))
+    (folder / _DONE).unlink(missing_ok=True)
+    return width
+
+
+@torch.inference_mode()
+def _batch(model: TextModel, wanted: Sequence[Wanted], layers: Sequence[int]) -> dict[int, Tensor]:
+    """By layer [row, width] in the model's number format."""
+    ids, mask = padded([list(ids) for ids, _ in wanted])
+    places = [(text, at, row) for row, (text, tokens) in enumerate(_rows(wanted)) for at in tokens]
+    text, token, row = torch.tensor(places, device=model.device).T
+    counts = torch.bincount(row)[:, None]
+    found: dict[int, Tensor] = {}
+
+    def keep(layer: int, hidden: Tensor) -> None:
+        if layer in layers:
+            pooled = torch.zeros(len(counts), hidden.shape[-1], device=hidden.device).index_add_(0, row, hidden[text, token].float())
+            found[layer] = (pooled / counts).to(model.dtype).cpu()
+
+    with reading_layers(model, keep):
+        bare_pass(model, ids, mask)
+    return found
+
+
+@torch.inference_mode()
+def bare_pass(model: TextModel, ids: Tensor, mask: Tensor) -> None:
+    """A forward pass without the head for language, which is the largest matrix of a small model; ids, mask [text, pos]."""
+    cache = {"use_cache": False} if model.causal else {}
+    model.model.base_model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **cache)
+
+
+def _rows(wanted: Sequence[Wanted]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Of each span of the texts of a batch its text's number and its tokens."""
+    for number, (_, spans) in enumerate(wanted):
+        for _, tokens in spans:
+            yield number, tokens
+
+
+@contextmanager
+def reading_layers(model: TextModel, keep: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Within the context keep(layer, [text, pos, width]) sees every layer of every forward pass, layer 0 included.
+
+    Raises SubjectError for a model without a list of alike blocks, and after a pass in which its blocks ran more or less often than it
+    has layers.
+    """
+    blocks = list(dict.fromkeys(decoder_blocks(model.model.base_model)))  # some families run one block again and again
+    ran = [0]
+
+    def enters(hidden: Tensor) -> None:
+        if ran[0] % model.layers == 0:
+            keep(0, hidden)
+
+    def leaves(hidden: Tensor) -> None:
+        ran[0] += 1
+        keep((ran[0] - 1) % model.layers + 1, hidden)
+
+    handles = on_input(blocks[0], blocks[0], enters)
+    for block in blocks:
+        handles += on_output(block, blocks[0], leaves)
+    with removed(handles):
+        yield
+    if ran[0] % model.layers:
+        raise SubjectError(
+            f"{model.name!r} ran {ran[0]} blocks where it has {model.layers} layers, so that its states cannot be told apart; choose "
+            "a model that is one stack of blocks"
+        )
+
+
+def _bytes(states: Tensor) -> bytes:
+    plain = states.contiguous()
+    return (plain.view(torch.uint16) if plain.dtype == torch.bfloat16 else plain).numpy().tobytes()
+
+
+def _resume(folder: Path, layers: Sequence[int], rows: Sequence[int], row_bytes: int) -> int:
+    """Batches that are whole on disk; what a killed reading wrote behind them is cut off."""
+    note = folder / _DONE
+    done = json.loads(note.read_text())["batches"] if note.is_file() else 0
+    for layer in layers:
+        path = layer_file(folder, layer)
+        path.touch()
+        os.truncate(path, sum(rows[:done]) * row_bytes)
+    return int(done)
+
+
+def _note(folder: Path, batches: int, files: Iterable[IO[bytes]]) -> None:
+    _sync(files)
+    with replaced(folder / _DONE) as temporary:
+        temporary.write_text(json.dumps({"batches": batches}))
+
+
+def _sync(files: Iterable[IO[bytes]]) -> None:
+    for file in files:
+        file.flush()
+        os.fsync(file.fileno())
