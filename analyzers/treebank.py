@@ -93,13 +93,16 @@ def _sentence(path: Path, first: int, lines: Sequence[str], document: str) -> tu
         if (columns := lines[number - first].count("\t") + 1) != COLUMNS:
             raise _wrong(path, number, f"{columns} columns, separated by tabs, where CoNLL-U has {COLUMNS}")
     try:
-        (parsed,) = conllu.parse("\n".join(lines) + "\n\n") or [None]
-    except ParseException as error:
-        raise _wrong(path, _guilty(lines, first, numbers), " ".join(str(error).split())) from None
+        (parsed,) = _parsed(lines) or [None]
+    except (ParseException, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise _wrong(path, _guilty(lines, first, numbers), " ".join(str(error).split())[:200]) from None
     if parsed is None:
         return None, document
     metadata = parsed.metadata
     document = metadata.get("newdoc id") or (f"{path.name} line {first}" if "newdoc" in metadata else document)
+    for number, token in zip(numbers, parsed, strict=True):
+        if token["id"] is None or not token["form"]:
+            raise _wrong(path, number, f"a word needs a number and a form; this has {token['id']!r} and {token['form']!r}")
     kept = [(number, token) for number, token in zip(numbers, parsed, strict=True) if not _is_empty_node(token)]
     written = [(number, token) for number, token in kept if isinstance(token["id"], int)]
     for place, (number, token) in enumerate(written, 1):
@@ -109,11 +112,31 @@ def _sentence(path: Path, first: int, lines: Sequence[str], document: str) -> tu
             raise _wrong(path, number, f"the head {token['head']!r} is no word of the sentence, which has {len(written)}, nor 0")
     if not written:
         return None, document
+    _check_ranges(kept, len(written), path)
     _check_tree([token["head"] for _, token in written], path, [number for number, _ in written])
     text = metadata.get("text") or _joined(kept)
     words = tuple(_word(token, span) for token, span in _placed(kept, text, path))
     name = metadata.get("sent_id") or f"{path.name} line {first}"
     return Sentence(str(name), str(document), text, words), str(document)
+
+
+def _parsed(lines: Sequence[str]) -> Any:
+    """The columns are those of CoNLL-U, whatever a comment says."""
+    plain = [line for line in lines if not line.startswith("# global.columns")]
+    return conllu.parse("\n".join(plain) + "\n\n")
+
+
+def _check_ranges(tokens: Sequence[tuple[int, Any]], words: int, path: Path) -> None:
+    """Multi-word tokens stand directly before the first of their words, are of two or more, and apart."""
+    word, reached = 0, 0
+    for number, token in tokens:
+        if isinstance(token["id"], int):
+            word = token["id"]
+            continue
+        first, _, last = token["id"]
+        if not (first == word + 1 and reached < first < last <= words):
+            raise _wrong(path, number, f"the multi-word token {first}-{last} does not stand before words {first} to {last} of its own")
+        reached = last
 
 
 def _is_empty_node(token: Any) -> bool:
@@ -124,8 +147,8 @@ def _guilty(lines: Sequence[str], first: int, numbers: Sequence[int]) -> int:
     """The line that cannot be read by itself."""
     for number in numbers:
         try:
-            conllu.parse(lines[number - first] + "\n\n")
-        except ParseException:
+            _parsed([lines[number - first]])
+        except (ParseException, ValueError):
             return number
     return first
 
@@ -161,7 +184,8 @@ def _placed(tokens: Sequence[tuple[int, Any]], text: str, path: Path) -> Iterato
 
 def _word(token: Any, span: Span) -> Word:
     def told(column: str) -> str:
-        return "" if token[column] in (None, "_") else str(token[column])
+        is_none = token[column] is None or (token[column] == "_" and token["form"] != "_")
+        return "" if is_none else str(token[column])
 
     return Word(
         form=token["form"],

@@ -20,10 +20,12 @@ from explicate.commands import (
     demo,
     doctor,
     export,
+    grow,
     icl,
     import_,
     label,
     models,
+    probe,
     reindex,
     report,
     rescore,
@@ -54,6 +56,7 @@ for command in (
     attribute.attribute,
     attention.attention,
     icl.icl,
+    grow.grow,
     sample.sample,
     selftest.selftest,
     report.report,
@@ -68,7 +71,7 @@ for command in (
     needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex, view.view)
     name = "import" if command is import_.import_ else None
     app.command(name, no_args_is_help=command not in needs_none)(command)
-for name, group in (("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
+for name, group in (("probe", probe.app), ("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
     app.add_typer(group, name=name)
 
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file size limit is reached"}

@@ -161,8 +161,9 @@ def test_commands_in_the_documentation_exist(document: Path) -> None:
             assert name in group.commands, line
             command = group.commands[name]
             if hasattr(command, "commands"):  # a group: `explicate suite run`
-                assert called[1] in command.commands, line
-                command = command.commands[called[1]]
+                inner = called[1] if called[1:] and called[1] in command.commands else getattr(command, "default", None)
+                assert inner in command.commands, line
+                command = command.commands[inner]
             options = {option for parameter in command.params for option in (*parameter.opts, "--help")}
             assert {word.partition("=")[0] for word in called if word.startswith("--")} <= options, line
 

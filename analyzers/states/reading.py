@@ -1,4 +1,5 @@
-"""Reads hidden states of every layer in one pass over texts, streamed to disk, so that memory does not grow with their number.
+"""Reads hidden states of every layer in one pass over texts, streamed to disk: in memory are the tokens of all texts and the states of
+one batch.
 
 States are taken by hooks from the blocks themselves: the last of transformers' `hidden_states` is normalised in most models.
 """
@@ -33,6 +34,8 @@ from analyzers.whole_files import replaced
 READING = "read states"
 KEEP_EVERY = 5.0
 """Seconds between notes of how far the reading is: as much is read again after it was killed."""
+READING_VERSION = 2
+"""Of what is read, so that states that were read otherwise are not taken for these."""
 _DONE = "done.json"
 
 Wanted = tuple[tuple[int, ...], tuple[tuple[int, tuple[int, ...]], ...]]
@@ -44,9 +47,10 @@ def read_states(
 ) -> States:
     """The states of all spans of the pieces at the given layers, by default all; opened where that was done before.
 
-    A token belongs to a span if it covers one of its characters. Killed at any moment, the same call goes on where it was and ends with
-    the same states. Raises SubjectError for a model whose blocks cannot be read, for a layer that it does not have, for states that are
-    no numbers, for a decoder with the pool `start`, and where no span can be read; RunFolderError where the folder cannot be written.
+    A token belongs to a span if it covers one of its characters. A decoder reads every text behind its BOS, or else its EOS. Killed at
+    any moment, the same call goes on where it was and ends with the same states. Raises SubjectError for a model whose blocks cannot be
+    read, for a layer that it does not have, for states that are no numbers, for a decoder with the pool `start`, and where no span can
+    be read; RunFolderError where the folder cannot be written.
     """
     wanted_layers = tuple(range(model.layers + 1)) if layers is None else tuple(sorted(set(layers)))
     check_layers(model, wanted_layers)
@@ -56,6 +60,7 @@ def read_states(
         raise SubjectError(f"{model.name!r} is a decoder, whose first token sees nothing of the text; choose the pool mean or last")
     configuration = {
         "format": FORMAT,
+        "reading": READING_VERSION,
         "model": dict(model.identity),
         "pieces": fingerprint(pieces),
         "spans": sum(len(piece.spans) for piece in pieces),
@@ -70,6 +75,7 @@ def read_states(
                 raise SubjectError(f"no text can be read: {model.name} takes {model.limit} tokens; give shorter texts")
             width = _stream(model, wanted, wanted_layers, folder, report)
             write_info(folder, {**configuration, "width": width, "dtype": dtype_name(model.dtype)})
+            (folder / _DONE).unlink(missing_ok=True)
     return States.open(folder)
 
 
@@ -97,15 +103,23 @@ def _wanted(model: TextModel, pieces: Sequence[Piece], pool: Pool) -> Iterator[W
     for piece in pieces:
         first, number = number, number + len(piece.spans)
         prompt = model.read(piece.text)
-        if model.limit is not None and len(prompt) > model.limit:
+        before = _before(model, prompt.ids)
+        if model.limit is not None and len(before) + len(prompt) > model.limit:
             yield (), ()
             continue
         spans = []
         for place, span in enumerate(piece.spans, first):
-            covering = [at for at, covered in enumerate(prompt.spans) if covered is not None and _overlap(covered, span)]
+            covering = [at for at, covered in enumerate(prompt.spans, len(before)) if covered is not None and _overlap(covered, span)]
             if covering:
                 spans.append((place, tuple({"mean": covering, "first": covering[:1], "last": covering[-1:], "start": [0]}[pool])))
-        yield prompt.ids, tuple(spans)
+        yield (*before, *prompt.ids), tuple(spans)
+
+
+def _before(model: TextModel, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """What is put before a decoder's text that does not begin with it, as Subject does: the first token of many decoders holds no word
+    but rests all attention that nothing needs, with states a hundred times as large as those of others."""
+    begins = model.around[0] if model.causal else ()
+    return () if ids[: len(begins)] == begins else begins
 
 
 def _overlap(one: Span, other: Span) -> bool:
@@ -140,7 +154,6 @@ def _stream(model: TextModel, wanted: Sequence[Wanted], layers: Sequence[int], f
         _sync(written.values())
     with replaced(folder / ROWS) as temporary, temporary.open("wb") as file:
         np.save(file, np.concatenate(rows).astype(np.int64))
-    (folder / _DONE).unlink(missing_ok=True)
     return width
 
 
@@ -215,12 +228,15 @@ def _bytes(states: Tensor) -> bytes:
 def _resume(folder: Path, layers: Sequence[int], rows: Sequence[int], row_bytes: int) -> int:
     """Batches that are whole on disk; what a killed reading wrote behind them is cut off."""
     note = folder / _DONE
-    done = json.loads(note.read_text())["batches"] if note.is_file() else 0
-    for layer in layers:
-        path = layer_file(folder, layer)
+    done = int(json.loads(note.read_text())["batches"]) if note.is_file() else 0
+    paths = [layer_file(folder, layer) for layer in layers]
+    for path in paths:
         path.touch()
+    if min(path.stat().st_size for path in paths) < sum(rows[:done]) * row_bytes:  # one was removed or cut off
+        done = 0
+    for path in paths:
         os.truncate(path, sum(rows[:done]) * row_bytes)
-    return int(done)
+    return done
 
 
 def _note(folder: Path, batches: int, files: Iterable[IO[bytes]]) -> None:

@@ -45,14 +45,18 @@ class States:
         path = folder / STATES
         if not path.is_file():
             raise RunFolderError(f"{str(folder)!r} holds no states: {path.name} is missing; read them again")
-        return cls(folder, read_json(path))
+        try:
+            return cls(folder, read_json(path))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{str(folder)!r} is damaged ({error}); remove it and read the states again") from error
 
     def layer(self, number: int) -> npt.NDArray[np.float32]:
         """float32 [row, width] of one layer; ValueError for one that was not read, RunFolderError for a damaged file."""
         if number not in self.layers:
             raise ValueError(f"layer {number} was not read; {', '.join(map(str, self.layers))} were")
         path = layer_file(self.folder, number)
-        found = np.fromfile(path, np.uint16 if self._dtype == "bfloat16" else self._dtype)
+        kept = np.uint16 if self._dtype == "bfloat16" else self._dtype
+        found = np.fromfile(path, kept) if path.is_file() else np.empty(0, kept)
         if found.size != len(self.rows) * self.width:
             raise RunFolderError(f"{str(path)!r} is damaged; remove its folder and read the states again")
         if self._dtype == "bfloat16":  # the upper half of a float32

@@ -21,11 +21,7 @@ GAP = 10.0
 
 @dataclass(frozen=True, eq=False)
 class PlantedHeads:
-    """A model and its tokenizer, what its heads do ((layer, head) of each that has a role), and what feeds the induction head.
-
-    The model predicts what followed the last token when it stood before: the induction head copies it. Nothing else reaches the logits.
-    The keys of that head are what the previous-token head wrote. All heads without a role attend evenly to what they see.
-    """
+    """A model and its tokenizer, and what its heads do: (layer, head) of each that has a role. All others attend evenly."""
 
     model: Any
     tokenizer: Any
@@ -39,10 +35,20 @@ class PlantedHeads:
 
 @pytest.fixture
 def planted_heads() -> PlantedHeads:
-    """A fresh one; it takes up to 64 tokens, <s> and then characters."""
+    """A fresh one that predicts what followed the last token when it stood before: the induction head copies it. Nothing else reaches the
+    logits. The keys of that head are what the previous-token head wrote. It takes up to 64 tokens, <s> and then characters."""
     return PlantedHeads(
-        _planted_model(), _character_tokenizer(), {(0, 2): "previous", (0, 1): "first", (0, 3): "duplicate", (1, 2): "induction"}
+        _planted_model(induction=True),
+        _character_tokenizer(),
+        {(0, 2): "previous", (0, 1): "first", (0, 3): "duplicate", (1, 2): "induction"},
     )
+
+
+@pytest.fixture
+def planted_copy() -> PlantedHeads:
+    """As `planted_heads`, but it predicts the token before the last one, whatever that is: the previous-token head copies it to the logits,
+    and there is no induction head."""
+    return PlantedHeads(_planted_model(induction=False), _character_tokenizer(), {(0, 2): "previous", (0, 1): "first", (0, 3): "duplicate"})
 
 
 def _character_tokenizer() -> Any:
@@ -58,8 +64,9 @@ def _character_tokenizer() -> Any:
     return build(tokenizer_object=tokenizer, bos_token="<s>", eos_token="<s>", pad_token="<s>")
 
 
-def _planted_model() -> Any:
-    """The residual stream has four parts: the token and its position, one-hot; the token before; the token that is to come.
+def _planted_model(*, induction: bool) -> Any:
+    """The residual stream has four parts: the token and its position, one-hot; the token before; the token that is to come. Without an
+    induction head the previous-token head writes to the last part.
 
     What layer normalisation does is undone: it subtracts the same mean everywhere, which no softmax sees, and divides by the deviation
     of a known number of ones, by which its weight multiplies again.
@@ -108,12 +115,13 @@ def _planted_model() -> Any:
             parameter.zero_()
         model.transformer.wte.weight[:, token] = torch.eye(tokens)
         model.transformer.wpe.weight[:, place] = torch.eye(POSITIONS)
-        for ones, norm in ((2, model.transformer.h[0].ln_1), (3, model.transformer.h[1].ln_1), (4, model.transformer.ln_f)):
+        last = 4 if induction else 3
+        for ones, norm in ((2, model.transformer.h[0].ln_1), (3, model.transformer.h[1].ln_1), (last, model.transformer.ln_f)):
             undoes(norm, ones)
         # The previous-token head: the query at a position looks for the key of the position before.
         part(0, 0, 2)[place, :POSITIONS] = score * torch.diag(torch.ones(POSITIONS - 1), -1)
         part(1, 0, 2)[place, :POSITIONS] = torch.eye(POSITIONS)
-        copies(0, 2, before)
+        copies(0, 2, before if induction else coming)
         # The first-token head: every query looks for position 0.
         model.transformer.h[0].attn.c_attn.bias[WIDTH] = score
         part(1, 0, 1)[place, :1] = torch.eye(POSITIONS)[:, :1]
@@ -122,9 +130,10 @@ def _planted_model() -> Any:
         part(1, 0, 3)[token, :tokens] = torch.eye(tokens)
         part(0, 0, 3)[place, tokens : tokens + POSITIONS] = -2 * score * torch.eye(POSITIONS)
         part(1, 0, 3)[place, tokens : tokens + POSITIONS] = torch.eye(POSITIONS)
-        # The induction head: its token is what stood before the key.
-        part(0, 1, 2)[token, :tokens] = score * torch.eye(tokens)
-        part(1, 1, 2)[before, :tokens] = torch.eye(tokens)
-        copies(1, 2, coming)
+        if induction:
+            # Its token is what stood before the key.
+            part(0, 1, 2)[token, :tokens] = score * torch.eye(tokens)
+            part(1, 1, 2)[before, :tokens] = torch.eye(tokens)
+            copies(1, 2, coming)
         model.lm_head.weight[:, coming] = GAP * torch.eye(tokens)
     return model

@@ -63,6 +63,12 @@ def test_multi_word_tokens_and_empty_nodes(tmp_path: Path) -> None:
         ("5\tmar", "7\tmar", 10, "word 7 stands where 5 is to come"),
         ("5\tmar", "5\tmer", 10, "'mer' does not stand next"),
         ("2\tnos", "two\tnos", 6, "two"),
+        ("2\tnos", "_\tnos", 6, "a word needs a number"),
+        ("2\tnos", "9" * 5000 + "\tnos", 6, "digits"),
+        ("2\tnos", "2\t", 6, "a word needs a number and a form"),
+        ("1-2\tVámonos", "2-3\tVámonos", 4, "2-3 does not stand before"),
+        ("3-4\tal", "3-9\tal", 7, "3-9 does not stand before"),
+        ("3-4\tal", "2-4\tal", 7, "2-4 does not stand before"),
     ],
 )
 def test_what_is_malformed_is_told_with_its_line(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
@@ -81,6 +87,12 @@ def test_no_treebank(tmp_path: Path, text: str, says: str) -> None:
         read_treebank(written(tmp_path, text))
     with pytest.raises(CorpusError, match="there is no file"):
         read_treebank(tmp_path / "none.conllu")
+
+
+def test_a_comment_changes_no_columns_and_an_underscore_can_be_a_word(tmp_path: Path) -> None:
+    text = "# global.columns = ID FORM\n1\t_\t_\tSYM\t_\t_\t0\troot\t_\t_\n"
+    ((word,),) = (sentence.words for sentence in read_treebank(written(tmp_path, text)))
+    assert (word.form, word.lemma, word.upos) == ("_", "_", "SYM")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "dog", "don", "'t", "été", "."]), st.booleans()), min_size=1, max_size=12), st.data())

@@ -39,9 +39,10 @@ def words(text: str) -> Piece:
 def naive(model: TextModel, piece: Piece, pool: Pool) -> np.ndarray[Any, Any]:
     """[span, layer, width] by transformers' own hidden states, text by text; the last one is normalised and left out."""
     prompt = model.prompt(piece.text)
+    begins = [model.tokenizer.bos_token_id] if model.causal and prompt.spans[0] is not None else []
     with torch.no_grad():
-        out = model.model.base_model(torch.tensor([prompt.ids]), output_hidden_states=True)
-    hidden = torch.stack(out.hidden_states)[:, 0].float().numpy()
+        out = model.model.base_model(torch.tensor([[*begins, *prompt.ids]]), output_hidden_states=True)
+    hidden = torch.stack(out.hidden_states)[:, 0, len(begins) :].float().numpy()
     rows = []
     for start, end in piece.spans:
         at = [place for place, span in enumerate(prompt.spans) if span is not None and any(start <= c < end for c in range(*span))]
@@ -134,6 +135,30 @@ def test_killed_at_any_batch_it_goes_on_and_ends_with_the_same_states(
         np.testing.assert_array_equal(again.layer(layer), whole.layer(layer))
 
 
+def test_a_file_that_was_lost_is_read_again_from_the_start(
+    load: Callable[..., TextModel], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = load("gpt2")
+    pieces = [words(text) for text in TEXTS]
+    whole = read_states(model, pieces)
+    monkeypatch.setenv("EXPLICATE_PASSES", str(tmp_path / "others"))
+    monkeypatch.setattr(reading, "like_lengths", lambda lengths: ([at] for at in range(len(lengths))))
+    monkeypatch.setattr(reading, "KEEP_EVERY", 0.0)
+    real, calls = reading._batch, iter(range(3))
+
+    def dies(*given: Any) -> Any:
+        next(calls)
+        return real(*given)
+
+    monkeypatch.setattr(reading, "_batch", dies)
+    with pytest.raises(StopIteration):
+        read_states(model, pieces)
+    monkeypatch.setattr(reading, "_batch", real)
+    (folder,) = (tmp_path / "others" / "states").iterdir()
+    layer_file(folder, 1).unlink()
+    np.testing.assert_allclose(read_states(model, pieces).layer(1), whole.layer(1), atol=2e-5)
+
+
 def test_what_cannot_be_read_is_left_out_and_counted(load: Callable[..., TextModel]) -> None:
     model = load("bert")
     assert model.limit is not None
@@ -174,8 +199,13 @@ def test_a_damaged_folder_is_told(load: Callable[..., TextModel]) -> None:
 
     found = read_states(load("gpt2"), [words(TEXTS[0])])
     layer_file(found.folder, 1).write_bytes(b"x")
+    layer_file(found.folder, 2).unlink()
+    for layer in (1, 2):
+        with pytest.raises(RunFolderError, match="damaged"):
+            found.layer(layer)
+    (found.folder / "rows.npy").unlink()
     with pytest.raises(RunFolderError, match="damaged"):
-        found.layer(1)
+        States.open(found.folder)
     info = json.loads((found.folder / "states.json").read_text())
     (found.folder / "states.json").write_text(json.dumps({**info, "format": 0}))
     with pytest.raises(RunFolderError, match="another version"):
