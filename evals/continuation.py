@@ -20,6 +20,7 @@ from analyzers.tokens import Span
 from analyzers.units import Units, cut
 from evals.attribute import MOST_UNITS
 from evals.audit.truth import Perturbed
+from evals.continuation_controls import control_values
 from evals.ranking import outcome
 from evals.results import Failure, failure
 
@@ -78,6 +79,13 @@ class ContinuationBy(BaseModel):
     """Of its aopc, deletion and insertion: 0 is the mean of random orders, 1 the best order found."""
 
 
+class ControlBy(ContinuationBy):
+    """What a ranking gives that reads no model; `agreement` is with the truths' values."""
+
+    agreement_with_sizes: dict[str, float | Failure] = {}
+    """The same with the truths' sizes, for the methods whose values have no sign."""
+
+
 class Continuation(BaseModel):
     """What `explicate attribute --target --json` prints."""
 
@@ -98,6 +106,8 @@ class Continuation(BaseModel):
     tells the target are never taken away; what stands between units may go with its neighbours where an operator writes the text anew."""
     operator: str
     methods: dict[str, ContinuationBy | Failure]
+    controls: dict[str, ControlBy] = {}
+    """Rankings that read no model (evals.continuation_controls), which a method that says something is better than."""
     random: Curves | None = None
     """Means over random orders; None without a comparison, as `best`."""
     best: Curves | None = None
@@ -208,6 +218,7 @@ def attributed(
     told = [each for each in found.values() if isinstance(each, Failure)]
     if len(told) == len(found):
         raise ExplicateError(f"the text cannot be attributed: {told[0].reason}")
+    pieces = [[number for number, unit in zip(prompt.ids, member, strict=True) if unit == place] for place in range(len(units))]
     return Continuation(
         model=dict(model.identity),
         seed=how.seed,
@@ -221,6 +232,7 @@ def attributed(
         outside=[token for token, unit in zip(prompt.tokens, member, strict=True) if unit is None],
         operator=how.operator,
         methods=agreeing(found),
+        controls=controlled(control_values(units, pieces, masked), found),
         texts_evaluated=len(valued.known),
     ), valued
 
@@ -277,20 +289,25 @@ def summed(saliency: "Saliency", member: Sequence[int | None], units: int) -> Co
 
 def agreeing(methods: Mapping[str, ContinuationBy | Failure]) -> dict[str, ContinuationBy | Failure]:
     """Each with its rank correlations with the truths among them: what has no sign cannot tell for from against, so with their sizes."""
-    truths = {name: by.values for name in TRUTHS if isinstance(by := methods.get(name), ContinuationBy)}
+    truths = _truths(methods)
+    found = dict(methods)
+    for name, by in methods.items():
+        if not isinstance(by, Failure):
+            others = {other: truth for other, truth in truths.items() if other != name}
+            found[name] = by.model_copy(update={"agreement": _agreement(by.values, others, signed=by.signed)})
+    return found
+
+
+def controlled(controls: Mapping[str, list[float]], methods: Mapping[str, ContinuationBy | Failure]) -> dict[str, ControlBy]:
+    """Each control with its rank correlations with the truths among the methods, both with their values and with their sizes."""
+    truths = _truths(methods)
     return {
-        name: by
-        if isinstance(by, Failure)
-        else by.model_copy(
-            update={
-                "agreement": {
-                    other: outcome(spearman(by.values, truth if by.signed else [abs(value) for value in truth]))
-                    for other, truth in truths.items()
-                    if other != name
-                }
-            }
+        name: ControlBy(
+            values=values,
+            agreement=_agreement(values, truths, signed=True),
+            agreement_with_sizes=_agreement(values, truths, signed=False),
         )
-        for name, by in methods.items()
+        for name, values in controls.items()
     }
 
 
@@ -301,6 +318,14 @@ def spearman(values: Sequence[float], truth: Sequence[float]) -> float | Failed:
     if min(np.ptp(values), np.ptp(truth)) == 0:
         return Failed("score", "all units have the same value")
     return float(spearmanr(values, truth).statistic)
+
+
+def _truths(methods: Mapping[str, ContinuationBy | Failure]) -> dict[str, list[float]]:
+    return {name: by.values for name in TRUTHS if isinstance(by := methods.get(name), ContinuationBy)}
+
+
+def _agreement(values: Sequence[float], truths: Mapping[str, list[float]], *, signed: bool) -> dict[str, float | Failure]:
+    return {name: outcome(spearman(values, truth if signed else [abs(value) for value in truth])) for name, truth in truths.items()}
 
 
 def _perturbed(plan: Plan, f: Mapping[Kept, float]) -> ContinuationBy:

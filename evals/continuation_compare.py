@@ -5,8 +5,9 @@ insertion  mean over k = 1..n of f(only the first k) - f(none)
 
 Of both, high is good; `normalised` is 0 for the mean of random orders and 1 for the best order found in that prompt. Source: Samek et
 al. 2017 (arXiv 1509.06321); Petsiuk et al. 2018 (arXiv 1806.07421). A method is trusted where over the prompts the intervals of its
-agreement with every truth (itself left out) and of its normalised deletion lie above 0, chance does not explain the latter, and no more
-than a fifth of the prompts lack one of these figures.
+agreement with every truth (itself left out) and of its normalised deletion lie above 0, chance does not explain the latter, each of
+these figures is above that of the best control, which reads no model, with the whole interval of the paired difference, and no more than
+a fifth of the prompts lack one of them.
 """
 
 import json
@@ -26,9 +27,10 @@ from analyzers.whole_text import whole_text
 from evals.attribute import MOST_UNITS
 from evals.audit.faithfulness import Ranking, kept, removed
 from evals.audit.results import Missing
-from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, How, Kind, attributed
+from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, ControlBy, Curves, How, Kind, attributed
+from evals.continuation_controls import lift
 from evals.ranking import outcome
-from evals.results import Failure, Value
+from evals.results import Failure, Lift, Value
 from evals.scores import Floats
 from evals.statistics import benjamini_hochberg, mean, sign_flip_p
 
@@ -73,6 +75,9 @@ class Compared(BaseModel):
     insertion: Value | Failure
     aopc: dict[Kind, Value | Failure]
     """deletion and insertion in nats, means over prompts."""
+    lift: dict[str, Lift | Failure]
+    """Of deletion and of the agreement with each truth: the figure less that of the best control, paired over prompts. What agrees with
+    sizes is held against what a control has there."""
     p: float | None
     """One-sided, of normalised deletion against random orders: the signs of the prompts' figures exchanged; None where there is none."""
     q: float | None
@@ -87,6 +92,18 @@ class Compared(BaseModel):
     trusted: bool
 
 
+class Control(BaseModel):
+    """One ranking that reads no model, over all prompts; the fields are those of `Compared`."""
+
+    agreement: dict[str, Value | Failure]
+    """With the truths' values."""
+    agreement_with_sizes: dict[str, Value | Failure]
+    """With their sizes."""
+    deletion: Value | Failure
+    insertion: Value | Failure
+    aopc: dict[Kind, Value | Failure]
+
+
 class Comparison(BaseModel):
     """What `explicate attribute --prompts --json` prints."""
 
@@ -98,6 +115,8 @@ class Comparison(BaseModel):
     unit: str
     operator: str
     comparison: dict[str, Compared]
+    controls: dict[str, Control]
+    """On the same prompts (evals.continuation_controls)."""
     random: dict[Kind, Value | Failure]
     """aopc of random orders, deletion and insertion in nats, means over prompts; of the best orders found likewise."""
     best: dict[Kind, Value | Failure]
@@ -169,20 +188,25 @@ def with_curves(found: Continuation, f: Evaluate, seed: Sequence[int]) -> Contin
     orders = {name: Ranking.of(by.values, rng).order for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
     drawn = [tuple(rng.permutation(units).tolist()) for _ in range(RANDOM // 2)]
     random = [order for one in drawn for order in (one, one[::-1])]
-    every = [*orders.values(), *random]
+    # Last of all, so that what the methods and the random orders draw is theirs alone.
+    without = {name: Ranking.of(by.values, rng).order for name, by in found.controls.items()}
+    every = [*orders.values(), *without.values(), *random]
     f([some for order in every for some in (*removed(order), *kept(order))])
     curves = {order: along(order, f) for order in every}
     best = {kind: _best(kind, [*curves.values(), along(greedy(units, f, kind), f)]) for kind in KINDS}
     chance = _mean_curves([curves[order] for order in random])
-    methods: dict[str, ContinuationBy | Failure] = dict(found.methods)
-    for name, order in orders.items():
-        mine = curves[order]
+
+    def held(order: Sequence[int]) -> dict[str, object]:
+        mine = curves[tuple(order)]
         placed = {kind: outcome(normalised(mine.aopc[kind], chance.aopc[kind], best[kind].aopc[kind])) for kind in KINDS}
-        methods[name] = found.methods[name].model_copy(update={**dict(mine), "normalised": placed})
+        return {**dict(mine), "normalised": placed}
+
+    methods = found.methods | {name: found.methods[name].model_copy(update=held(order)) for name, order in orders.items()}
+    controls = {name: found.controls[name].model_copy(update=held(order)) for name, order in without.items()}
     both = Curves(
         deletion=best["deletion"].deletion, insertion=best["insertion"].insertion, aopc={kind: best[kind].aopc[kind] for kind in KINDS}
     )
-    return found.model_copy(update={"methods": methods, "random": chance, "best": both})
+    return found.model_copy(update={"methods": methods, "controls": controls, "random": chance, "best": both})
 
 
 def along(order: Sequence[int], f: Evaluate) -> Curves:
@@ -238,6 +262,7 @@ def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model
         unit=how.unit,
         operator=how.operator,
         comparison=methods,
+        controls={name: _control(name, read, how.seed) for name in dict.fromkeys(name for each in read for name in each.controls)},
         trusted=ranked,
         prompts=list(prompts),
         random={kind: _mean([curves.aopc[kind] for curves in random], how.seed) for kind in KINDS},
@@ -247,7 +272,7 @@ def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model
 
 def trusted(found: Compared, q: float | None) -> bool:
     """Whether every interval that counts lies above 0, of enough prompts."""
-    counting = [found.deletion, *found.agreement.values()]
+    counting = [found.deletion, *found.agreement.values(), *found.lift.values()]
     return not found.void and q is not None and q < ALPHA and all(isinstance(each, Value) and each.low > 0 for each in counting)
 
 
@@ -268,6 +293,7 @@ def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], se
         deletion=_mean(figures["deletion"], seed),
         insertion=_mean(figures["insertion"], seed),
         aopc={kind: _mean([each.aopc[kind] for each in by if each.aopc is not None], seed) for kind in KINDS},
+        lift={figure: _lift(name, figure, prompts, seed) for figure in ("deletion", *truths)},
         p=sign_flip_p(scored, two_sided=False, seed=seed) if scored else None,
         q=None,
         n=len(prompts) - len(reasons),
@@ -285,6 +311,42 @@ def _lacking(by: ContinuationBy | Failure, truths: Sequence[str]) -> Failure | N
     absent = Failure(stage="score", reason="there is nothing to agree with")
     counting = [(by.normalised or {}).get("deletion", absent), *(by.agreement.get(truth, absent) for truth in truths)]
     return next((figure for figure in counting if isinstance(figure, Failure)), None)
+
+
+def _lift(name: str, figure: str, prompts: Sequence[Continuation | PromptFailure], seed: int) -> Lift | Failure:
+    """Of deletion, or of the agreement with a truth."""
+    both = [
+        (by, each.controls) for each in prompts if isinstance(each, Continuation) and isinstance(by := each.methods[name], ContinuationBy)
+    ]
+    controls = dict.fromkeys(control for _, held in both for control in held)
+    return lift(
+        figure,
+        [_figure(by, figure, signed=by.signed) for by, _ in both],
+        {control: [_figure(held.get(control), figure, signed=by.signed) for by, held in both] for control in controls},
+        seed=seed,
+    )
+
+
+def _figure(by: ContinuationBy | None, figure: str, *, signed: bool) -> float | None:
+    """The normalised deletion, or the agreement with a truth, of a control with its values or its sizes; None where there is none."""
+    if by is None:
+        return None
+    agreement = by.agreement_with_sizes if isinstance(by, ControlBy) and not signed else by.agreement
+    value = (by.normalised or {}).get("deletion") if figure == "deletion" else agreement.get(figure)
+    return value if isinstance(value, float) else None
+
+
+def _control(name: str, read: Sequence[Continuation], seed: int) -> Control:
+    by = [each.controls[name] for each in read if name in each.controls]
+    truths = list(dict.fromkeys(truth for each in by for truth in each.agreement))
+    placed = {kind: _mean([each.normalised[kind] for each in by if each.normalised is not None], seed) for kind in KINDS}
+    return Control(
+        agreement={truth: _mean([each.agreement[truth] for each in by], seed) for truth in truths},
+        agreement_with_sizes={truth: _mean([each.agreement_with_sizes[truth] for each in by], seed) for truth in truths},
+        deletion=placed["deletion"],
+        insertion=placed["insertion"],
+        aopc={kind: _mean([each.aopc[kind] for each in by if each.aopc is not None], seed) for kind in KINDS},
+    )
 
 
 def _mean(values: Sequence[float | Failure], seed: int) -> Value | Failure:

@@ -7,9 +7,18 @@ from typing import Any
 
 from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, Kind
 from evals.continuation_compare import Compared, Comparison, PromptFailure
-from evals.results import Failure
+from evals.results import Failure, Lift
 from explicate.axis import Axis
-from explicate.continuation_table import best_first, evaluated_sentence, facts, gap_sentence, size_sentence, trust_sentence
+from explicate.continuation_table import (
+    agreed,
+    best_first,
+    control_sentence,
+    evaluated_sentence,
+    facts,
+    gap_sentence,
+    size_sentence,
+    trust_sentence,
+)
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
 from explicate.shaded_words import QUIET, shares, visible
@@ -53,15 +62,11 @@ def _prompt(found: Continuation) -> dict[str, Any]:
             failed.append({"name": name, "why": visible(by.reason)})
             continue
         told = [*([] if by.sets is None else [f"{by.sets:,} sets of units"]), *facts(by)]
-        figures = [_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths]
-        held = (
-            [] if by.normalised is None or by.aopc is None else [_number(part[kind]) for kind in KINDS for part in (by.aopc, by.normalised)]
-        )
         lines.append(
             {
                 "name": name,
                 "runs": _runs(found, by, places),
-                "figures": figures + held,
+                "figures": _figures(by, truths),
                 "facts": "; ".join(told),
                 "gap": gap_sentence(by),
             }
@@ -71,6 +76,7 @@ def _prompt(found: Continuation) -> dict[str, Any]:
         "value": f"{found.value:.2f}",
         "chance": f"{exp(found.value):.2g}",
         "lines": lines,
+        "controls": [{"name": name, "figures": _figures(by, truths)} for name, by in found.controls.items() if found.random is not None],
         "failed": failed,
         "truths": truths,
         "compared": found.random is not None,
@@ -78,27 +84,52 @@ def _prompt(found: Continuation) -> dict[str, Any]:
     }
 
 
+def _figures(by: ContinuationBy, truths: Sequence[str]) -> list[str]:
+    """Agreement with the truths, and in a comparison what the ranking does."""
+    held = [] if by.normalised is None or by.aopc is None else [part[kind] for kind in KINDS for part in (by.aopc, by.normalised)]
+    return [*(_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths), *map(_number, held)]
+
+
 def _many(found: Comparison) -> dict[str, Any]:
     """Every method over the prompts, those to trust first, and the prompts themselves."""
     ordered = best_first(found)
-    truths = [truth for truth in TRUTHS if any(truth in each.agreement for _, each in ordered)]
+    truths = agreed(found)
+    controls = list(found.controls.items())
+    sizes = controls if size_sentence(found) else []
     charts = [
         {
             "title": "Deletion, 0 as random orders, 1 as the best order found",
-            "chart": forest([_mark(name, each, each.deletion) for name, each in ordered]),
+            "chart": forest(
+                [
+                    *(_mark(name, each, each.deletion) for name, each in ordered),
+                    *(mark(name, control.deletion, "free") for name, control in controls),
+                ]
+            ),
         },
         *(
             {
                 "title": f"Agreement with {truth} (Spearman over units)",
-                "chart": forest([_mark(name, each, each.agreement[truth]) for name, each in ordered if truth in each.agreement]),
+                "chart": forest(
+                    [
+                        *(_mark(name, each, each.agreement[truth]) for name, each in ordered if truth in each.agreement),
+                        *(mark(name, control.agreement[truth], "free") for name, control in controls),
+                        *(mark(f"{name}, sizes", control.agreement_with_sizes[truth], "free") for name, control in sizes),
+                    ]
+                ),
             }
             for truth in truths
         ),
         {
             "title": "Insertion, 0 as random orders, 1 as the best order found",
-            "chart": forest([_mark(name, each, each.insertion) for name, each in ordered]),
+            "chart": forest(
+                [
+                    *(_mark(name, each, each.insertion) for name, each in ordered),
+                    *(mark(name, control.insertion, "free") for name, control in controls),
+                ]
+            ),
         },
     ]
+    figures = [*truths, "deletion"]
     rows = [
         {
             "name": name,
@@ -107,6 +138,7 @@ def _many(found: Comparison) -> dict[str, Any]:
             "q": "none" if each.q is None else f"{each.q:.3f}",
             "n": each.n,
             "n_failed": each.n_failed,
+            "lifts": [_lift(each.lift.get(figure)) for figure in figures],
             "why": [f"{missing.n}: {visible(missing.reason)}" for missing in each.missing],
         }
         for name, each in ordered
@@ -123,10 +155,21 @@ def _many(found: Comparison) -> dict[str, Any]:
         "trust": trust_sentence(found),
         "any": bool(found.trusted),
         "charts": charts,
+        "lifts": [figure if figure == "deletion" else f"agreement with {figure}" for figure in figures],
+        "controls": control_sentence(found),
         "rows": rows,
         "prompts": prompts,
         "way": "tokens taken out" if found.unit == "token" else f"{found.unit} by {found.operator}",
     }
+
+
+def _lift(found: Lift | Failure | None) -> dict[str, str]:
+    """A figure less that of the best control; empty where the method has no such figure, as a truth's agreement with itself."""
+    if found is None:
+        return {}
+    if isinstance(found, Failure):
+        return {"why": found.reason}
+    return {"value": f"{found.value:+.2f}", "interval": f"[{_number(found.low)}, {_number(found.high)}]", "over": found.over}
 
 
 def _mark(name: str, each: Compared, value: Any) -> dict[str, Any]:

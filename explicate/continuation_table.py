@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from evals.continuation import Continuation, ContinuationBy
     from evals.continuation_compare import Compared, Comparison
-    from evals.results import Failure
+    from evals.results import Failure, Lift
 
 BAR = 5
 """Width of a bar, in characters."""
@@ -40,7 +40,7 @@ def show_continuation(found: "Continuation") -> None:
 
     console = Console(emoji=False)
     console.print(
-        f"{plain(found.model['name'])} continues the text with [b]{plain(repr(found.target))}[/] with probability {exp(found.value):.2g} "
+        f"{plain(found.model['name'])} gives the target [b]{plain(repr(found.target))}[/] the probability {exp(found.value):.2g} "
         f"(log {found.value:.2f}). What each unit does for it:"
     )
     read = {name: by for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
@@ -55,7 +55,7 @@ def show_continuation(found: "Continuation") -> None:
         console.print(table)
     _show_failures(console, {name: by for name, by in found.methods.items() if not isinstance(by, ContinuationBy)})
     if found.outside:
-        console.print(f"[dim]Tokens in no unit (of the template, of the beginning, spaces), left out: {len(found.outside)}.[/]")
+        console.print(f"[dim]Tokens in no unit (of the template, of the beginning, masks, spaces), left out: {len(found.outside)}.[/]")
     for name, by in read.items():
         if said := gap_sentence(by):
             console.print(f"[yellow]{name}: {said} ({', '.join(facts(by))}).[/]")
@@ -106,11 +106,11 @@ def show_comparison(found: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from evals.continuation import TRUTHS
     from explicate.running import cell, plain, short
 
     console = Console(emoji=False)
-    truths = [truth for truth in TRUTHS if any(truth in each.agreement for each in found.comparison.values())]
+    truths = agreed(found)
+    sizes = size_sentence(found)
     console.print(f"Which method to trust on {plain(found.model['name'])}, by {len(found.prompts)} prompts of {plain(found.source)}:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True, min_width=NAME)
@@ -126,15 +126,31 @@ def show_comparison(found: "Comparison") -> None:
             cell(each.insertion),
             count if each.q is None else f"{count}\n[dim]q {short(each.q, digits=3)}",
         )
+    table.add_section()
+    for name, control in found.controls.items():
+        table.add_row(
+            f"[dim]{name}", *(cell(control.agreement[truth]) for truth in truths), cell(control.deletion), cell(control.insertion)
+        )
+        if sizes and truths:
+            table.add_row("[dim]  with sizes", *(cell(control.agreement_with_sizes[truth]) for truth in truths))
+    console.print(table)
+    console.print("Less that of the best control, paired over prompts:")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for figure in (*truths, "deletion"):
+        table.add_column(figure if figure == "deletion" else f"agrees with\n{figure}")
+    for name, each in best_first(found):
+        above = [each.lift.get(figure) for figure in (*truths, "deletion")]
+        table.add_row(name, *("" if one is None else cell(one, sign=True) + over(one) for one in above))
     console.print(table)
     console.print(trust_sentence(found))
-    if said := size_sentence(found):
-        console.print(said)
+    if sizes:
+        console.print(sizes)
     console.print(
         "[dim]Means over prompts with 95% intervals. Agreement: Spearman over units. Deletion: how far the continuation's log-probability "
         "falls as units are taken away, those first that the method calls most important; insertion: how far it rises as they are put in. "
-        "Of best: 0 as random orders, 1 as the best order found. q: of deletion against random orders, all methods together. In brackets: "
-        "prompts that lack deletion or an agreement; with more than a fifth of them all is void.[/]"
+        "Of best: 0 as random orders, 1 as the best order found. q: of deletion against random orders, all methods together. "
+        f"{control_sentence(found)} In brackets: prompts that lack deletion or an agreement; with more than a fifth of them all is void.[/]"
     )
     for name, each in found.comparison.items():
         for missing in each.missing[:REASONS]:
@@ -144,8 +160,38 @@ def show_comparison(found: "Comparison") -> None:
 def trust_sentence(found: "Comparison") -> str:
     """Which methods hold on this model."""
     if not found.trusted:
-        return "No method is to be trusted: for none do the intervals of agreement and of deletion lie above 0, beyond chance."
+        return (
+            "No method is to be trusted: for none do the intervals of agreement and of deletion lie above 0, beyond chance, and those of "
+            "their differences from the best control."
+        )
     return f"To trust on this model, best first: {', '.join(found.trusted)}."
+
+
+def agreed(found: "Comparison") -> list[str]:
+    """Truths that something agrees with."""
+    from evals.continuation import TRUTHS
+
+    return [truth for truth in TRUTHS if any(truth in each.agreement for each in found.comparison.values())]
+
+
+def over(lift: "Lift | Failure") -> str:
+    """The control that a lift is over, on a line of its own."""
+    from evals.results import Lift
+
+    return f"\n[dim]over {lift.over}" if isinstance(lift, Lift) else ""
+
+
+def control_sentence(found: "Comparison") -> str:
+    """What the controls are."""
+    meant = {
+        "later-first": "the last unit first",
+        "earlier-first": "the first unit",
+        "longer-first": "the one with most characters",
+        "rarer-first": "the one whose token ids are high or many",
+        "nearer-first": "the one nearest to the masks",
+    }
+    told = ", ".join(f"{name} ({meant[name]})" for name in found.controls)
+    return f"Controls read no model: {told}; what is no better knows no more than that."
 
 
 def best_first(found: "Comparison") -> "list[tuple[str, Compared]]":
@@ -178,11 +224,11 @@ def _show_held(console: "Console", found: "Continuation", read: "dict[str, Conti
         table.add_column(kind, justify="right")
         table.add_column("of best", justify="right")
     console.print(f"Rank agreement with {' and '.join(truths)}" + (":" if not kinds else RANKINGS))
-    for name, by in read.items():
+    for name, by in {**read, **(found.controls if kinds else {})}.items():
         held = [_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths]
         for kind in kinds:
             held += [_number((by.aopc or {})[kind]), _number((by.normalised or {})[kind])]
-        table.add_row(name, *held)
+        table.add_row(name if name in read else f"[dim]{name}", *held)
     for name, curves in (("random", found.random), ("best", found.best)):
         if curves is not None:
             own = "0.00" if name == "random" else "1.00"

@@ -51,7 +51,12 @@ def render(found: IclResults) -> str:
             seed=found.seed,
             identity=[
                 (visible(key), visible(value))
-                for key, value in (*found.model.items(), ("items", found.task.source), ("task", found.task.digest))
+                for key, value in (
+                    *found.model.items(),
+                    ("items", found.task.source),
+                    ("task", found.task.digest),
+                    *(("note", note) for note in found.notes),
+                )
             ],
         )
     )
@@ -94,18 +99,21 @@ def _section(found: IclResults, name: str, analysis: Analysis) -> dict[str, Any]
 
 def _claims(told: Section, analysis: Analysis, figures: Mapping[str, Value | Failure]) -> list[dict[str, Any]]:
     if analysis.failure is not None:
-        return [_seen(claim, analysis.failure, None) for claim in told.claims]
-    return [_seen(claim, figures[claim.figure], analysis.p_values.get(claim.figure)) for claim in told.claims if claim.figure in figures]
+        return [_seen(claim, analysis.failure, None, {}) for claim in told.claims]
+    p_values = analysis.p_values
+    return [_seen(claim, figures[claim.figure], p_values.get(claim.figure), figures) for claim in told.claims if claim.figure in figures]
 
 
-def _seen(claim: Claim, value: Value | Failure, p: float | None) -> dict[str, Any]:
-    """Whether the interval lies above the level, below it or around it; above it is not enough where p must be small too."""
+def _seen(claim: Claim, value: Value | Failure, p: float | None, figures: Mapping[str, Value | Failure]) -> dict[str, Any]:
+    """Whether the interval lies above the level, below it or around it; above it is not enough where p must be small too, or other
+    figures above 0."""
+    controls = [figures.get(name) for name in claim.only_with]
+    explained = claim.tested and (p is None or p >= ALPHA)
+    explained |= not all(isinstance(control, Value) and control.low > 0 for control in controls)
     if isinstance(value, Failure):
         word, kind = "Not measured", "bad"
-    elif claim.tested and value.low > claim.level and (p is None or p >= ALPHA):
-        word, kind = "Not seen", "dim"
     elif value.low > claim.level:
-        word, kind = "Seen", "good"
+        word, kind = ("Not seen", "dim") if explained else ("Seen", "good")
     elif value.high < claim.level:
         word, kind = "The opposite is seen", "bad"
     else:

@@ -15,6 +15,8 @@ class Claim:
     level: float = 0.0
     tested: bool = False
     """Whether its p-value must be below ALPHA as well, since its interval does not say what chance alone would give."""
+    only_with: tuple[str, ...] = ()
+    """Other figures whose intervals must lie above 0 as well: of controls that could explain it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Section:
 
 
 _SUMMED, _BY_HEAD = "Share of saliency, summed over heads before its sign is taken away", "The same, the sign taken away before the sum"
+_CONTROLS = ("accuracy/reweighted_minus_bias_only", "accuracy/reweighted_minus_random_positions")
 SECTIONS: Mapping[str, Section] = {
     "flow": Section(
         "Where information flows",
@@ -67,17 +70,32 @@ SECTIONS: Mapping[str, Section] = {
                 "label_loyalty/hidden_anchor_minus_text_anchor", "their keys and values keep more answers than the same tokens as a text"
             ),
         ),
-        "Anchors are labels and formatting together, so this does not show which of them keeps an answer. The best random draw is chosen "
-        "on these very items, which flatters it. Times are of this machine.",
+        "Anchors are labels and formatting together, so this does not show which of them keeps an answer; random tokens may be of the "
+        "formatting, too (how many are is told below). The best random draw is chosen on these very items, which flatters it. Times are of "
+        "this machine.",
     ),
     "reweight": Section(
         "What weighing the labels anew gains",
         (
-            Claim("accuracy/reweighted_minus_vanilla", "weighing labels anew answers better than leaving them"),
-            Claim("accuracy/reweighted_minus_more_shots", "weighing them answers better than showing the examples learned from"),
+            Claim(
+                "accuracy/reweighted_minus_bias_only",
+                "weighing labels anew answers better than a number added to each label's log-probability, fitted to the same examples",
+            ),
+            Claim("accuracy/reweighted_minus_random_positions", "it answers better than weighing random tokens in their place"),
+            Claim(
+                "accuracy/reweighted_minus_vanilla",
+                "weighing labels anew answers better than leaving them, and than both of these controls",
+                only_with=_CONTROLS,
+            ),
+            Claim(
+                "accuracy/reweighted_minus_more_shots",
+                "it answers better than showing the examples learned from, and than both controls",
+                only_with=_CONTROLS,
+            ),
         ),
-        "Weights are fitted to further labelled examples: a gain says that these helped, not that the model attends to labels wrongly. A "
-        "loss that falls is that of the examples learned from; its band is over draws of demonstrations.",
+        "Weights are fitted to further labelled examples: a gain says that these helped, not that the model attends to labels wrongly. "
+        "Each label has its own, so that a gain that the bias alone has, too, is no sign that attention to labels matters. A loss that "
+        "falls is that of the examples learned from; its band is over draws of demonstrations.",
     ),
     "diagnose": Section(
         "Which labels are taken for one another",
@@ -119,6 +137,8 @@ NAMES: Mapping[str, str] = {
     "text_anchor": "anchors as text",
     "hidden_random": "random, mean",
     "hidden_random_top": "random, best",
+    "bias_only": "bias alone",
+    "random_positions": "random tokens weighed",
     "over_text": "over reading it all anew",
     "over_cache": "over keeping it all",
 }

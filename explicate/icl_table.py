@@ -36,6 +36,8 @@ def show_icl(found: IclResults, out: Path | None) -> None:
         console.print("asked: " + ", ".join(f"{plain(label)} {count}" for label, count in found.asked.items()) + left)
     if found.seeds < FEW_DRAWS:
         console.print(f"[yellow]Few draws of demonstrations ({found.seeds}): others may give other figures; give more (--seeds).[/]")
+    for note in found.notes:
+        console.print(f"[dim]{plain(note)}[/]")
     console.print("chosen: " + ", ".join(f"{plain(label)} {share:.2f}" for label, share in found.chosen.items()))
     for name, analysis in found.analyses.items():
         console.print(f"\n[b]{plain(name)}[/]" + "".join(f"\n[dim]{plain(note)}[/]" for note in analysis.notes))
@@ -59,8 +61,22 @@ def show_saved(saved: Saved) -> None:
     console = Console(emoji=False)
     console.print(
         f"Of {saved.tokens} tokens of {len(saved.shown)} demonstrations the keys and values of {saved.kept} are kept, "
-        f"{saved.bytes:,} bytes: {plain(saved.path)}\nAsk with: --load {plain(saved.path)} --ask TEXT",
+        f"{saved.bytes:,} bytes: {plain(saved.path)}\n{_compared(saved)}\nAsk with: --load {plain(saved.path)} --ask TEXT",
         soft_wrap=True,
+    )
+
+
+def _compared(saved: Saved) -> str:
+    """How loyal answers from what is kept are, and how fast; why not where that was not measured."""
+    from explicate.running import plain
+
+    loyalty, whole, kept = saved.label_loyalty, saved.seconds_whole, saved.seconds_kept
+    if not isinstance(loyalty, Value) or not isinstance(whole, Value) or not isinstance(kept, Value):
+        failed = next(each for each in (loyalty, whole, kept) if isinstance(each, Failure))
+        return f"Whether they answer like the whole is not measured: {plain(failed.reason)}"
+    return (
+        f"Of {loyalty.n} items that are not shown they answer as the whole does {_told(loyalty)}, in {kept.value:.2g} s each "
+        f"where the whole, read anew, takes {whole.value:.2g} s."
     )
 
 

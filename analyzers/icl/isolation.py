@@ -56,10 +56,11 @@ def label_positions(prompt: IclPrompt) -> list[int]:
 
 
 def random_positions(prompt: IclPrompt, rng: np.random.Generator) -> list[int]:
-    """As many tokens of the demonstrations that are of no label, or all of these where they are fewer: the control."""
-    others = [*chain.from_iterable(prompt.texts), *chain.from_iterable(prompt.formatting)]
-    count = min(len(label_positions(prompt)), len(others))
-    return sorted(int(at) for at in rng.choice(others, count, replace=False))
+    """Of each demonstration as many of its `others` as its label has tokens, or all where they are fewer: the control."""
+    drawn: list[int] = []
+    for others, label in zip(prompt.others, prompt.label_tokens, strict=True):
+        drawn += rng.choice(others, min(len(label), len(others)), replace=False).tolist() if others else []
+    return sorted(drawn)
 
 
 def first_layers(layers: int, count: int = LAYERS) -> range:

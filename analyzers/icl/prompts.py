@@ -103,12 +103,23 @@ class IclPrompt:
         """Positions of the query, behind the last demonstration."""
         return range(self.demonstrations[-1].stop, len(self.ids))
 
+    @property
+    def others(self) -> tuple[tuple[int, ...], ...]:
+        """[demonstration] positions of what is of no label, ascending: what controls draw from.
+
+        The first token of the prompt is none of them: nothing is before it, and heads with nothing to find rest on it.
+        """
+        both = zip(self.texts, self.formatting, strict=True)
+        return tuple(tuple(sorted(position for position in (*text, *formatting) if position > 0)) for text, formatting in both)
+
 
 def class_tokens(model: TextModel, template: Template) -> tuple[int, ...]:
     """[class] id of the first token of its label behind a query.
 
     Raises SubjectError for two labels with the same first token, and for a model that continues no text.
     """
+    if not model.causal:
+        raise SubjectError(f"{model.name!r} is an encoder, which continues no text; choose a causal language model")
     query = template.query("a")
     found: dict[int, str] = {}
     for number, label in enumerate(template.labels):

@@ -6,7 +6,7 @@ Source: Wang et al. 2023, arXiv 2305.14160, section 4.1.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -83,6 +83,16 @@ def reweighted(
             yield
 
     return answers(model, prompts, within=within, what=what, report=report)
+
+
+def elsewhere(prompts: Sequence[IclPrompt], positions: Sequence[int]) -> list[IclPrompt]:
+    """The prompts with these positions [demonstration] weighed in place of their labels: a control of what weighing any token gains.
+
+    ValueError for another number of positions, or one that is behind the demonstrations.
+    """
+    if any(len(positions) != len(prompt.labels) or not all(0 <= at < prompt.query.start for at in positions) for prompt in prompts):
+        raise ValueError("in place of the labels stands one position of the demonstrations for each")
+    return [replace(prompt, labels=tuple(positions)) for prompt in prompts]
 
 
 def _loss(model: TextModel, before: CompressedContext, prompt: IclPrompt, gold: int, beta: Tensor) -> Tensor:

@@ -86,14 +86,5 @@ def edges(prompt: IclPrompt, at: Sequence[int] | None = None) -> tuple[npt.NDArr
 
 
 def random_others(prompt: IclPrompt, rng: np.random.Generator) -> list[int]:
-    """In place of each label a random token of its demonstration that is of no label: the control.
-
-    The first token of the prompt is none of them: nothing is before it, and heads with nothing to find rest on it. Nor is there one for
-    a demonstration without other tokens.
-    """
-    drawn = []
-    for text, formatting in zip(prompt.texts, prompt.formatting, strict=True):
-        others = [position for position in (*text, *formatting) if position > 0]
-        if others:
-            drawn.append(int(rng.choice(others)))
-    return sorted(drawn)
+    """In place of each label a random one of its demonstration's `others`, ascending: the control. A demonstration without has none."""
+    return [int(rng.choice(others)) for others in prompt.others if others]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from analyzers.errors import SubjectError
-from analyzers.saliency.value import check, takes, told
+from analyzers.saliency.value import takes, told
 from analyzers.text_model import TextModel
 
 BATCH_TOKENS = 512
@@ -26,7 +26,7 @@ def embedded(model: TextModel, ids: Sequence[int]) -> Tensor:
 
 def gradient(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> tuple[Tensor, Tensor]:
     """([token, width] embeddings, the gradient by them), float64 on the CPU. Raises as `gradients` and a method do."""
-    check(model, ids, target)
+    model.reads(ids, target)  # raises
     given = embedded(model, ids)
     ((_, slopes),) = gradients(model, given[None], target)
     return given.double().cpu(), slopes[0]

@@ -23,7 +23,6 @@ from torch import Tensor
 from analyzers.errors import SubjectError
 from analyzers.saliency import SALIENCIES, Saliency, Text
 from analyzers.saliency.gradients import embedded, gradients
-from analyzers.saliency.value import check
 from analyzers.text_model import TextModel
 
 Floats = npt.NDArray[np.float64]
@@ -51,7 +50,7 @@ def integrated_gradients(model: TextModel, ids: Sequence[int], target: Sequence[
     the prompt less that; `relative_gap`, its size beside that of the latter; `steps` of the path, at both ends of each of which there is
     one gradient. Raises SubjectError where the relative gap is above WRONG, and as a method does.
     """
-    check(model, ids, target)
+    model.reads(ids, target)  # raises
     special, nothing = set(model.tokenizer.all_special_ids), _nothing(model)
     led = [number not in special and (text is None or text[at]) for at, number in enumerate(ids)]
     begun = [ids[0], *(nothing if leads else number for number, leads in zip(ids[1:], led[1:], strict=True))]
@@ -84,7 +83,8 @@ def integrated_gradients(model: TextModel, ids: Sequence[int], target: Sequence[
 
 def _nothing(model: TextModel) -> int:
     """The token that stands for none: the end of a text, or else its beginning."""
-    for number in (model.tokenizer.eos_token_id, model.tokenizer.bos_token_id, model.tokenizer.pad_token_id):
+    known = model.tokenizer
+    for number in (known.eos_token_id, known.bos_token_id, known.sep_token_id, known.pad_token_id):
         if number is not None:
             return int(number)
     raise SubjectError(

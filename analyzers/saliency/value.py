@@ -44,11 +44,6 @@ def values_of(
     return found
 
 
-def check(model: TextModel, ids: Sequence[int], target: Sequence[int]) -> None:
-    """Raises as a method does (analyzers.saliency.SaliencyMethod)."""
-    model.reads(ids, target)
-
-
 def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int], **inputs: Tensor) -> Tensor:
     """[text] log-probabilities of the target, in float32 or more, within autograd where it is on.
 

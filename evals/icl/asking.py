@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from evals.icl.setting import Setting
 from evals.icl.task import IclItem
@@ -35,6 +36,23 @@ def further_items(setting: Setting, draw: int, a_class: int) -> list[IclItem]:
             left[item.label] -= 1
             chosen.append(item)
     return chosen
+
+
+def told_examples(labels: Sequence[str], examples: Sequence[Sequence[IclItem]]) -> list[str]:
+    """How many further examples [draw] there are of each class, and of which classes a draw has none."""
+    counts = np.array([np.bincount([item.label for item in own], minlength=len(labels)) for own in examples])
+    each = ", ".join(f"{label} {_range(column)}" for label, column in zip(labels, counts.T, strict=True))
+    without = [
+        f"of {label} no example was left in {int((column == 0).sum())} of {len(counts)} draws: what is found there is not of it"
+        for label, column in zip(labels, counts.T, strict=True)
+        if not column.all()
+    ]
+    return [f"further examples a draw, by label: {each}", *without]
+
+
+def _range(counts: npt.NDArray[np.int64]) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def asked_behind(setting: Setting, draw: int, items: Sequence[IclItem]) -> list["IclPrompt"]:

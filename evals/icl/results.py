@@ -46,6 +46,8 @@ class TaskTold(_Model):
     """SHA-256 of template, labels and items."""
     left_out: int = 0
     """Texts without a true label, or with several."""
+    near_duplicates: int = 0
+    """Further texts left out since they are nearly the same as an earlier one."""
 
 
 class IclResults(_Model):
@@ -75,3 +77,5 @@ class IclResults(_Model):
     """Share of answers by label."""
     analyses: dict[str, Analysis]
     """By name."""
+    notes: list[str] = Field(default_factory=list)
+    """Of what is shown and asked about, where there is too little of it, or some was left out."""

@@ -9,7 +9,7 @@ from analyzers.errors import ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
 from evals.icl.analyses import ANALYSES
 from evals.icl.config import IclConfig
-from evals.icl.drawing import Drawn, draw
+from evals.icl.drawing import Drawn, draw, shown_again
 from evals.icl.results import Analysis, IclResults, TaskTold
 from evals.icl.setting import Case, Setting
 from evals.icl.task import IclTask, load_icl_task
@@ -25,7 +25,7 @@ def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
 
     # What is misspelt or missing is told before a model is fetched and loaded.
     config.check()
-    task = load_icl_task(config.task, items=config.items)
+    task = load_icl_task(config.task, items=config.items, report=report)
     drawn = draw(task.items, task.labels, shots=config.shots, n=config.n, seeds=config.seeds, seed=config.seed)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     setting = prepared(model, task, drawn, seed=config.seed, report=report)
@@ -40,6 +40,7 @@ def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
             source=task.source,
             digest=task.digest,
             left_out=task.left_out,
+            near_duplicates=task.near_duplicates,
         ),
         shots=config.shots,
         seeds=config.seeds,
@@ -51,7 +52,21 @@ def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
         label_mass=setting.mean(setting.answers.mass),
         chosen={label: float(share) for label, share in zip(task.labels, chosen, strict=True)},
         analyses=analysed(setting, config.analyses),
+        notes=_notes(task, drawn),
     )
+
+
+def _notes(task: IclTask, drawn: Drawn) -> list[str]:
+    notes = []
+    if task.near_duplicates:
+        notes.append(f"left out, nearly the same as another text: {task.near_duplicates} texts")
+    if again := shown_again(drawn, len(task.labels)):
+        told = ", ".join(f"{task.labels[label]} ({items} items in {places} places)" for label, (items, places) in again.items())
+        notes.append(
+            f"too few items are left beside those asked about for each draw to show others: {told}; ask about fewer (--n), or give more "
+            "(--items)"
+        )
+    return notes
 
 
 def analysed(setting: Setting, names: Sequence[str]) -> dict[str, Analysis]:

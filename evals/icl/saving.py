@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import BaseModel
 
-from analyzers.errors import AssetError, ExplicateError
+from analyzers.errors import AssetError, ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
 from evals.icl.config import IclConfig
 from evals.icl.drawing import demonstrations
-from evals.icl.task import load_icl_task
+from evals.icl.task import IclItem, load_icl_task
+from evals.results import Failure, Value, stored
+from evals.statistics import mean
+
+if TYPE_CHECKING:
+    from analyzers.icl.saved_context import SavedContext
+    from analyzers.text_model import TextModel
 
 SUFFIX = ".safetensors"
+ASKED = 8
+"""Items that are not shown, chosen by the seed, that are answered from the whole demonstrations and from what is kept of them."""
 
 
 class Saved(BaseModel):
@@ -28,6 +39,12 @@ class Saved(BaseModel):
     """Tokens whose keys and values are kept."""
     bytes: int
     """Of the keys and values."""
+    label_loyalty: Value | Failure
+    """Share of items, none of them shown, that are answered as behind the whole demonstrations, rightly or not."""
+    seconds_whole: Value | Failure
+    """Of one of these answers with the whole demonstrations read anew, on this machine."""
+    seconds_kept: Value | Failure
+    """Of one from what is kept."""
 
 
 class SavedAnswer(BaseModel):
@@ -48,7 +65,10 @@ class SavedAnswers(BaseModel):
 
 
 def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Saved:
-    """Compress demonstrations, drawn among all items, to their anchors and write them; ExplicateError for what the user can mend."""
+    """Compress demonstrations, drawn among all items, to their anchors, write them, and answer ASKED other items both ways.
+
+    Raises ExplicateError for what the user can mend.
+    """
     from analyzers.icl.prompts import Template
     from analyzers.icl.saved_context import SavedContext, is_saved_context
     from analyzers.text_model import TextModel
@@ -60,7 +80,7 @@ def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Sa
         raise ExplicateError(f"--save {str(path)!r} is a folder or in one that is not there; name a file, such as 'context{SUFFIX}'")
     if path.exists() and not is_saved_context(path):
         raise ExplicateError(f"--save {str(path)!r} is there and is no saved context, which alone is written over; name another file")
-    task = load_icl_task(config.task, items=config.items)
+    task = load_icl_task(config.task, items=config.items, report=report)
     shown = demonstrations(task.items, task.labels, shots=config.shots, seed=config.seed)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     saved = SavedContext.of(model, Template(task.template, task.labels), [(item.text, item.label) for item in shown])
@@ -68,6 +88,9 @@ def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Sa
         saved.save(path)
     except OSError as error:
         raise ExplicateError(f"--save {str(path)!r} cannot be written ({error.strerror}); name another file") from None
+    left = [item for item in task.items if item not in shown]
+    asked = np.random.default_rng([config.seed, 3]).permutation(len(left))[:ASKED]
+    told = _compared(model, saved, shown, [left[number].text for number in asked.tolist()], seed=config.seed)
     return Saved(
         path=str(path),
         model=model.identity,
@@ -76,7 +99,36 @@ def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Sa
         tokens=saved.context.length,
         kept=len(saved.context.positions),
         bytes=saved.context.bytes,
+        label_loyalty=told["label_loyalty"],
+        seconds_whole=told["seconds_whole"],
+        seconds_kept=told["seconds_kept"],
     )
+
+
+def _compared(
+    model: "TextModel", saved: "SavedContext", shown: Sequence[IclItem], texts: Sequence[str], *, seed: int
+) -> dict[str, Value | Failure]:
+    """The figures of Saved that are measured on these texts, one by one; a Failure where there are none, or one cannot be read."""
+    from analyzers.icl.answers import Answers, answers, label_loyalty
+    from analyzers.icl.prompts import icl_prompt
+
+    names = ("label_loyalty", "seconds_whole", "seconds_kept")
+    if not texts:
+        return dict.fromkeys(names, Failure(stage="save", reason="no items are left to ask about beside those shown"))
+    demonstrations = [(item.text, item.label) for item in shown]
+    rows: list[tuple[float, float, float]] = []
+    try:
+        for text in (texts[0], *texts):  # the first one warms up
+            prompt = icl_prompt(model, saved.template, demonstrations, text)
+            started = perf_counter()
+            whole = answers(model, [prompt])
+            read = perf_counter()
+            kept = Answers.read(saved.logits(model, [text]), prompt.class_tokens)
+            ended = perf_counter()
+            rows.append((float(label_loyalty(kept, whole)[0]), read - started, ended - read))
+    except SubjectError as error:
+        return dict.fromkeys(names, Failure(stage="save", reason=str(error)))
+    return dict(stored({name: mean(values, seed=seed) for name, values in zip(names, zip(*rows[1:], strict=True), strict=True)}))
 
 
 def answer_from(

@@ -11,7 +11,9 @@ from types import MappingProxyType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analyzers.corpus import text_lines
+from analyzers.duplicates import Duplicates, normalise
 from analyzers.errors import ExplicateError
+from analyzers.progress import Report, quiet
 from evals.icl.labelled_lines import labelled_lines
 from evals.named_file import named_file, names_in
 from evals.tasks.items import CSV_SUFFIXES, JSON_SUFFIXES, Reading, read_items
@@ -33,6 +35,8 @@ _FORMS = MappingProxyType(
     }
 )
 """How each key of a task file is written."""
+_FILES = MappingProxyType({"trec": "TREC.train", "sst2": "stsa.binary.train"})
+"""Of the paper's tasks what the file of their items is called where they are passed around."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class IclItem:
     """A text and its true label."""
 
     number: int
-    """From 0, in the order of the source, each text once, without spaces around it."""
+    """From 0, in the order of the source, each text once, also where another is nearly the same, without spaces around it."""
     text: str
     label: int
     """Its number among the labels."""
@@ -57,6 +61,8 @@ class IclTask:
     source: str
     left_out: int
     """Texts without a true label, or with several."""
+    near_duplicates: int = 0
+    """Further texts that are nearly the same as an earlier one: of both one could be shown, and the other asked about."""
 
     @property
     def digest(self) -> str:
@@ -81,7 +87,7 @@ def built_in() -> tuple[str, ...]:
     return names_in(_FOLDER)
 
 
-def load_icl_task(name_or_path: str, *, items: str | None = None) -> IclTask:
+def load_icl_task(name_or_path: str, *, items: str | None = None, report: Report = quiet) -> IclTask:
     """A built-in task by its name, or the task in a TOML file.
 
     items: where they are, relative to the working directory; a path in a TOML file is relative to that. Raises ExplicateError that names
@@ -91,20 +97,34 @@ def load_icl_task(name_or_path: str, *, items: str | None = None) -> IclTask:
     written = _read(path)
     source, folder = (written.items, path.parent) if items is None else (items, Path())
     if source is None:
-        raise ExplicateError(f"the task {name_or_path!r} comes without items; give --items FILE: {SOURCES}")
-    return _with_items(path.stem, written, source, _labelled(source, folder, written))
+        names = ", ".join((*written.labels, *written.gold_names))
+        raise ExplicateError(
+            f"the task {name_or_path!r} comes without items; give --items {_FILES.get(path.stem, 'FILE')}, a text file with a label and a "
+            f"text in each line ('{next(iter(written.gold_names), written.labels[0])} Some text'), the label one of {names}; or another of "
+            f"these: {SOURCES}"
+        )
+    return _with_items(path.stem, written, source, _labelled(source, folder, written), report)
 
 
-def _with_items(name: str, written: _TaskFile, source: str, found: Iterable[tuple[str, str | None]]) -> IclTask:
+def _with_items(name: str, written: _TaskFile, source: str, found: Iterable[tuple[str, str | None]], report: Report) -> IclTask:
     labels: dict[str, set[str | None]] = {}
+    texts: dict[str, str] = {}
     for text, label in found:
+        same = normalise(text)
+        labels.setdefault(same, set()).add(label)
         # A query is read without its outer spaces.
-        labels.setdefault(text.strip(), set()).add(label)
-    kept = [(text, label) for text, own in labels.items() if len(own) == 1 and (label := next(iter(own))) is not None]
+        texts.setdefault(same, text.strip())
+    labelled = [(texts[same], label) for same, own in labels.items() if len(own) == 1 and (label := next(iter(own))) is not None]
+    known, kept = Duplicates(), []
+    for done, (text, label) in enumerate(labelled):
+        report("compare texts", done, len(labelled))
+        if known.seen(text) is None:
+            kept.append((text, label))
+    report("compare texts", len(labelled), len(labelled))
     if not kept:
         raise ExplicateError(f"{source!r} has no item with a true label, and demonstrations need one; items are one of: {SOURCES}")
     items = tuple(IclItem(number, text, written.labels.index(label)) for number, (text, label) in enumerate(kept))
-    return IclTask(name, written.template, written.labels, items, source, len(labels) - len(items))
+    return IclTask(name, written.template, written.labels, items, source, len(labels) - len(labelled), len(labelled) - len(kept))
 
 
 def _labelled(source: str, folder: Path, written: _TaskFile) -> Iterable[tuple[str, str | None]]:

@@ -98,6 +98,27 @@ def test_occlusion_is_the_fall_of_the_log_probability_when_the_word_is_left_out(
     assert found.target_ids == list(target)
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_controls_read_the_text_and_the_ids_of_its_own_tokens_alone(model: TextModel, chat: bool) -> None:
+    text = "the old bridge, which was carried away"
+    found, _ = attributed(model, text, TARGET, How(["occlusion", "shapley"], most=80, chat=chat))
+    prompt, at = model.prompt(text, chat=chat), 0
+    for unit, value in zip(found.units, found.controls["rarer-first"].values, strict=True):
+        at = text.index(unit, at)
+        covered = [span is not None and max(span[0], at) < min(span[1], at + len(unit)) for span in prompt.spans]
+        own = [number for number, inside in zip(prompt.ids, covered, strict=True) if inside]
+        assert own
+        assert value == pytest.approx(sum(np.log(1 + number) for number in own))
+    assert found.controls["longer-first"].values == [3, 3, 6, 1, 5, 3, 7, 4]
+    assert found.controls["later-first"].values == list(range(8)) == found.controls["earlier-first"].values[::-1]
+    assert "nearer-first" not in found.controls
+    for truth in ("occlusion", "shapley"):
+        values = by(found.methods[truth]).values
+        for control in found.controls.values():
+            assert control.agreement[truth] == pytest.approx(spearmanr(control.values, values).statistic)
+            assert control.agreement_with_sizes[truth] == pytest.approx(spearmanr(control.values, np.abs(values)).statistic)
+
+
 def test_the_target_stays_the_same_tokens_where_a_perturbed_text_would_melt_with_it(model: TextModel) -> None:
     text, target = "t q", "he"
     ids = model.continuation(text, target)
@@ -151,6 +172,8 @@ def test_an_encoders_words_are_taken_away_from_around_its_masks(target: str, enc
     text, words = MASKED.format(mask), ["The", "old", "bridge", "was", "away", "by", "a", "flood"]
     found, _ = attributed(encoder, text, target, How(["occlusion", "shapley", "attention"], most=40))
     assert found.units == words
+    # Characters from the masks, by hand.
+    assert found.controls["nearer-first"].values == [-16, -12, -5, -1, -1, -6, -9, -11]
     assert set(found.outside) == {encoder.tokenizer.cls_token, encoder.tokenizer.sep_token, encoder.tokenizer.mask_token}
     assert found.target_ids == list(encoder.continuation(text, target))
     whole = at_masks(encoder, encoder.prompt(text).ids, found.target_ids)

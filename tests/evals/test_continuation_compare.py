@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.units import Kept
-from evals.continuation import KINDS, Continuation, ContinuationBy, How
+from evals.continuation import KINDS, Continuation, ContinuationBy, How, agreeing, controlled
 from evals.continuation_compare import (
     MOST_COMPARED,
     SHIPPED,
@@ -29,7 +29,7 @@ from evals.continuation_compare import (
     run_prompts,
     with_curves,
 )
-from evals.results import Failure, Value
+from evals.results import Failure, Lift, Value
 
 WEIGHTS = [3.0, -1.0, 0.5, 2.0, -2.5]
 
@@ -149,28 +149,35 @@ def test_nothing_is_normalised_where_all_orders_do_the_same() -> None:
     assert "all orders" in placed.reason
 
 
+def controls_of(units: int) -> dict[str, list[float]]:
+    return {"later-first": [float(at) for at in range(units)], "earlier-first": [-float(at) for at in range(units)]}
+
+
+def weighed(number: int, weights: Any, methods: Mapping[str, Any], *, unsigned: tuple[str, ...] = ()) -> Continuation:
+    """A prompt whose units' weights add up, which `occlusion` knows, with what position alone comes to."""
+    held = [float(weight) for weight in weights]
+    prompt = prompt_of({"occlusion": held, **{name: [float(value) for value in values] for name, values in methods.items()}})
+    read = {name: each.model_copy(update={"signed": name not in unsigned}) for name, each in prompt.methods.items()}
+    controls = controlled(controls_of(len(held)), read)
+    placed = prompt.model_copy(update={"methods": agreeing(read), "controls": controls})
+    return with_curves(placed, lambda sets: {kept: sum(held[unit] for unit in kept) for kept in sets}, [number])
+
+
+def judged(prompts: list[Continuation | PromptFailure]) -> Comparison:
+    first = next(each for each in prompts if isinstance(each, Continuation))
+    return compared(prompts, How([*first.methods, "occlusion"]), model={"name": "m"}, source="mine")
+
+
 def over_prompts(n: int, *, failed: int = 0) -> Comparison:
     """Prompts with random weights that add up: `occlusion` knows them, `noisy` about, `blind` nothing, `reverse` the contrary."""
     rng = np.random.default_rng(7)
     found: list[Continuation | PromptFailure] = []
     for number in range(n):
         weights = rng.normal(size=6)
-        methods = {"occlusion": weights, "noisy": weights + rng.normal(size=6) / 2, "blind": rng.normal(size=6), "reverse": -weights}
-        prompt = prompt_of({name: values.tolist() for name, values in methods.items()})
-        prompt = prompt.model_copy(
-            update={
-                "methods": {
-                    name: each.model_copy(
-                        update={"agreement": {} if name == "occlusion" else {"occlusion": float(np.corrcoef(methods[name], weights)[0, 1])}}
-                    )
-                    for name, each in prompt.methods.items()
-                }
-            }
-        )
-        held = weights.tolist()
-        found.append(with_curves(prompt, lambda sets, held=held: {kept: sum(held[unit] for unit in kept) for kept in sets}, [number]))
+        methods = {"noisy": weights + rng.normal(size=6) / 2, "blind": rng.normal(size=6), "reverse": -weights}
+        found.append(weighed(number, weights, methods))
     found += [PromptFailure(stage="attribute", reason="too long", text="t", target=" z")] * failed
-    return compared(found, How(["occlusion", "noisy", "blind", "reverse", "occlusion"]), model={"name": "m"}, source="mine")
+    return judged(found)
 
 
 def test_methods_that_know_are_told_from_those_that_do_not() -> None:
@@ -228,6 +235,107 @@ def test_agreement_that_failed_is_missing(lost: int, void: bool) -> None:
     assert again.trusted == (["occlusion"] if void else ["occlusion", "noisy"])
 
 
+def by_position(n: int, *, sign: bool = True) -> Comparison:
+    """Prompts in which later units weigh more: `position` is the order of the text, `noisy` knows the weights about.
+
+    sign: all weights speak for the continuation; else a half against it, and both methods give sizes.
+    """
+    rng = np.random.default_rng(11)
+    found: list[Continuation | PromptFailure] = []
+    for number in range(n):
+        sizes = np.arange(6) / 3 + rng.exponential(size=6)
+        weights = sizes if sign else sizes * rng.choice([-1, 1], size=6)
+        methods = {"position": np.arange(6), "noisy": sizes + rng.normal(size=6) / 10}
+        found.append(weighed(number, weights, methods, unsigned=() if sign else ("position", "noisy")))
+    return judged(found)
+
+
+def test_a_method_that_knows_no_more_than_position_is_not_trusted() -> None:
+    found = by_position(30)
+    position = found.comparison["position"]
+    # All that random orders alone can be held against it speaks for it.
+    agreement = position.agreement["occlusion"]
+    assert isinstance(agreement, Value)
+    assert isinstance(position.deletion, Value)
+    assert position.q is not None
+    assert min(agreement.low, position.deletion.low) > 0
+    assert position.q < 0.05
+    assert not position.void
+    assert set(position.lift) == {"deletion", "occlusion"}
+    for figure, each in position.lift.items():
+        assert isinstance(each, Lift)
+        assert (each.value, each.low, each.high, each.n, each.over, each.score) == (0, 0, 0, 30, "later-first", figure)
+    assert found.trusted == ["occlusion", "noisy"]
+    assert found.controls["later-first"].agreement == position.agreement
+    assert found.controls["later-first"].model_dump(include={"deletion", "insertion", "aopc"}) == position.model_dump(
+        include={"deletion", "insertion", "aopc"}
+    )
+
+
+def test_sizes_are_held_against_what_a_control_agrees_with_sizes() -> None:
+    found = by_position(30, sign=False)
+    of_sizes = found.controls["later-first"].agreement_with_sizes["occlusion"]
+    assert found.comparison["position"].agreement["occlusion"] == of_sizes != found.controls["later-first"].agreement["occlusion"]
+    position, noisy = (found.comparison[name].lift["occlusion"] for name in ("position", "noisy"))
+    assert isinstance(position, Lift)
+    assert isinstance(noisy, Lift)
+    assert (position.low, position.high, position.over) == (0, 0, "later-first")
+    assert noisy.low > 0
+
+
+def test_a_method_without_a_control_is_not_trusted() -> None:
+    bare = [each.model_copy(update={"controls": {}}) for each in over_prompts(12).prompts if isinstance(each, Continuation)]
+    found = judged([*bare])
+    assert found.trusted == []
+    assert found.controls == {}
+    assert all(isinstance(each, Failure) for one in found.comparison.values() for each in one.lift.values())
+
+
+@pytest.mark.parametrize("name", ["noisy", "blind", "reverse", "occlusion"])
+def test_the_lift_is_the_mean_paired_difference_from_the_best_control(name: str) -> None:
+    found = over_prompts(14, failed=1)
+    rng = np.random.default_rng(0)
+    assert set(found.comparison[name].lift) == {"deletion"} | ({"occlusion"} - {name})
+    for figure, lift in found.comparison[name].lift.items():
+        mine, theirs = [], {control: [] for control in found.controls}
+        for each in found.prompts:
+            if not isinstance(each, Continuation):
+                continue
+            mine.append(
+                (by(each.methods[name]).normalised or {})["deletion"] if figure == "deletion" else by(each.methods[name]).agreement[figure]
+            )
+            for control, values in theirs.items():
+                held = each.controls[control]
+                values.append((held.normalised or {})["deletion"] if figure == "deletion" else held.agreement[figure])
+        best = "later-first" if sum(theirs["later-first"]) > sum(theirs["earlier-first"]) else "earlier-first"
+        differences = np.array(mine) - np.array(theirs[best])
+        drawn = [differences[rng.integers(0, 14, 14)].mean() for _ in range(4000)]
+        assert isinstance(lift, Lift)
+        assert (lift.over, lift.n) == (best, 14)
+        assert lift.value == pytest.approx(differences.mean())
+        assert [lift.low, lift.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.06)
+
+
+@given(st.lists(st.integers(-9, 9), min_size=5, max_size=5), st.permutations(range(5)))
+@settings(deadline=None, max_examples=30)
+def test_a_control_is_ranked_as_a_method_of_its_values(weights: list[int], order: list[int]) -> None:
+    values = [float(each) for each in order]
+    prompt = prompt_of({"one": values, "two": [1.0, 3.0, 2.0, 5.0, 4.0]})
+    prompt = prompt.model_copy(update={"controls": controlled({"same": values, "later-first": [0.0, 1.0, 2.0, 3.0, 4.0]}, {})})
+
+    def f(sets: Iterable[Kept]) -> dict[Kept, float]:
+        return {kept: float(sum(weights[unit] for unit in kept) + 3 * ({0, 4} <= kept)) for kept in sets}
+
+    found = with_curves(prompt, f, [0])
+    for part in ("deletion", "insertion", "aopc", "normalised"):
+        assert getattr(found.controls["same"], part) == getattr(by(found.methods["one"]), part)
+    for control in found.controls.values():
+        assert all(value <= 1 + 1e-9 for value in (control.normalised or {}).values() if isinstance(value, float))
+    # What the methods and the random orders draw does not hang on the controls.
+    bare = with_curves(prompt.model_copy(update={"controls": {}}), f, [0])
+    assert (bare.random, by(bare.methods["two"]).deletion) == (found.random, by(found.methods["two"]).deletion)
+
+
 @pytest.fixture
 def tiny(tiny_checkpoint: Callable[[str], Path]) -> str:
     return str(tiny_checkpoint("llama"))
@@ -244,6 +352,7 @@ def test_prompts_of_a_file_with_one_that_cannot_be_asked(tiny: str, tmp_path: Pa
     told: list[tuple[str, int, int]] = []
     how = How(["occlusion", "gradient-norm"])
     found = run_prompts(tiny, str(path), how, device="cpu", dtype="float32", report=lambda *each: told.append(each))
+    assert list(found.controls) == ["later-first", "earlier-first", "longer-first", "rarer-first"]
     good, other, failed = found.prompts
     assert isinstance(failed, PromptFailure)
     assert "tokens" in failed.reason
@@ -329,6 +438,8 @@ def test_methods_are_compared_on_what_an_encoder_tells_at_its_masks(masked_model
     assert (first.units, second.units) == (["the", "bridge", "was", "away"], ["boat", "and", "in", "the", "hills"])
     assert isinstance(failed, PromptFailure)
     assert "the text has no masks; write [MASK] where" in failed.reason
+    assert list(found.controls)[-1] == "nearer-first"
+    assert second.controls["nearer-first"].values == [-5.0, -1.0, -1.0, -4.0, -8.0]
     for each in (first, second):
         # Both ends of a curve are the whole prompt and the masks alone, whatever the order.
         ends = [[curve[0], curve[-1]] for method in each.methods.values() for curve in [by(method).deletion] if curve]

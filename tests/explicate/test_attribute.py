@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
 from evals.attribute import Attributed, AttributedBy, Interaction
-from evals.continuation import Continuation, ContinuationBy, Curves
-from evals.continuation_compare import Compared, Comparison
+from evals.continuation import Continuation, ContinuationBy, ControlBy, Curves
+from evals.continuation_compare import Compared, Comparison, Control
 from explicate.attribution_page import ARCS, BARS, render
 from explicate.cli import app
 
@@ -235,6 +235,8 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
         ":cold:",
         "deletion",
         "random",
+        "later-first",
+        "rarer-first",
         "best",
     ):
         assert expected in shown
@@ -245,6 +247,7 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
     assert "\x1b[2J" not in shown
     alone = call(continued, "--target", " and", "--method", "gradient-norm", "--chat").stdout
     assert "Rank agreement" not in alone
+    assert "later-first" not in alone
     # Those of the chat template.
     assert re.search(r"Tokens in no unit .* left out: \d+\.", " ".join(alone.split()))
 
@@ -282,7 +285,11 @@ def test_a_continuation_as_one_object_that_is_documented(continued: list[str]) -
         *Curves.model_fields,
         *Comparison.model_fields,
         *Compared.model_fields,
+        *Control.model_fields,
+        *ControlBy.model_fields,
     )
+    assert set(found.controls) == {"later-first", "earlier-first", "longer-first", "rarer-first"}
+    assert found.controls["longer-first"].values == [len(unit) for unit in found.units]
     assert [key for key in fields if f"`{key}`" not in line] == []
     assert re.findall(r"(src|href)=", Path("page.html").read_text(encoding="utf-8")) == []
     assert Continuation.model_validate(json.loads(call(continued, "--target", " and", "--json").stdout)).methods.keys() == {
@@ -305,6 +312,9 @@ def test_methods_are_compared_over_many_prompts(continued: list[str]) -> None:
         "3 prompts of mine.jsonl",
         "agrees with",
         "q: of deletion",
+        "later-first",
+        "Less that of the best control",
+        "Controls read no model: later-first (the last unit first), earlier-first",
         "gradient-x-",
         "95% intervals",
         "to be trusted: for none",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evals.continuation import Continuation, ContinuationBy, Curves
-from evals.continuation_compare import Compared, Comparison, PromptFailure
+from evals.continuation import Continuation, ContinuationBy, ControlBy, Curves
+from evals.continuation_compare import Compared, Comparison, Control, PromptFailure
 from evals.results import Failure, Value
 from explicate.continuation_page import HEIGHT, WIDTH, render
 
@@ -65,6 +65,7 @@ def compared(prompts: list[Continuation | PromptFailure]) -> Comparison:
         both = {"deletion": deletion, "insertion": deletion}
         return Compared.model_validate(
             {**both, "agreement": {"occlusion": value}, "aopc": both, "p": 0.01, "q": 0.02, "n": 9, "n_failed": 1}
+            | {"lift": {"deletion": {**value.model_dump(), "over": "longer-first", "score": "deletion"}, "occlusion": GONE}}
             | {"missing": [{"stage": "s", "reason": HOSTILE, "n": 1}], "void": False, "trusted": trusted}
         )
 
@@ -76,6 +77,15 @@ def compared(prompts: list[Continuation | PromptFailure]) -> Comparison:
         unit="word",
         operator="mask",
         comparison={"attention": method(GONE, trusted=False), "value-norm": method(value, trusted=True)},
+        controls={
+            "longer-first": Control(
+                agreement={"occlusion": Value(value=0.125, low=0.0, high=0.25, n=9)},
+                agreement_with_sizes={"occlusion": Value(value=-0.125, low=-0.25, high=0.0, n=9)},
+                deletion=Value(value=0.25, low=0.125, high=0.375, n=9),
+                insertion=GONE,
+                aopc={"deletion": value, "insertion": value},
+            )
+        },
         random={"deletion": value, "insertion": value},
         best={"deletion": value, "insertion": value},
         trusted=["value-norm"],
@@ -124,6 +134,7 @@ def test_methods_that_agree_with_sizes_are_named() -> None:
     one = continued(["a", "b", "c"], [1.0, 2.0, 3.0], compare=False)
     assert "without a sign" not in render(one)
     one.methods["value-norm"] = ContinuationBy(values=[1.0, 2.0, 3.0], signed=False, agreement={"occlusion": 0.5})
+    assert "longer-first, sizes: -0.12 [-0.25, 0.00]" in render(compared([one]))
     for page in (render(one), render(compared([one]))):
         assert "Values without a sign (value-norm) are held against the sizes of those of occlusion, for or against." in page
 
@@ -146,6 +157,19 @@ def test_the_curves_are_what_was_found() -> None:
     assert "Taking units away" not in render(continued(["a", "b"], [1.0, 2.0], compare=False))
 
 
+def test_controls_stand_below_the_methods_of_one_text() -> None:
+    one = continued(["a", "b", "c"], [1.0, 2.0, 3.0])
+    by_hand: dict[str, Any] = {"aopc": {"deletion": 0.5, "insertion": 2.5}, "normalised": {"deletion": 0.25, "insertion": -0.25}}
+    one.controls["later-first"] = ControlBy(values=[0.0, 1.0, 2.0], agreement={"occlusion": 1.0}, **by_hand)
+    page = render(one)
+    rows = page.split('<table class="held">')[1].split("</table>")[0].split("<tr")
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", rows[-1]) == ["later-first", "1.00", "0.50", "0.25", "2.50", "-0.25", "reads no model"]
+    assert len(re.findall('class="line"', page)) == len(re.findall('class="line"', render(continued(["a", "b", "c"], [1.0, 2.0, 3.0]))))
+    alone = continued(["a", "b", "c"], [1.0, 2.0, 3.0], compare=False)
+    alone.controls["later-first"] = ControlBy(values=[0.0, 1.0, 2.0], agreement={"occlusion": 1.0})
+    assert "later-first" not in render(alone)
+
+
 def test_many_prompts_are_a_forest_with_those_to_trust_first() -> None:
     failed = PromptFailure(stage="attribute", reason="too long", text="a long one", target=" z")
     page = render(compared([continued(["a", "b"], [1.0, 2.0], text="a b"), failed]))
@@ -154,10 +178,18 @@ def test_many_prompts_are_a_forest_with_those_to_trust_first() -> None:
     assert deletion.index("value-norm") < deletion.index("attention")
     assert "none: this model has no door" in deletion
     # On an axis from -.5 to 1.
-    (at,) = re.findall(r'class="dot" style="left:([\d.]+)%', deletion)
-    assert float(at) == pytest.approx(100 * (0.5 + 0.5) / 1.5, abs=0.01)
+    places = [float(at) for at in re.findall(r'class="dot" style="left:([\d.]+)%', deletion)]
+    assert places == pytest.approx([100 * (0.5 + 0.5) / 1.5, 100 * (0.25 + 0.5) / 1.5], abs=0.01)
     for said in ("2 prompts of mine.jsonl", "word by mask", "in its chat template", "Agreement with occlusion", "a long one", "too long"):
         assert said in page
+    # Controls stand below the methods, and in the table what each method has above the best of them.
+    assert deletion.index('title="longer-first: 0.25 [0.12, 0.38], n = 9"') > deletion.index("attention")
+    assert 'title="longer-first: 0.12 [0.00, 0.25], n = 9"' in page.split("<h3>Agreement with occlusion")[1].split("<h3>")[0]
+    assert "longer-first, sizes" not in page
+    assert "Controls read no model: longer-first (the one with most characters)" in page
+    row = page.split("<tr><td>value-norm")[1].split("</tr>")[0]
+    assert re.sub(r"<[^>]*>", "|", row).count("+0.50 |[0.25, 0.75] over longer-first") == 1
+    assert row.index("none: this model has no door") < row.index("+0.50")
     nobody = compared([failed])
     nobody.trusted = []
     assert "No method is to be trusted" in render(nobody)

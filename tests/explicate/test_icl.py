@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from analyzers.errors import AssetError, ExplicateError
 from evals.icl.analyses import ANALYSES
 from evals.icl.results import Analysis, Curve, IclResults, TaskTold
-from evals.icl.saving import Saved, SavedAnswer, SavedAnswers
+from evals.icl.saving import ASKED, Saved, SavedAnswer, SavedAnswers
 from evals.results import Failure, Value
 from explicate.cli import app
 from explicate.icl_table import PLACES, show_icl
@@ -113,6 +113,10 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
     saved = Saved.model_validate_json(call(arguments, "--save", file, "--json").stdout)
     assert saved.path == file
     assert 0 < saved.kept < saved.tokens
+    for figure in (saved.label_loyalty, saved.seconds_whole, saved.seconds_kept):
+        assert isinstance(figure, Value)
+        assert figure.n == ASKED
+    assert all(isinstance(each, Value) and each.value > 0 for each in (saved.seconds_whole, saved.seconds_kept))
     assert len(saved.shown) == len(saved.labels) == 2
     asked = ["--load", file, "--ask", "A [b]dull\x1b[2J film", "--ask", "I laughed from beginning to end."]
     answered = SavedAnswers.model_validate_json(call([*arguments[:2], "--dtype", "float32"], *asked, "--json").stdout)
@@ -123,7 +127,9 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
     shown = call([*arguments[:2], "--dtype", "float32"], *asked).stdout
     assert "\x1b[2J" not in shown
     assert "[b]dull" in shown
-    assert f"{saved.kept} are kept" in call(arguments, "--save", file).stdout
+    shown = call(arguments, "--save", file).stdout
+    assert f"{saved.kept} are kept" in shown
+    assert f"Of {ASKED} items that are not shown they answer as the whole does" in shown
     part = DOCUMENTED.split("`explicate icl --save FILE --json`")[1].split("\n\n")[0]
     assert [key for kind in (Saved, SavedAnswers, SavedAnswer) for key in kind.model_fields if f"`{key}`" not in part] == []
 
@@ -159,6 +165,8 @@ def test_demonstrations_are_saved_of_as_few_items_as_are_shown(arguments: list[s
     out = tmp_path / "context.safetensors"
     saved = Saved.model_validate_json(call(arguments, "--task", str(task), "--save", str(out), "--json").stdout)
     assert sorted(saved.shown) == ["blue two", "red one"]
+    assert all(isinstance(each, Failure) for each in (saved.label_loyalty, saved.seconds_whole, saved.seconds_kept))
+    assert "no items are left to ask about" in call(arguments, "--task", str(task), "--save", str(out)).stdout
     other.write_text("mine", "utf-8")
     with pytest.raises(ExplicateError, match="does not end with"):
         call(arguments, "--task", str(task), "--save", str(other))
@@ -189,11 +197,17 @@ def test_the_table_tells_what_was_asked_and_what_could_not_be_measured(
             largest_class=0.5,
             label_mass=some,
             chosen={"[b]a": 1.0, "b": 0.0},
+            notes=["left out, nearly [b]the same: 3 texts"],
             analyses={"compress": Analysis(failure=Failure(stage="compress", reason="a [red]recurrent state"))},
         )
         show_icl(found, None)
         shown = " ".join(capsys.readouterr().out.split())
-        for expected in ("asked: [b]a 3, b 4", "left out, without one true label: 4 texts", "none (a [red]recurrent state)"):
+        for expected in (
+            "asked: [b]a 3, b 4",
+            "left out, without one true label: 4 texts",
+            "left out, nearly [b]the same: 3 texts",
+            "none (a [red]recurrent state)",
+        ):
             assert expected in shown
         assert ("Few draws of demonstrations (2)" in shown) == (seeds == 2)
         assert "behind these very demonstrations" in shown

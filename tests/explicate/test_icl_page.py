@@ -141,6 +141,36 @@ def test_a_claim_is_seen_where_its_interval_lies_above_its_level(late: Value | F
 
 
 @pytest.mark.parametrize(
+    ("bias", "random", "word"),
+    [
+        (value(0.5), value(0.5), "Seen"),
+        (value(0.125), value(0.5), "Not seen"),  # the interval touches 0
+        (value(0.5), value(-0.5), "Not seen"),
+        (GONE, value(0.5), "Not seen"),
+        (None, value(0.5), "Not seen"),
+    ],
+)
+def test_a_gain_is_seen_only_above_its_controls(bias: Value | Failure | None, random: Value, word: str) -> None:
+    figures: dict[str, Value | Failure] = {f"accuracy/reweighted_minus_{name}": value(0.5) for name in ("vanilla", "more_shots")}
+    figures["accuracy/reweighted_minus_random_positions"] = random
+    if bias is not None:
+        figures["accuracy/reweighted_minus_bias_only"] = bias
+    (part,) = sections(render(found({"reweight": Analysis(figures=figures)})))
+    said = re.findall(r"<li[^>]*>(.*?)</li>", part)
+    gains = [each for each in said if "than leaving them" in each or "than showing the examples" in each]
+    assert len(gains) == 2
+    assert all(f">{word}</b>" in each for each in gains)
+
+
+def test_notes_on_what_is_shown_are_told() -> None:
+    told = found(everything())
+    assert "nearly the same" not in render(told)
+    assert "nearly the same as another text: 4" in render(
+        told.model_copy(update={"notes": ["left out, nearly the same as another text: 4"]})
+    )
+
+
+@pytest.mark.parametrize(
     ("p", "of", "word"),
     [
         ({"rank_correlation": 0.04}, 0.5, "Seen"),

@@ -6,6 +6,7 @@ Source: Wang et al. 2023, arXiv 2305.14160, sections 2.1 and 2.3.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from analyzers.errors import Failed
 from evals.icl.analyses import ANALYSES
@@ -53,14 +54,16 @@ def flow(setting: Setting) -> Analysis:
     curves = _curves(setting, shares) | {f"{kind}_by_head": curve for kind, curve in _curves(setting, _shares(by_head)).items()}
     attention = label_attention(setting.model, setting.prompts, report=setting.report)
     foretold = foretelling(attention, setting)
-    return Analysis(figures=figures | foretold.figures, curves=curves | foretold.curves, notes=_notes(setting))
+    notes = [*_notes(setting), *foretold.notes]
+    return Analysis(figures=figures | foretold.figures, curves=curves | foretold.curves, notes=notes)
 
 
 def foretelling(attention: Floats, setting: Setting) -> Analysis:
     """Curves `auroc` and `cumulated` over layers, and `auroc_late`, from attention [case, layer, class].
 
     An AUROC is the mean over draws of demonstrations of that among the answers behind one of them, for a draw that turns both attention
-    and answers to one label would pass for foretelling; `cumulated` is of these means.
+    and answers to one label would pass for foretelling; `cumulated` is of these means. n counts the answers that have a part in it (in
+    all the layers of a figure of several), and notes say what has none.
     """
     layers = attention.shape[1]
     of = Kept(_within_draws(attention, setting))
@@ -68,9 +71,47 @@ def foretelling(attention: Floats, setting: Setting) -> Analysis:
     statistics: dict[str, Statistic] = {f"auroc {layer}": _at(of, layer) for layer in range(layers)}
     statistics |= {f"cumulated {layer}": _cumulated(of, layer) for layer in range(layers)}
     statistics["late"] = lambda weights: np.ma.masked_array(of(weights)[late].mean(axis=0))
-    told = stored(bootstrap(statistics, len(set(setting.units)), n=len(setting.cases), seed=setting.seed))
+    counted = _counted(attention, setting)
+    counts = {f"auroc {layer}": int(counted[layer].sum()) for layer in range(layers)}
+    counts |= {f"cumulated {layer}": int(counted.all(axis=0).sum()) for layer in range(layers)} | {
+        "late": int(counted[late].all(axis=0).sum())
+    }
+    found = stored(bootstrap(statistics, len(set(setting.units)), n=len(setting.cases), seed=setting.seed))
+    told = {name: value.model_copy(update={"n": counts[name]}) if isinstance(value, Value) else value for name, value in found.items()}
     curves = {name: _curve([told[f"{name} {layer}"] for layer in range(layers)]) for name in ("auroc", "cumulated")}
-    return Analysis(figures={"auroc_late": told["late"]}, curves=curves)
+    return Analysis(figures={"auroc_late": told["late"]}, curves=curves, notes=_uncounted(setting, counted))
+
+
+def _counted(attention: Floats, setting: Setting) -> npt.NDArray[np.bool_]:
+    """[layer, case] whether it has a part in the AUROC: it pays labels some attention, and behind its draw several classes are chosen."""
+    some = np.asarray(attention.sum(axis=2).T > 0)
+    for draw in range(len(setting.drawn.shown)):
+        part = np.array(of_draw(setting, draw))
+        for layer in some:
+            if len(set(setting.answers.chosen[part[layer[part]]].tolist())) < 2:
+                layer[part] = False
+    return some
+
+
+def _uncounted(setting: Setting, counted: npt.NDArray[np.bool_]) -> list[str]:
+    """What has no AUROC, or no part in it."""
+    labels, draws = setting.template.labels, len(setting.drawn.shown)
+    chosen = [set(setting.answers.chosen[of_draw(setting, draw)].tolist()) for draw in range(draws)]
+    alone = [own for own in chosen if len(own) < 2]
+    notes = []
+    if alone:
+        named = ", ".join(sorted({labels[number] for own in alone for number in own}))
+        notes.append(
+            f"AUROC: left out with their answers are {len(alone)} of {draws} draws behind which one label alone is chosen ({named})"
+        )
+    never = [sum(number not in own for own in chosen if len(own) > 1) for number in range(len(labels))]
+    if any(never):
+        named = ", ".join(f"{label} in {count}" for label, count in zip(labels, never, strict=True) if count)
+        notes.append(f"AUROC: a label has none in a draw behind which it is never chosen ({named} of {draws} draws)")
+    several = np.array([len(chosen[case.draw]) > 1 for case in setting.cases])
+    if lost := int((several & ~counted.all(axis=0)).sum()):
+        notes.append(f"AUROC: {lost} answers have no part in it in some layer, where no attention goes to labels")
+    return notes
 
 
 def _within_draws(attention: Floats, setting: Setting) -> Statistic:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evals.icl.analyses import ANALYSES
-from evals.icl.asking import answered_behind, asked_behind, further_items, loyalty, some_cases
+from evals.icl.asking import answered_behind, asked_behind, further_items, loyalty, some_cases, told_examples
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
 from evals.results import Failure, Value
@@ -74,6 +74,7 @@ def prune(setting: Setting) -> Analysis:
     counts = " to ".join(map(str, sorted({len(own) for own in examples})))
     notes = [
         f"importance was measured on {counts} further examples a draw",
+        *told_examples(setting.template.labels, examples),
         f"asked about, also whole: at most {ITEMS} items a draw of demonstrations, chosen by the seed ({len(every)} answers)",
         f"random: the mean of {RANDOM} random orders a draw",
         "of the context the first token is kept in all",

@@ -58,17 +58,33 @@ def test_the_same_prompt_with_other_positions_is_another_one(asked: Callable[[st
     assert np.abs(together.probabilities[0] - together.probabilities[1]).max() > 1e-4
 
 
-def test_random_positions_are_other_tokens_of_the_demonstrations(asked: Callable[[str], Asked]) -> None:
+def test_random_positions_are_as_many_other_tokens_of_each_demonstration(asked: Callable[[str], Asked]) -> None:
     _, prompts = asked("llama")
     rng = np.random.default_rng(0)
+    assert prompts[0].demonstrations[0].start == 0, "nothing is before the first token, which isolating would not change"
     seen = set()
-    for prompt in prompts * 20:
-        chosen, labels = random_positions(prompt, rng), label_positions(prompt)
-        assert len(set(chosen)) == len(labels) == sum(map(len, prompt.label_tokens))
-        assert not set(chosen) & set(labels)
-        assert all(any(at in shown for shown in prompt.demonstrations) for at in chosen)
+    for _ in range(200):
+        chosen = random_positions(prompts[0], rng)
+        assert len(set(chosen)) == len(chosen)
+        inside = [sum(at in own for at in chosen) for own in prompts[0].demonstrations]
+        assert inside == [len(own) for own in prompts[0].label_tokens]
         seen |= set(chosen)
-    assert len(seen) > 20
+    labels = set(label_positions(prompts[0]))
+    assert seen == {at for own in prompts[0].demonstrations for at in own} - labels - {0}
+
+
+def test_a_demonstration_with_fewer_other_tokens_gives_all_of_them() -> None:
+    prompt = IclPrompt(
+        ids=(5, 6, 7, 8, 9, 6, 7),
+        class_tokens=(6, 7),
+        labels=(1, 3),
+        classes=(0, 1),
+        label_tokens=((1,), (3, 4)),
+        formatting=((), (2,)),
+        texts=((0,), ()),
+        demonstrations=(range(2), range(2, 5)),
+    )
+    assert random_positions(prompt, np.random.default_rng(0)) == [2]
 
 
 @pytest.mark.parametrize(("layers", "first", "last"), [(30, range(5), range(25, 30)), (6, range(3), range(3, 6)), (1, range(1), range(1))])

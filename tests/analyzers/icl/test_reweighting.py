@@ -12,7 +12,7 @@ from analyzers.attention.door import attending
 from analyzers.errors import SubjectError
 from analyzers.icl.answers import answers
 from analyzers.icl.prompts import IclPrompt, Template, icl_prompt
-from analyzers.icl.reweighting import learn_weights, reweighted
+from analyzers.icl.reweighting import elsewhere, learn_weights, reweighted
 from analyzers.text_model import TextModel
 
 Tiny = Callable[..., tuple[Any, Any]]
@@ -95,6 +95,31 @@ def test_learning_lowers_the_loss_and_leaves_the_model_as_it_was(tiny_model: Tin
     assert torch.equal(found.beta, again.beta)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.model.parameters())
+
+
+def test_weights_of_other_tokens_are_those_of_edges_to_them(tiny_model: Tiny) -> None:
+    model = made(tiny_model("llama"))
+    prompts = prompts_of(model)
+    positions = [own.start + 1 for own in prompts[0].demonstrations]
+    beta = torch.randn(3, model.layers, model.heads, generator=torch.Generator().manual_seed(1)) * 2
+    moved = elsewhere(prompts, positions)
+    found = reweighted(model, moved, beta)
+    for number, prompt in enumerate(prompts):
+
+        def changed(layer: int, probabilities: Tensor, prompt: IclPrompt = prompt) -> Tensor:
+            new = probabilities.clone()
+            for position, label in zip(positions, prompt.classes, strict=True):
+                new[:, :, prompt.q, position] *= beta[label, layer].exp()
+            return new
+
+        with torch.no_grad(), attending(model.model, changed=changed):
+            logits = model.forward(torch.tensor([prompt.ids])).logits[0, -1, list(prompt.class_tokens)]
+        assert np.allclose(found.probabilities[number], logits.softmax(0), atol=1e-5)
+    assert np.abs(found.probabilities - reweighted(model, prompts, beta).probabilities).max() > 1e-3
+    assert learn_weights(model, moved, GOLD, epochs=1).beta.abs().min() > 0
+    for wrong in (positions[1:], [*positions[1:], prompts[0].query.start], [-1, *positions[1:]]):
+        with pytest.raises(ValueError, match="one position of the demonstrations for each"):
+            elsewhere(prompts, wrong)
 
 
 def test_a_model_whose_attention_is_fixed_is_refused(tiny_model: Tiny) -> None:

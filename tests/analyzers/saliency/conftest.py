@@ -42,7 +42,7 @@ class LinearModel(nn.Module):
 @pytest.fixture
 def linear_model() -> TextModel:
     """Takes up to 32 tokens; its tokenizer has 0, the end of a text, as its only special token."""
-    tokenizer = SimpleNamespace(all_special_ids=[0], eos_token_id=0, bos_token_id=None, pad_token_id=None)
+    tokenizer = SimpleNamespace(all_special_ids=[0], eos_token_id=0, bos_token_id=None, sep_token_id=None, pad_token_id=None)
     model = TextModel.__new__(TextModel)
     model.model, model.tokenizer, model.name, model.identity = LinearModel(), tokenizer, "linear", {"dtype": "float64"}
     model.dtype, model.device, model.limit, model.causal, model.masks = torch.float64, torch.device("cpu"), 32, True, None

@@ -101,7 +101,7 @@ def test_captum_finds_the_same(family: str, target: tuple[int, ...], tiny_model:
     assert 16 <= steps[0] < steps[1] < 256
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=20), st.integers(1, 4), st.data())
 def test_all_is_exact_where_the_value_is_linear(linear_model: TextModel, ids: list[int], length: int, data: st.DataObject) -> None:
     net = linear_model.model

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzers.errors import ExplicateError
-from evals.icl.drawing import demonstrations, draw
+from evals.icl.drawing import demonstrations, draw, shown_again
 from evals.icl.task import IclItem
 
 LABELS = ("a", "b", "c")
@@ -29,12 +29,21 @@ def test_no_text_is_in_two_parts_and_every_class_is_shown_alike(classes: list[in
     given_items = items([*[0, 1, 2] * (2 * shots), 0, 1, *classes])
     counts = Counter(item.label for item in given_items)
     drawn = draw(given_items, LABELS, shots=shots, n=max(n, 2) if n else 0, seeds=seeds, seed=seed)
-    free = sum(max(0, count - 2 * shots) for count in counts.values())
+    kept = {label: max(2 * shots, min(seeds * shots, count // 2)) for label, count in counts.items()}
+    free = sum(max(0, count - kept[label]) for label, count in counts.items())
     assert len(drawn.asked) == (min(free, max(n, 2)) if n else free)
     assert (len(drawn.shown), len(drawn.further)) == (seeds, seeds)
     for shown, further in zip(drawn.shown, drawn.further, strict=True):
         assert Counter(item.label for item in shown) == {0: shots, 1: shots, 2: shots}
         assert sorted(item.number for item in chain(drawn.asked, shown, further)) == list(range(len(given_items)))
+    # Of a class as many are shown as there can be without showing one again.
+    for label in range(3):
+        own = [item.number for shown in drawn.shown for item in shown if item.label == label]
+        left = counts[label] - sum(item.label == label for item in drawn.asked)
+        fresh = min(seeds, left // shots) * shots
+        assert len(set(own[:fresh])) == fresh
+        assert shown_again(drawn, 3).get(label) == ((len(set(own)), seeds * shots) if len(set(own)) < seeds * shots else None)
+        assert (label in shown_again(drawn, 3)) == (fresh < seeds * shots)
     assert draw(given_items, LABELS, shots=shots, n=max(n, 2) if n else 0, seeds=seeds, seed=seed) == drawn
 
 
@@ -42,6 +51,17 @@ def test_seeds_show_different_demonstrations_in_different_orders() -> None:
     drawn = draw(items([0, 1, 2] * 20), LABELS, shots=2, n=10, seeds=8, seed=0)
     assert len({tuple(item.number for item in shown) for shown in drawn.shown}) == 8
     assert len({tuple(item.label for item in shown) for shown in drawn.shown}) > 3
+
+
+def test_where_all_is_asked_about_every_draw_still_shows_other_items() -> None:
+    drawn = draw(items([0, 1, 2] * 20), LABELS, shots=2, n=0, seeds=5, seed=0)
+    shown = [item.number for own in drawn.shown for item in own]
+    assert len(shown) == len(set(shown)) == 30
+    assert len(drawn.asked) == 30
+    assert shown_again(drawn, 3) == {}
+    # Of few items half are asked about, and the draws must share the rest.
+    few = draw(items([0, 1, 2] * 6), LABELS, shots=1, n=0, seeds=5, seed=0)
+    assert (len(few.asked), shown_again(few, 3)) == (9, {0: (3, 5), 1: (3, 5), 2: (3, 5)})
 
 
 def test_too_few_items_of_a_class_name_it_and_the_remedy() -> None:

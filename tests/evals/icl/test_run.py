@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from analyzers.errors import ExplicateError, SubjectError
 from analyzers.icl.answers import Answers
+from analyzers.icl.prompts import Template
 from analyzers.text_model import TextModel
 from evals.icl.analyses.flow import foretelling
 from evals.icl.asking import asked_behind
@@ -140,7 +141,8 @@ def planted(attention: np.ndarray[Any, Any], chosen: list[int], draws: int = 1) 
     answers = Answers(np.eye(attention.shape[2])[chosen], np.ones(len(chosen)), np.zeros((len(chosen), 5), np.int64))
     cases = tuple(Case(item, draw, cast(Any, None)) for draw in range(draws) for item in items)
     drawn = Drawn(tuple(items), ((),) * draws, ((),) * draws)
-    return Setting(cast(Any, None), cast(Any, None), drawn, cases, answers, 0, lambda *_: None)
+    template = Template("{text} is:{label}\n", tuple("abcd"[: attention.shape[2]]))
+    return Setting(cast(Any, None), template, drawn, cases, answers, 0, lambda *_: None)
 
 
 def test_attention_that_foretells_in_one_layer_alone_has_all_of_the_excess() -> None:
@@ -175,6 +177,24 @@ def test_attention_that_foretells_nothing_has_no_excess_to_share_out() -> None:
     assert [value(each).value for each in found.curves["auroc"].values] == [0.5] * 3
     one = foretelling(attention, planted(attention, [0] * 40))
     assert all(isinstance(each, Failure) for each in one.curves["auroc"].values)
+
+
+def test_only_answers_that_have_a_part_in_an_auroc_are_counted() -> None:
+    rng = np.random.default_rng(8)
+    chosen = np.array([0] * 20 + [0, 1] * 10 + [0, 1, 2, 3] * 5)
+    attention = rng.random((60, 3, 4)) + np.eye(4)[chosen][:, None]
+    attention[20:22, 1] = 0.0  # of two answers no attention goes to labels in one layer
+    found = foretelling(attention, planted(attention, chosen.tolist(), draws=3))
+    counts = [value(each).n for each in found.curves["auroc"].values]
+    assert counts == [40, 38, 40]
+    assert {value(each).n for each in found.curves["cumulated"].values} == {38}
+    assert value(found.figures["auroc_late"]).n == 40
+    assert len(found.notes) == 3
+    assert "1 of 3 draws behind which one label alone is chosen (a)" in found.notes[0]
+    assert "(c in 1, d in 1 of 3 draws)" in found.notes[1]
+    assert "2 answers have no part in it in some layer" in found.notes[2]
+    whole = foretelling(attention[40:], planted(attention[40:], chosen[40:].tolist()))
+    assert ({value(each).n for each in whole.curves["auroc"].values}, whole.notes) == ({20}, [])
 
 
 @pytest.mark.slow

@@ -17,7 +17,9 @@ def test_the_built_in_tasks_load_or_say_that_they_need_items() -> None:
         assert (len(task.labels), len(task.items), task.left_out) == (labels, count, 0)
         assert {item.label for item in task.items} == set(range(labels))
     for name in ("trec", "sst2"):
-        with pytest.raises(ExplicateError, match=f"{name!r} comes without items; give --items FILE"):
+        file, line = {"trec": ("TREC.train", "DESC Some text"), "sst2": ("stsa.binary.train", "0 Some text")}[name]
+        told = rf"{name!r} comes without items; give --items {file}, a text file with a label and a text in each line \('{line}'\)"
+        with pytest.raises(ExplicateError, match=told):
             load_icl_task(name)
 
 
@@ -49,6 +51,18 @@ def test_texts_that_differ_in_the_spaces_around_them_are_one(tmp_path: Path) -> 
     task = load_icl_task("sst2", items=str(tmp_path / "items.jsonl"))
     assert [(item.text, task.labels[item.label]) for item in task.items] == [("a b", "Positive")]
     assert task.left_out == 1
+
+
+def test_of_texts_that_are_nearly_the_same_one_is_left(tmp_path: Path) -> None:
+    """So that none can be shown while the other is asked about; those of several labels count as texts with several."""
+    long = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
+    rows = [(long, 1), (f"{long} nineteen", 0), (long.upper(), 1), ("c d", 0), ("C  d", 0), ("e", 0), ("E", 1), ("c d e", 1)]
+    (tmp_path / "items.all").write_text("".join(f"{label} {text}\n" for text, label in rows), "utf-8")
+    told: list[tuple[str, int, int]] = []
+    task = load_icl_task("sst2", items=str(tmp_path / "items.all"), report=lambda *each: told.append(each))
+    assert [(item.text, item.label) for item in task.items] == [(long, 1), ("c d", 0), ("c d e", 1)]
+    assert (task.left_out, task.near_duplicates) == (1, 1)
+    assert told[-1] == ("compare texts", 4, 4)
 
 
 def test_a_task_of_ones_own_with_items_beside_it(tmp_path: Path) -> None:

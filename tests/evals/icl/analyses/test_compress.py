@@ -79,6 +79,25 @@ def test_figures_are_those_of_single_passes(setting_of: Callable[..., Setting], 
     assert {figure.n for figure in found.values() if isinstance(figure, Value)} == {len(setting.cases), 16}
 
 
+def test_how_many_random_tokens_are_anchors_is_told(setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.icl.analyses.compress.RANDOM", 1)
+    setting = setting_of(n=6)
+    first = setting.cases[0].prompt
+    chosen = [first.formatting[0][-1], *[at for at in first.texts[1] if at > 0][:2]]
+    monkeypatch.setattr(
+        "analyzers.icl.compression.random_tokens", lambda prompt, rng: (0, *sorted({*chosen} & {*range(prompt.query.start)}))
+    )
+    other = next(case.prompt for case in setting.cases if case.draw == 1)
+    told, shared = 0, 0
+    for prompt in (first, other):
+        own = {*chosen} & {*range(prompt.query.start)}
+        told, shared = told + len(own), shared + len(own & {*anchors(prompt)})
+    assert 0 < shared < told
+    assert any(
+        f"hidden_random draws formatting, too, as the paper does: {shared / told:.0%} of" in note for note in compress(setting).notes
+    )
+
+
 def test_what_is_timed_is_chosen_by_the_seed(setting_of: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evals.icl.analyses.compress.RANDOM", 1)
     monkeypatch.setattr("evals.icl.analyses.compress.TIMED", 3)

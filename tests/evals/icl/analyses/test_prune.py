@@ -76,6 +76,12 @@ def test_importance_is_measured_on_further_items(setting_of: Callable[..., Setti
     found = prune(setting)
     assert all(isinstance(figure, Value) for figure in found.figures.values())
     assert "importance was measured on 12 further examples a draw" in found.notes
+    assert "further examples a draw, by label: Negative 4, Positive 4, Mixed 4" in found.notes
+    fewer = tuple(tuple(item for item in own if item.label != 1 or draw == 0) for draw, own in enumerate(setting.drawn.further))
+    object.__setattr__(setting.drawn, "further", fewer)
+    notes = prune(setting).notes
+    assert "further examples a draw, by label: Negative 4, Positive 0 to 4, Mixed 4" in notes
+    assert [note for note in notes if note.startswith("of Positive no example was left in 1 of 2 draws")]
     object.__setattr__(setting.drawn, "further", ((), ()))
     none = prune(setting)
     assert [name for name, figure in none.figures.items() if isinstance(figure, Value)] == ["accuracy/full"]
