@@ -25,8 +25,9 @@ from agents.connect import LOCAL_BATCH
 
 PREPARE = """
 import functools
-import torch, transformers, transformers.conversion_mapping, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
+import torch, transformers, pyarrow.parquet, scipy.stats, safetensors.torch, langchain_openai
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 from langchain.chat_models import init_chat_model
 import evals.audit.live, evals.confidence.run, evals.label, explicate.audit_page, explicate.audit_table, explicate.confidence_table
 import explicate.cli, explicate.progress, explicate.report, explicate.running
@@ -35,7 +36,7 @@ from agents.explainers import EXPLAINERS
 from agents.simulators import SIMULATORS
 EXPLAINERS.entries(), SIMULATORS.entries()
 # A table that transformers makes when it first loads a model.
-transformers.conversion_mapping.get_checkpoint_conversion_mapping("llama")
+get_checkpoint_conversion_mapping("llama")
 torch.set_num_threads(1)
 # It asks no language model and writes nothing: made once, and what it found is in every process.
 evals.audit.live.selftest = functools.cache(evals.audit.live.selftest)
