@@ -10,12 +10,10 @@ from explicate.attribution_table import LITTLE_MASS
 from explicate.axis import Axis
 from explicate.curve_chart import HEIGHT, WIDTH, Level, Line, curve_chart
 from explicate.icl_sections import ALPHA, LINES, NAMES, SECTIONS, Claim, Section
-from explicate.icl_table import FEW_DRAWS
+from explicate.icl_table import FEW, FEW_DRAWS
 from explicate.pages import environment, trusted
 from explicate.shaded_words import visible
 
-FEW = 20
-"""Items below which the page warns of its intervals."""
 _MINUS = "_minus_"
 LEVELS: Mapping[str, Level] = {"auroc": Level("chance", 0.5)}
 """What a curve is read against."""

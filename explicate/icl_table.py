@@ -15,6 +15,8 @@ PLACES = 12
 """Places of a curve that are printed, spread evenly, the first and the last among them."""
 COLUMNS = 6
 """Curves side by side."""
+FEW = 20
+"""Items below which it is told that intervals are too narrow."""
 FEW_DRAWS = 3
 """Draws of demonstrations below which it is told that others may give other figures."""
 
@@ -34,6 +36,8 @@ def show_icl(found: IclResults, out: Path | None) -> None:
     if found.asked:
         left = f"; left out, without one true label: {found.task.left_out} texts" if found.task.left_out else ""
         console.print("asked: " + ", ".join(f"{plain(label)} {count}" for label, count in found.asked.items()) + left)
+    if found.items < FEW:
+        console.print(f"[yellow]Few items ({found.items}): their intervals are too narrow; ask about more (--n).[/]")
     if found.seeds < FEW_DRAWS:
         console.print(f"[yellow]Few draws of demonstrations ({found.seeds}): others may give other figures; give more (--seeds).[/]")
     for note in found.notes:

@@ -184,14 +184,14 @@ def test_the_table_tells_what_was_asked_and_what_could_not_be_measured(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     some = Value(value=0.25, low=0.125, high=0.5, n=7)
-    for seeds in (2, 3):
+    for seeds, items in ((2, 7), (3, 20)):
         found = IclResults(
             model={"name": "m"},
             task=TaskTold(name="t", template="", labels=["[b]a", "b"], source="", digest="", left_out=4),
             shots=1,
             seeds=seeds,
             seed=0,
-            items=7,
+            items=items,
             asked={"[b]a": 3, "b": 4},
             accuracy=some,
             largest_class=0.5,
@@ -210,4 +210,5 @@ def test_the_table_tells_what_was_asked_and_what_could_not_be_measured(
         ):
             assert expected in shown
         assert ("Few draws of demonstrations (2)" in shown) == (seeds == 2)
+        assert ("Few items (7)" in shown) == (items == 7)
         assert "behind these very demonstrations" in shown

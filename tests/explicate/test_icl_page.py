@@ -15,8 +15,9 @@ from evals.icl.analyses import ANALYSES
 from evals.icl.results import Analysis, Curve, IclResults, TaskTold
 from evals.results import Failure, Value
 from explicate.cli import app
-from explicate.icl_page import FEW, FORMS, HEIGHT, WIDTH, render
+from explicate.icl_page import FORMS, HEIGHT, WIDTH, render
 from explicate.icl_sections import SECTIONS
+from explicate.icl_table import FEW
 from explicate.written_file import write_file
 
 TURNED = "\u202e"
