@@ -7,13 +7,14 @@ opens at once. It forbids itself (Content-Security-Policy) to load anything or t
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from analyzers.attention import Role
 from evals.attention import Attention, HeadRoles, HeadStatistics
+from explicate.attention_drawing import draw_overview
 from explicate.pages import environment, source, trusted
 from explicate.shaded_words import visible
 
@@ -197,3 +198,11 @@ def _grids(statistics: Sequence[HeadStatistics]) -> list[dict[str, Any]]:
         ]
         grids.append({"name": name, "unit": unit, "says": says, "largest": f"{largest:.2f}", "cells": cells})
     return grids
+
+
+FORMS: dict[str, Callable[[Attention], str]] = {
+    ".html": render,
+    ".svg": draw_overview,
+    ".json": lambda found: found.model_dump_json() + "\n",
+}
+"""How it is written to a file, by ending."""

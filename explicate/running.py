@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from explicate.progress import bars
+from explicate.written_file import check_file, write_file
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -88,6 +89,35 @@ def present(results: R, folder: Path, write: Callable[[Path], Path], show: Calla
         show_json(results.model_dump(mode="json"))
     else:
         show(results, page)
+
+
+def run_written(
+    work: Callable[..., R],
+    out: Path | None,
+    forms: Mapping[str, Callable[[R], str]],
+    show: Callable[[R, Path | None], None],
+    *,
+    usual: str,
+    json: bool,
+    also: Mapping[str, Path | None] | None = None,
+) -> None:
+    """Run, write what was found to the file that --out names, and show its table or one JSON object.
+
+    work: takes `report` for its progress. forms: how it is written, by ending. usual: a name to suggest for the file. also: further files
+    that the work writes, as they are called in the JSON object. Raises ExplicateError, before the work begins, where the file cannot be
+    written.
+    """
+    if out is not None:
+        check_file(out, usual, forms)
+    with bars() as report:
+        found = work(report=report)
+    if out is not None:
+        write_file(found, out, forms)
+    if json:
+        files = {name: str(path) for name, path in {"report": out, **(also or {})}.items() if path is not None}
+        show_json({**files, **found.model_dump(mode="json")})
+    else:
+        show(found, out)
 
 
 def run_label(config: "LabelConfig", limits: "Limits", out: Path | None, *, json: bool) -> "RunResults":

@@ -240,7 +240,8 @@ def _resume(folder: Path, layers: Sequence[int], rows: Sequence[int], row_bytes:
 
 
 def _note(folder: Path, batches: int, files: Iterable[IO[bytes]]) -> None:
-    _sync(files)
+    for file in files:
+        file.flush()  # that outlives this process; should the machine stop, what is too short is read again
     with replaced(folder / _DONE) as temporary:
         temporary.write_text(json.dumps({"batches": batches}))
 

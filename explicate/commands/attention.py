@@ -1,5 +1,6 @@
 """`explicate attention`: where a model attends in one text, and what its heads do."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +43,9 @@ def attention(
     from analyzers.errors import ExplicateError
     from analyzers.whole_text import whole_text
     from evals.attention_run import run_attention
-    from explicate.attention_file import check_file, write_file
+    from explicate.attention_page import FORMS
     from explicate.attention_table import show_attention
-    from explicate.progress import bars
-    from explicate.running import show_json
+    from explicate.running import run_written
 
     # What is misspelt is told before a model is fetched and loaded.
     try:
@@ -54,26 +54,18 @@ def attention(
         raise ExplicateError(f"--query {query!r}: give numbers of tokens, such as 0,7") from None
     if queries and not flow:
         raise ExplicateError("--query says where --flow starts; give --flow, too")
-    if out is not None:
-        check_file(out)
-    with bars() as report:
-        found = run_attention(
-            model,
-            whole_text(text),
-            rollout=rollout,
-            flow=flow,
-            norms=norms,
-            target=None if target is None else whole_text(target),
-            queries=queries or None,
-            chat=chat,
-            seed=seed,
-            dtype=dtype,
-            device=device,
-            report=report,
-        )
-    if out is not None:
-        write_file(found, out)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_attention(found, out)
+    work = partial(
+        run_attention,
+        model,
+        whole_text(text),
+        rollout=rollout,
+        flow=flow,
+        norms=norms,
+        target=None if target is None else whole_text(target),
+        queries=queries or None,
+        chat=chat,
+        seed=seed,
+        dtype=dtype,
+        device=device,
+    )
+    run_written(work, out, FORMS, show_attention, usual="attention.html", json=json)

@@ -1,5 +1,6 @@
 """`explicate grow`: how what a model knows grew over the checkpoints of its training."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -65,9 +66,7 @@ def grow(
     from evals.growing.run import run_grow
     from explicate.growth_page import FORMS
     from explicate.growth_table import show_grown
-    from explicate.progress import bars
-    from explicate.running import show_json
-    from explicate.written_file import check_file, write_file
+    from explicate.running import run_written
 
     config = GrowConfig(
         checkpoints,
@@ -86,13 +85,4 @@ def grow(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "growth.html", FORMS)
-    with bars() as report:
-        found = run_grow(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_grown(found, out)
+    run_written(partial(run_grow, config), out, FORMS, show_grown, usual="growth.html", json=json)

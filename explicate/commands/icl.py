@@ -1,5 +1,6 @@
 """`explicate icl`: how a model learns a task from the examples in its context."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +42,7 @@ def icl(
     from explicate.icl_page import FORMS
     from explicate.icl_table import show_answers, show_icl, show_saved
     from explicate.progress import bars
-    from explicate.running import show_json
-    from explicate.written_file import check_file, write_file
+    from explicate.running import run_written, show_json
 
     if (save, load).count(None) == 0 or (out is not None and (save or load) is not None):
         raise ExplicateError("--save, --load and --out do different things; give one of them")
@@ -76,13 +76,4 @@ def icl(
         else:
             show_saved(saved)
         return
-    if out is not None:
-        check_file(out, "icl.html", FORMS)
-    with bars() as report:
-        found = run_icl(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_icl(found, out)
+    run_written(partial(run_icl, config), out, FORMS, show_icl, usual="icl.html", json=json)

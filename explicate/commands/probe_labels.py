@@ -1,5 +1,6 @@
 """`explicate probe MODEL`: which labels of words and sentences can be read from hidden states."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,9 +64,7 @@ def labels(
     from evals.probes.labels import run_labels
     from evals.probes.labels_config import LabelsConfig, Probes
     from explicate.labels_page import FORMS, show_labels
-    from explicate.progress import bars
-    from explicate.running import show_json
-    from explicate.written_file import check_file, write_file
+    from explicate.running import run_written
 
     config = LabelsConfig(
         model,
@@ -83,13 +82,4 @@ def labels(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "probe.html", FORMS)
-    with bars() as report:
-        found = run_labels(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_labels(found, out)
+    run_written(partial(run_labels, config), out, FORMS, show_labels, usual="probe.html", json=json)

@@ -1,5 +1,6 @@
 """`explicate probe place`: whether hidden states say where or when entities are."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +45,7 @@ def place(
     from evals.probes.place import PlaceConfig, run_place
     from explicate.place_page import FORMS
     from explicate.place_table import show_place
-    from explicate.progress import bars
-    from explicate.running import show_json
-    from explicate.written_file import check_file, write_file
+    from explicate.running import run_written
 
     config = PlaceConfig(
         model,
@@ -63,13 +62,4 @@ def place(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "map.html", FORMS)
-    with bars() as report:
-        found = run_place(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_place(found, out)
+    run_written(partial(run_place, config), out, FORMS, show_place, usual="map.html", json=json)

@@ -1,5 +1,6 @@
 """`explicate probe tree`: whether syntax trees can be read from hidden states."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -38,10 +39,8 @@ def tree(
     from analyzers.errors import ExplicateError
     from evals.probes.tree_config import TreeConfig
     from evals.probes.tree_run import run_tree
-    from explicate.progress import bars
-    from explicate.running import show_json
+    from explicate.running import run_written
     from explicate.tree_page import FORMS, show_tree
-    from explicate.written_file import check_file, write_file
 
     try:
         more = None if not ranks else tuple(int(part) for part in options.listed(ranks) if part != "none")
@@ -59,13 +58,4 @@ def tree(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "tree.html", FORMS)
-    with bars() as report:
-        found = run_tree(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_tree(found, out)
+    run_written(partial(run_tree, config), out, FORMS, show_tree, usual="tree.html", json=json)

@@ -1,5 +1,6 @@
 """`explicate probe truth`: whether hidden states tell true statements from false ones."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -45,10 +46,9 @@ def truth(
     from evals.probes.truth_config import TruthConfig
     from evals.probes.truth_saving import score_statements
     from explicate.progress import bars
-    from explicate.running import show_json
+    from explicate.running import run_written, show_json
     from explicate.truth_page import FORMS
     from explicate.truth_table import show_scored, show_truth
-    from explicate.written_file import check_file, write_file
 
     if load is None and score:
         raise ExplicateError("--score is answered by a detector; give its file with --load")
@@ -76,14 +76,12 @@ def truth(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "truth.html", FORMS)
-    with bars() as report:
-        found = run_truth(config, save=save, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        written = {"report": out, "saved": save}
-        show_json({**{name: str(path) for name, path in written.items() if path is not None}, **found.model_dump(mode="json")})
-        return
-    show_truth(found, out, save)
+    run_written(
+        partial(run_truth, config, save=save),
+        out,
+        FORMS,
+        lambda found, path: show_truth(found, path, save),
+        usual="truth.html",
+        json=json,
+        also={"saved": save},
+    )

@@ -1,5 +1,6 @@
 """`explicate probe view`: hidden states in the plane."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -42,9 +43,7 @@ def view(
     from evals.probes.view_config import ViewConfig
     from explicate.probe_view_page import FORMS
     from explicate.probe_view_table import show_view
-    from explicate.progress import bars
-    from explicate.running import show_json
-    from explicate.written_file import check_file, write_file
+    from explicate.running import run_written
 
     config = ViewConfig(
         model,
@@ -61,13 +60,4 @@ def view(
         dtype=dtype,
         device=device,
     )
-    if out is not None:
-        check_file(out, "view.html", FORMS)
-    with bars() as report:
-        found = run_view(config, report=report)
-    if out is not None:
-        write_file(found, out, FORMS)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_view(found, out)
+    run_written(partial(run_view, config), out, FORMS, show_view, usual="view.html", json=json)

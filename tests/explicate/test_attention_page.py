@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from analyzers.attention import Role
 from analyzers.errors import ExplicateError
 from evals.attention import Attention, Flow, HeadRoles, HeadStatistics, RoleScore
-from explicate.attention_file import write_file
-from explicate.attention_page import EDGES, LONG, STEPS, packed, render
+from explicate.attention_page import EDGES, FORMS, LONG, STEPS, packed, render
+from explicate.written_file import write_file
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!--\u202e\x1b"
 
@@ -216,8 +216,8 @@ def test_no_text_can_become_markup() -> None:
 
 def test_a_page_that_cannot_be_written_is_an_error_of_the_user(tmp_path: Path) -> None:
     with pytest.raises(ExplicateError, match="cannot be written"):
-        write_file(attention_of((1, 1, 2)), tmp_path / "missing" / "page.html")
-    write_file(attention_of((1, 1, 2)), tmp_path / "page.html")
+        write_file(attention_of((1, 1, 2)), tmp_path / "missing" / "page.html", FORMS)
+    write_file(attention_of((1, 1, 2)), tmp_path / "page.html", FORMS)
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -229,7 +229,7 @@ def opened(show: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """opened(found, **context): its page in Chromium, which may ask nobody and say nothing; skipped where there is none."""
 
     def opened_page(found: Attention, **context: Any) -> Any:
-        write_file(found, tmp_path / "page.html")
+        write_file(found, tmp_path / "page.html", FORMS)
         return show(tmp_path / "page.html", **context)
 
     return opened_page
