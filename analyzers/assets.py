@@ -66,7 +66,7 @@ def fetch(name: str, report: Report = quiet, *, doors: Doors = _DOORS) -> Path:
 
 
 def model_source(name_or_path: str, *, report: Report = quiet, doors: Doors = _DOORS) -> ModelSource:
-    """Find, and where needed fetch, a model: an asset's name, a local folder, or any name on the Hugging Face Hub.
+    """Find, and where needed fetch, a model: an asset's name, a local folder, or any name on the Hugging Face Hub, also with @revision.
 
     Raises AssetError naming the allowed names and the remedy.
     """
@@ -82,7 +82,7 @@ def model_source(name_or_path: str, *, report: Report = quiet, doors: Doors = _D
     folder = Path.home() / name_or_path[2:] if name_or_path.startswith("~/") else Path(name_or_path)
     if name_or_path and folder.is_dir():
         return _local(folder)
-    if name_or_path.startswith((".", "~", os.sep)) or name_or_path.count("/") > 1 or not name_or_path:
+    if name_or_path.startswith((".", "~", os.sep)) or hub.parted(name_or_path)[0].count("/") > 1 or not name_or_path:
         raise AssetError(f"{name_or_path!r} is not a folder; give a model's folder, a Hugging Face name, or one of: {_names('model')}")
     return _on_hub(name_or_path, report, doors)
 
@@ -120,8 +120,11 @@ def _local(folder: Path) -> ModelSource:
 
 
 def _on_hub(name: str, report: Report, doors: Doors) -> ModelSource:
-    snapshot = doors.ask(name)
-    folder = hub.cached(name) if snapshot is None else hub.download(snapshot, None, report)
+    # A revision that has a name of its own is a moment of a training, and mostly one of many: once here, it is not asked for again.
+    folder = hub.cached(name) if hub.parted(name)[1] is not None else None
+    if folder is None:
+        snapshot = doors.ask(name)
+        folder = hub.cached(name) if snapshot is None else hub.download(snapshot, None, report)
     if folder is None:
         raise AssetError(
             f"{name!r} is neither a model known here{_meant(name)} nor a folder, and the Hugging Face Hub cannot be reached; "

@@ -129,6 +129,24 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise CorpusError(f"{str(path)!r} cannot be read: {error}; give a whole file that you may read") from None
 
 
+def json_objects(path: Path, remedy: str = "give one JSON object a line") -> Iterator[tuple[int, tuple[str, dict[str, Any]]]]:
+    """Yield the number of every line that is not empty, what it is called in messages, and the object that it holds.
+
+    Raises CorpusError, which ends with the remedy, for a line that holds no object, and as `text_lines` does.
+    """
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
+        where = f"{str(path)!r} line {number}"
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{where} is not JSON ({error}); {remedy}") from None
+        if not isinstance(record, dict):
+            raise CorpusError(f"{where} holds no JSON object but {type(record).__name__}; {remedy}")
+        yield number, (where, record)
+
+
 def _sections(path: Path) -> Iterator[Document]:
     lines: list[str] = []
     title = heading = path.stem
@@ -152,16 +170,7 @@ def _sections(path: Path) -> Iterator[Document]:
 
 
 def _json_lines(path: Path, prefix: str) -> Iterator[Document]:
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        where = f"{str(path)!r} line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{where} is not JSON ({error}); give one JSON object a line") from None
-        if not isinstance(record, dict):
-            raise CorpusError(f"{where} holds no JSON object but {type(record).__name__}; give one JSON object a line")
+    for number, (where, record) in json_objects(path):
         yield _document(record, "", where, prefix, number)
 
 

@@ -1,7 +1,7 @@
 """Loads language models with a number format and a device that suit each other."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -103,18 +103,71 @@ def load_pretrained(
 ) -> tuple[Any, Any]:
     """(model, tokenizer) from a folder in Hugging Face's layout: a causal language model, or with any_kind whatever reads text.
 
-    Raises SubjectError, naming `name`, for what is no such model, is damaged, or needs a package that is not there.
+    Raises SubjectError, naming `name`, for what is no such model, is damaged, lacks weights, or needs a package that is not there. With
+    any_kind a model whose head for language has no weights is loaded without one.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    with readable(name, "language model" if any_kind else "causal language model"):
+    kind = "language model" if any_kind else "causal language model"
+    with readable(name, kind):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        loader, settings = _as_made(folder, trust_remote_code) if any_kind else (AutoModelForCausalLM, {})
-        model: Any = loader.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, **settings)
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        made = _made(config)
+        if not any_kind and _is_encoder(config, made):
+            raise SubjectError(
+                f"{name!r} is an encoder ({made}), which continues no text, so that it cannot answer; choose a model that was trained to "
+                "write"
+            )
+        loader, settings = _as_made(made) if any_kind else (AutoModelForCausalLM, {})
+        loaded: Any = loader.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True, **settings)
+    model, told = loaded
+    model = _with_weights(model, told["missing_keys"], name, kind, any_kind=any_kind)
     return model.to(device).eval().requires_grad_(False), tokenizer
 
 
-def _as_made(folder: str, trust_remote_code: bool) -> tuple[Any, dict[str, str]]:
+def _with_weights(model: Any, missing: Collection[str], name: str, kind: str, *, any_kind: bool) -> Any:
+    """The model, or with any_kind what it has without its head where only that lacks weights: transformers draws those at random.
+
+    missing: names without weights of their own or of another that they are tied to. Raises SubjectError for any other one.
+    """
+    # What is computed anew, as positions are, is no parameter.
+    drawn = sorted(set(missing) & {parameter for parameter, _ in model.named_parameters()})
+    if any_kind:
+        # Of some encoders a layer behind the last one, which nothing here reads.
+        drawn = [parameter for parameter in drawn if "pooler." not in parameter]
+        body = getattr(model, "base_model", model)
+        if drawn and body is not model and not any(parameter.startswith(f"{model.base_model_prefix}.") for parameter in drawn):
+            return body
+    if drawn:
+        told = ", ".join(drawn[:2]) + (f" and {len(drawn) - 2} more" if len(drawn) > 2 else "")
+        raise SubjectError(
+            f"{name!r} has no weights for all of a {kind} ({type(model).__name__} lacks {told}), and drawn at random they would answer at "
+            f"random; choose one that was {'saved whole' if any_kind else 'trained to write and saved whole'}"
+        )
+    return model
+
+
+def _made(config: Any) -> str | None:
+    """The class that the model was saved as, or of its family the one that comes first here: for masked language, or causal."""
+    from transformers.models.auto import modeling_auto as known
+
+    made: str | None = next(iter(config.architectures or ()), None)
+    if made is None:  # written by hand
+        made = known.MODEL_FOR_MASKED_LM_MAPPING_NAMES.get(
+            config.model_type, known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+        )
+    return made
+
+
+def _is_encoder(config: Any, made: str | None) -> bool:
+    """Whether its family tells what stands at masks, and it was not saved as one of those that continue a text."""
+    from transformers.models.auto import modeling_auto as known
+
+    writes = made in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values() or getattr(config, "is_encoder_decoder", False)
+    return config.model_type in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not writes
+
+
+def _as_made(made: str | None) -> tuple[Any, dict[str, str]]:
     """(what of transformers loads the model, with which settings): with the head that it was saved with, if that is one for language.
 
     A family whose attention is computed inside its modules is loaded with the kind that can be read.
@@ -122,12 +175,6 @@ def _as_made(folder: str, trust_remote_code: bool) -> tuple[Any, dict[str, str]]
     import transformers
     from transformers.models.auto import modeling_auto as known
 
-    config: Any = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    made = next(iter(config.architectures or ()), None)
-    if made is None:  # written by hand
-        made = known.MODEL_FOR_MASKED_LM_MAPPING_NAMES.get(
-            config.model_type, known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
-        )
     made_of: Any = getattr(transformers, str(made), None)
     fixed = hasattr(made_of, "_can_set_attn_implementation") and not made_of._can_set_attn_implementation()
     settings = {"attn_implementation": "eager"} if fixed else {}

@@ -57,13 +57,16 @@ def read_treebank(path: Path, *, report: Report = quiet) -> list[Sentence]:
     words out of order, a head that is not there, no root or several, a circle, a form that is not in the text; and for a file without
     sentences.
     """
-    report(f"reading {path.name}", 0, 0)
+    what = f"reading {path.name}"
+    blocks = list(_blocks(path))
     found = []
     document = path.name
-    for first, lines in _blocks(path):
+    for done, (first, lines) in enumerate(blocks):
+        report(what, done, len(blocks))
         sentence, document = _sentence(path, first, lines, document)
         if sentence is not None:
             found.append(sentence)
+    report(what, len(blocks), len(blocks))
     if not found:
         raise CorpusError(f"{str(path)!r} holds no sentence; give a CoNLL-U file: a line of {COLUMNS} columns for each word")
     return found

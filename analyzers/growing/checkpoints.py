@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from analyzers import hub
 from analyzers.errors import AssetError, SubjectError
-from analyzers.growing.revisions import revision_folder
 from analyzers.progress import Report, quiet
 
 if TYPE_CHECKING:
@@ -28,23 +27,14 @@ class Checkpoint:
     step: int
     name: str
     """Of its folder, or its revision."""
-    source: str
-    """The folder, or the model's name on the Hub."""
-    revision: str | None = None
-    """None for a folder."""
-
-    def folder(self, report: Report = quiet) -> Path:
-        """Where it lies, fetched where needed. Raises AssetError as `revision_folder` does."""
-        return Path(self.source) if self.revision is None else revision_folder(self.source, self.revision, report)
+    model: str
+    """Its folder, or organisation/model@revision on the Hub."""
 
     def load(self, *, dtype: str, device: str, report: Report = quiet) -> "TextModel":
         """Load it. Raises AssetError and SubjectError as TextModel.load does."""
         from analyzers.text_model import TextModel
 
-        model = TextModel.load(str(self.folder(report)), dtype=dtype, device=device, report=report)
-        if self.revision is not None:
-            model.name = f"{self.source} at {self.revision}"
-        return model
+        return TextModel.load(self.model, dtype=dtype, device=device, report=report)
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ def hub_series(name: str, revisions: Sequence[str]) -> Series:
         step = step_of(revision)
         if step is None:
             raise AssetError(f"--revisions: {revision!r} tells no step; give names with their step, such as step0,step1000,step143000")
-        found.append(Checkpoint(step, revision, name, revision))
+        found.append(Checkpoint(step, revision, f"{name}@{revision}"))
     return _checked(name, f"--revisions of {name}", found)
 
 

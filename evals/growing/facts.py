@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analyzers.corpus import text_lines
+from analyzers.corpus import json_objects
 from analyzers.errors import CorpusError, Failed, SubjectError
 from analyzers.progress import Report
 from analyzers.whole_text import whole_text
 from evals.growing.config import ITEMS, GrowConfig
 from evals.growing.tally import Floats, Tallies, Tally
-from evals.probes.labels_data import sources
+from evals.source_files import files_of, sources
 
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
@@ -120,7 +120,7 @@ class Facts:
 
 def load_facts(config: GrowConfig) -> Facts:
     """Read and draw. Raises CorpusError for files that are not in the form, with the line, and where no fact is left."""
-    files = _files(config.facts or SAMPLE)
+    files = files_of(config.facts or SAMPLE, "--facts", (".jsonl", ".json"), _FORM)
     read = [fact for path in files for fact in (_relation(path) if path.suffix == ".json" else _lines(path))]
     facts = [fact for fact in dict.fromkeys(read) if not _is_given_away(fact)]
     if not facts:
@@ -136,29 +136,9 @@ def _is_given_away(fact: Fact) -> bool:
     return bool(words) and words[0] in re.findall(r"\w+", fact.prompt.casefold())
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if each.suffix in (".jsonl", ".json"))
-        if not found:
-            raise CorpusError(f"--facts {str(path)!r}: the folder holds neither .jsonl nor .json files; give lines such as {_FORM}")
-        return found
-    if not path.is_file():
-        raise CorpusError(f"--facts: there is no file or folder {str(path)!r}; give a .jsonl file with lines such as {_FORM}")
-    return [path]
-
-
 def _lines(path: Path) -> Iterator[Fact]:
     some = False
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        where = f"{str(path)!r} line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{where} is not JSON ({error}); give one object a line, such as {_FORM}") from None
-        if not isinstance(record, dict):
-            raise CorpusError(f"{where} is no object; give lines such as {_FORM}")
+    for _, (where, record) in json_objects(path, f"give one object a line, such as {_FORM}"):
         yield _fact(record.get("prompt"), record.get("target"), record.get("relation", path.stem), where)
         some = True
     if not some:

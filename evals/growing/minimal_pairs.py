@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analyzers.corpus import text_lines
+from analyzers.corpus import json_objects
 from analyzers.errors import CorpusError, Failed
 from analyzers.progress import Report
 from analyzers.whole_text import whole_text
 from evals.growing.config import ITEMS, GrowConfig
 from evals.growing.tally import Tallies, Tally
-from evals.probes.labels_data import sources
+from evals.source_files import files_of, sources
 
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
@@ -94,34 +94,14 @@ class MinimalPairs:
 
 def load_pairs(config: GrowConfig) -> MinimalPairs:
     """Read and draw, as many of each phenomenon. Raises CorpusError for files that are not in the form, with the line."""
-    files = _files(config.pairs or SAMPLE)
+    files = files_of(config.pairs or SAMPLE, "--pairs", (".jsonl",), _FORM)
     pairs = [pair for path in files for pair in _read(path)]
     return MinimalPairs(tuple(_drawn(pairs, config.most(ITEMS), config.seed)), sources(files), len(pairs))
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = sorted(each for each in path.iterdir() if each.suffix == ".jsonl")
-        if not found:
-            raise CorpusError(f"--pairs {str(path)!r}: the folder holds no .jsonl file; give lines such as {_FORM}")
-        return found
-    if not path.is_file():
-        raise CorpusError(f"--pairs: there is no file or folder {str(path)!r}; give a .jsonl file with lines such as {_FORM}")
-    return [path]
-
-
 def _read(path: Path) -> list[Pair]:
     found = []
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        where = f"{str(path)!r} line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{where} is not JSON ({error}); give one object a line, such as {_FORM}") from None
-        if not isinstance(record, dict):
-            raise CorpusError(f"{where} is no object; give lines such as {_FORM}")
+    for _, (where, record) in json_objects(path, f"give one object a line, such as {_FORM}"):
         good, bad = (_sentence(record, key, where) for key in ("sentence_good", "sentence_bad"))
         if good == bad:
             raise CorpusError(f"{where}: both sentences are {good[:60]!r}; a pair differs in one thing")

@@ -116,8 +116,7 @@ def measure(checkpoint: "Checkpoint", probes: Sequence[Probe], config: GrowConfi
     from analyzers.pass_folder import FORMAT, content_key, read_json, write_json
     from analyzers.settings import settings
 
-    folder = checkpoint.folder(report)
-    revision = model_source(str(folder), report=report).revision
+    revision = model_source(checkpoint.model, report=report).revision
     dtype = dtype_name(choose_dtype(config.dtype, choose_device(config.device)))
     kept = settings().passes / "growth"
     kept.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,9 @@ from analyzers.progress import Report
 from analyzers.states.pieces import fingerprint
 from analyzers.treebank import Sentence, read_treebank
 from evals.growing.config import SENTENCES, TESTS, GrowConfig
-from evals.probes.labels_data import SAMPLE, sources
+from evals.probes.labels_data import SAMPLE
 from evals.probes.tree_material import Material, Readable, draw_material, readable
+from evals.source_files import sources
 
 if TYPE_CHECKING:
     from analyzers.states.store import States

@@ -14,7 +14,7 @@ from analyzers.states.pieces import Piece
 from evals.probes.labels_config import LabelsConfig
 from evals.probes.labels_data import LEAST, Material, load_material
 from evals.probes.labels_files import Labelled
-from evals.probes.labels_measure import Asked, Indices, Read, Rows, best_of, predict, read_layers, shuffled
+from evals.probes.labels_measure import Asked, Indices, Read, Rows, best_of, predict, read_layers, shuffled, with_asked
 from evals.probes.labels_results import LabelsProbed
 from evals.probes.labels_scores import ALPHA, Right, accuracy, accuracy_among, against_best, gravity, layer_metrics, lift
 from evals.probes.results import Baseline, Layer, Lift, Metrics
@@ -57,7 +57,8 @@ def probed(
     if config.control:
         control_types = _control_types(material, states.rows)
         control = control_labels(control_types, rows.labels, rows.train, classes=rows.classes, seed=seed)
-    reads = read_layers(states.layer, states.layers, rows, Asked(kind, control, config.mdl, seed), report=report)
+    asked = Asked(kind, control, config.mdl, seed)
+    reads = read_layers(states.layer, states.layers, rows, asked, report=report)
     best = best_of(reads)
     truth = rows.labels[rows.test]
     right: dict[str, tuple[Right, int | None]] = {"layer0": (reads[0].right, 0)}
@@ -66,8 +67,7 @@ def probed(
     if fresh is not None:
         untrained = read_layers(fresh.layer, fresh.layers, rows, Asked(kind, seed=seed), report=report, what="probe random weights")
         top = best_of(untrained)
-        if config.mdl:
-            (top,) = read_layers(fresh.layer, [top.layer], rows, Asked(kind, mdl=True, seed=seed))
+        top = with_asked(top, fresh.layer(top.layer), rows, asked)
         right["random_init"] = (top.right, top.layer)
         metrics["random_init"] = layer_metrics([top], rows, seed=seed)[0]
         curves["random_init"] = [
@@ -76,7 +76,9 @@ def probed(
     if config.probe == "both":
         networks = read_layers(states.layer, states.layers, rows, Asked("mlp", seed=seed), report=report, what="probe by networks")
         curves["mlp"] = [Layer.of(read.layer, of) for read, of in zip(networks, layer_metrics(networks, rows, seed=seed), strict=True)]
+    report("probe shuffled labels", 0, 1)
     exchanged = predict(states.layer(best.layer), rows, shuffled(rows, seed), kind, best.choice.strength, seed)
+    report("probe shuffled labels", 1, 1)
     right["shuffled"] = (exchanged == truth, best.layer)
     right["majority"] = (np.full(len(truth), _majority(rows)) == truth, None)
     for name, types in _look_ups(material, rows).items():

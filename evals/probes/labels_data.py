@@ -1,6 +1,5 @@
 """What a probe of labels trains on and is tested on: tags of a treebank's words, tasks made from its sentences, or items of a file."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from analyzers.sentence_tasks import SENTENCE_TASKS, sentence_items
 from analyzers.treebank import Sentence, Word, read_treebank
 from evals.probes.labels_config import LIMITS, LabelsConfig
 from evals.probes.labels_files import Labelled, read_items
+from evals.source_files import sources
 
 SAMPLE = Path(__file__).parent / "samples" / "sample.conllu"
 COLUMNS: dict[str, Callable[[Word], str]] = {
@@ -89,13 +89,6 @@ def load_material(config: LabelsConfig, *, report: Report = quiet) -> Material:
     label = word_labels(task, treebanks[0])
     train, test = ([item for sentence in treebank if (item := _tagged(sentence, label)).spans] for treebank in treebanks)
     return _drawn(config, task, train, [], test, notes, sources(files))
-
-
-def sources(files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each file by its name, or by its path where two have the same name."""
-    names = [path.name for path in files]
-    called = names if len(set(names)) == len(names) else [str(path) for path in files]
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zip(called, files, strict=True)}
 
 
 def word_labels(task: str, treebank: Sequence[Sentence]) -> Callable[[Word], str]:

@@ -1,7 +1,7 @@
 """A probe of labels at every layer, chosen by held-out rows: what it tells of test rows, and of control labels, and the labels' code."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -95,21 +95,28 @@ def read_layers(
 
 
 def read_layer(layer: int, x: npt.NDArray[np.float32], rows: Rows, asked: Asked) -> Read:
-    """The strength is chosen on the held-out rows, then all rows train; control labels have a strength of their own.
+    """The strength is chosen on the held-out rows, then all rows train."""
+    choice = chosen(x, rows, rows.labels, asked)
+    predicted = predict(x, rows, rows.labels, asked.kind, choice.strength, asked.seed)
+    return with_asked(Read(layer, choice, predicted, predicted == rows.labels[rows.test]), x, rows, asked)
 
-    With the task's strength, which may be too strong to learn words by heart, selectivity would be praise for the regularisation.
+
+def with_asked(read: Read, x: npt.NDArray[np.float32], rows: Rows, asked: Asked) -> Read:
+    """With what a probe of control labels tells and the labels' code, as far as they are asked for, by the same states.
+
+    Control labels have a strength of their own: with the task's, which may be too strong to learn words by heart, selectivity would be
+    praise for the regularisation.
     """
-    y, seed = rows.labels, asked.seed
-    choice = chosen(x, rows, y, asked)
-    predicted = predict(x, rows, y, asked.kind, choice.strength, seed)
-    control = bits = None
+    seed = asked.seed
     if asked.control is not None:
         strength = chosen(x, rows, asked.control, asked).strength
-        control = predict(x, rows, asked.control, asked.kind, strength, seed) == asked.control[rows.test]
+        right = predict(x, rows, asked.control, asked.kind, strength, seed) == asked.control[rows.test]
+        read = replace(read, control=right)
     if asked.mdl:
         order = rows.sending(seed)
-        bits = online_code(asked.kind, x[order], y[order], classes=rows.classes, seed=seed, strength=choice.strength)
-    return Read(layer, choice, predicted, predicted == y[rows.test], control, bits)
+        bits = online_code(asked.kind, x[order], rows.labels[order], classes=rows.classes, seed=seed, strength=read.choice.strength)
+        read = replace(read, bits=bits)
+    return read
 
 
 def chosen(x: npt.NDArray[np.float32], rows: Rows, labels: Classes, asked: Asked) -> Choice:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 from analyzers.duplicates import Duplicates
 from analyzers.errors import ExplicateError
 from analyzers.probes.trees import Forest, Ints, is_punctuation
+from analyzers.progress import Report, quiet
 from analyzers.states.pieces import Piece
 from analyzers.treebank import Sentence
 
 if TYPE_CHECKING:
     from analyzers.states.store import States
 
+COMPARING = "look for repeated texts"
 HELD_OUT = 10
 """Of how many sentences to train on one is held out, to stop training by and to choose the layer by."""
 FEWEST = 10
@@ -41,20 +43,28 @@ class Material:
         return [Piece(sentence.text, tuple(word.span for word in sentence.words)) for sentence in self.sentences]
 
 
-def draw_material(train: Sequence[Sentence], test: Sequence[Sentence], *, limit: int, tests: int, seed: int) -> Material:
+def draw_material(
+    train: Sequence[Sentence], test: Sequence[Sentence], *, limit: int, tests: int, seed: int, report: Report = quiet
+) -> Material:
     """Draw `limit` sentences to train on and `tests` to test on, 0 for all.
 
     A sentence is left out if it is the same as one before, or nearly: those to test on come before those to train on, so that nothing
     that is tested was trained on. Raises ExplicateError where too few are left.
     """
     known = Duplicates()
-    fresh: list[list[Sentence]] = []
-    repeated = short = 0
-    for each in (test, train):
-        long = [sentence for sentence in each if sum(not is_punctuation(word.upos, word.xpos) for word in sentence.words) >= 2]
-        new = [sentence for sentence in long if known.seen(sentence.text) is None]
-        short, repeated = short + len(each) - len(long), repeated + len(long) - len(new)
-        fresh.append(new)
+    fresh: list[list[Sentence]] = [[], []]
+    repeated = short = done = 0
+    for each, new in zip((test, train), fresh, strict=True):
+        for sentence in each:
+            report(COMPARING, done, len(test) + len(train))
+            done += 1
+            if sum(not is_punctuation(word.upos, word.xpos) for word in sentence.words) < 2:
+                short += 1
+            elif known.seen(sentence.text) is not None:
+                repeated += 1
+            else:
+                new.append(sentence)
+    report(COMPARING, done, done)
     rng = np.random.default_rng(seed)
     drawn = []
     for kind, new, many in (("test", fresh[0], tests), ("train", fresh[1], limit)):

@@ -116,7 +116,8 @@ def _of_treebank(config: ViewConfig, report: Report) -> Spots:
     """Words of sentences: half of the sentences are shown, as many words of the others are fitted to."""
     from analyzers.duplicates import Duplicates
     from analyzers.treebank import read_treebank
-    from evals.probes.labels_data import SAMPLE, sources
+    from evals.probes.labels_data import SAMPLE
+    from evals.source_files import sources
 
     files = config.conllu or (SAMPLE,)
     sentences = [sentence for path in files for sentence in read_treebank(path, report=report)]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
-from analyzers.corpus import dataset_parts, dataset_rows, text_lines
+from analyzers.corpus import dataset_parts, dataset_rows, json_objects, text_lines
 from analyzers.errors import ExplicateError
 from analyzers.whole_text import whole_text
 
@@ -224,17 +224,7 @@ def _text_rows(path: Path) -> Iterator[_Row]:
 
 
 def _json_rows(path: Path) -> Iterator[_Row]:
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        where = f"{str(path)!r} line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ExplicateError(f"{where} is not JSON ({error}); give one JSON object a line") from None
-        if not isinstance(row, dict):
-            raise ExplicateError(f"{where} holds no JSON object but {type(row).__name__}; give one JSON object a line")
-        yield where, row
+    return (row for _, row in json_objects(path))
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = {"step0": "0" * 40, "step8": "8" * 40}
+"""Of org/grown, whose weights are the names of these."""
 FILES = {
     "config.json": b'{"model_type": "x"}',
     "model.safetensors": b"weights",
@@ -24,7 +26,7 @@ FILES = {
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Knows one model, org/good; org/broken breaks off in its weights, org/down is out of order."""
+    """Knows org/good, and org/grown by its revisions; org/broken breaks off in its weights, org/down is out of order."""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -40,7 +42,9 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         model = path.removeprefix("/api/models/").partition("/revision/")[0]
-        if model in ("org/good", "org/broken"):
+        if path.startswith(("/api/models/org/grown", "/org/grown")):
+            self.grown(path)
+        elif model in ("org/good", "org/broken"):
             info = {"id": model, "sha": SHA, "siblings": [{"rfilename": name} for name in FILES]}
             self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
         elif model.partition("/tree/")[0] in ("org/good", "org/broken"):
@@ -55,6 +59,23 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', X_Repo_Commit=SHA)
         else:
             self.answer(404, X_Error_Code="EntryNotFound" if "/resolve/" in path else "RepoNotFound")
+
+    def grown(self, path: str) -> None:
+        names = {**{name: name for name in REVISIONS}, **{sha: name for name, sha in REVISIONS.items()}}
+        name = next((names[part] for part in path.split("/") if part in names), None)
+        if name is None:
+            self.answer(404, X_Error_Code="RevisionNotFound")
+            return
+        files = {"config.json": b"{}", "model.safetensors": name.encode(), "notes.msgpack": b"not wanted"}
+        if "/tree/" in path:
+            tree = [{"type": "file", "path": file, "size": len(body), "oid": "0" * 40} for file, body in files.items()]
+            self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
+        elif path.startswith("/api/"):
+            info = {"id": "org/grown", "sha": REVISIONS[name], "siblings": [{"rfilename": file} for file in files]}
+            self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
+        else:
+            body = files[path.rpartition("/")[2]]
+            self.answer(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', X_Repo_Commit=REVISIONS[name])
 
     do_HEAD = do_GET  # noqa: N815 - the name that the server looks for
 
@@ -91,6 +112,26 @@ print(source.source, source.revision, *sorted(path.name for path in source.path.
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         assert run(code, f"http://127.0.0.1:{unused.getsockname()[1]}", tmp_path) == said
+
+
+def test_a_revision_is_named_behind_the_model_and_asked_for_once(endpoint: str, tmp_path: Path) -> None:
+    code = """
+for name in ("org/grown@step0", "org/grown@step8", "org/grown@step99"):
+    try:
+        source = model_source(name)
+        weights = (source.path / "model.safetensors").read_text()
+        print(source.name, source.source, source.revision, weights, *sorted(path.name for path in source.path.iterdir()))
+    except AssetError as error:
+        print(error)
+"""
+    wanted = [f"org/grown@{name} hub {sha} {name} config.json model.safetensors" for name, sha in REVISIONS.items()]
+    *found, missing = run(code, endpoint, tmp_path).splitlines()
+    assert found == wanted
+    assert "no revision 'step99' of 'org/grown'" in missing
+    # Where nobody answers: from the cache.
+    *found, missing = run(code, "http://127.0.0.1:9", tmp_path).splitlines()
+    assert found == wanted
+    assert "cannot be reached" in missing
 
 
 def test_what_the_hub_says_decides(endpoint: str, tmp_path: Path) -> None:

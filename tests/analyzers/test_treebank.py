@@ -89,6 +89,12 @@ def test_no_treebank(tmp_path: Path, text: str, says: str) -> None:
         read_treebank(tmp_path / "none.conllu")
 
 
+def test_it_tells_how_many_sentences_are_read(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    read_treebank(written(tmp_path, SPANISH), report=lambda what, done, total: seen.append((what, done, total)))
+    assert seen == [("reading a.conllu", done, 2) for done in (0, 1, 2)]
+
+
 def test_a_comment_changes_no_columns_and_an_underscore_can_be_a_word(tmp_path: Path) -> None:
     text = "# global.columns = ID FORM\n1\t_\t_\tSYM\t_\t_\t0\troot\t_\t_\n"
     ((word,),) = (sentence.words for sentence in read_treebank(written(tmp_path, text)))

@@ -1,13 +1,5 @@
-"""Where checkpoints are: folders by their steps, and revisions of a Hub that speaks from this machine."""
+"""Where checkpoints are: folders by their steps, and revisions by names of the Hub."""
 
-import hashlib
-import json
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -82,97 +74,9 @@ def _alone(tmp_path: Path) -> Path:
 def test_revisions_are_put_in_order_and_need_a_step() -> None:
     series = hub_series("org/model", ["step1000", "step0", "step16"])
     assert series.steps == (0, 16, 1000)
-    assert [checkpoint.revision for checkpoint in series.checkpoints] == ["step0", "step16", "step1000"]
+    assert [checkpoint.name for checkpoint in series.checkpoints] == ["step0", "step16", "step1000"]
+    assert [checkpoint.model for checkpoint in series.checkpoints] == ["org/model@step0", "org/model@step16", "org/model@step1000"]
     with pytest.raises(AssetError, match="'main' tells no step"):
         hub_series("org/model", ["step0", "main"])
     with pytest.raises(AssetError, match="a single checkpoint"):
         hub_series("org/model", ["step0"])
-
-
-SHAS = {"step0": "0" * 40, "step8": "8" * 40}
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Knows org/grown at two revisions, whose weights are their names."""
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        by_commit = {sha: name for name, sha in SHAS.items()}
-        parts = path.strip("/").split("/")
-        asked = next((part for part in parts if part in SHAS or part in by_commit), "")
-        revision = by_commit.get(asked, asked)
-        if not path.startswith(("/api/models/org/grown", "/org/grown")):
-            self.answer(404, X_Error_Code="RepoNotFound")
-        elif not revision:
-            self.answer(404, X_Error_Code="RevisionNotFound")
-        elif "tree" in parts:
-            files = [{"type": "file", "path": name, "size": len(body), "oid": "0" * 40} for name, body in _files(revision).items()]
-            self.answer(200, json.dumps(files).encode(), Content_Type="application/json")
-        elif path.startswith("/api/"):
-            info = {"id": "org/grown", "sha": SHAS[revision], "siblings": [{"rfilename": name} for name in _files(revision)]}
-            self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
-        else:
-            body = _files(revision)[parts[-1]]
-            self.answer(200, body, ETag=f'"{hashlib.sha256(body).hexdigest()}"', X_Repo_Commit=SHAS[revision])
-
-    do_HEAD = do_GET  # noqa: N815 - the name that the server looks for
-
-
-def _files(revision: str) -> dict[str, bytes]:
-    return {"config.json": b'{"model_type": "x"}', "model.safetensors": revision.encode(), "notes.msgpack": b"not wanted"}
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def fetch(endpoint: str, tmp_path: Path, *asked: tuple[str, str]) -> list[str]:
-    """What each (model, revision) is, its weights or why not, with the Hub at `endpoint`, whose address its client reads once."""
-    code = """
-import json, sys
-from analyzers.errors import AssetError
-from analyzers.growing.revisions import revision_folder
-for name, revision in json.loads(sys.argv[1]):
-    try:
-        folder = revision_folder(name, revision)
-        print(folder.name, (folder / "model.safetensors").read_text(), *sorted(path.name for path in folder.iterdir()))
-    except AssetError as error:
-        print(error)
-"""
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf")}
-    for variable in ("HF_HUB_OFFLINE", "HF_TOKEN"):
-        environment.pop(variable, None)
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_revisions_of_the_hub_are_fetched_once_each(endpoint: str, tmp_path: Path) -> None:
-    asked = [("org/grown", "step0"), ("org/grown", "step8")]
-    wanted = [f"{SHAS[name]} {name} config.json model.safetensors" for name in SHAS]
-    assert fetch(endpoint, tmp_path, *asked) == wanted
-    # Where nobody answers: from the cache.
-    *known, unknown = fetch("http://127.0.0.1:9", tmp_path, *asked, ("org/grown", "step16"))
-    assert known == wanted
-    assert "cannot be reached" in unknown
-    missing, none = fetch(endpoint, tmp_path, ("org/grown", "step99"), ("org/none", "step0"))
-    assert "no revision 'step99' of 'org/grown'" in missing
-    assert "no model 'org/none'" in none

@@ -216,7 +216,7 @@ GOOD = '{"sentence_good": "a b", "sentence_bad": "b a", "UID": "x"}\n'
     ("text", "said"),
     [
         (GOOD + "{", "line 2 is not JSON"),
-        (GOOD + "\n[1]", "line 3 is no object"),
+        (GOOD + "\n[1]", "line 3 holds no JSON object but list"),
         (GOOD + '{"sentence_good": "a b"}', "line 2 has no text in 'sentence_bad'"),
         (GOOD + '{"sentence_good": " ", "sentence_bad": "b"}', "line 2 has no text in 'sentence_good'"),
         (GOOD + '{"sentence_good": "a", "sentence_bad": "a"}', "line 2: both sentences are 'a'"),

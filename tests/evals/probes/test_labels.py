@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from analyzers.errors import ExplicateError
+from analyzers.probes.classifiers import Choice, Kind
 from analyzers.probes.control import control_labels
 from evals.probes.labels import probed, rows_of, run_labels
 from evals.probes.labels_config import LabelsConfig
@@ -145,6 +146,27 @@ def test_rows_that_were_not_read_are_counted_and_labels_that_did_not_train_are_w
     assert sorted(found.labels) == sorted(NAMES)
 
 
+def test_random_weights_have_every_metric_and_no_probe_is_trained_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from evals.probes import labels_measure
+
+    texts, labels = words(60)
+    rng = np.random.default_rng(0)
+    states, fresh = (Planted(*(rng.standard_normal((len(labels), 4)) for _ in range(3))) for _ in range(2))
+    choose, chosen = labels_measure.choose, list[np.ndarray]()
+
+    def counted(kind: Kind, x: np.ndarray, y: np.ndarray, *rest: np.ndarray, **named: int) -> Choice:
+        chosen.append(y)
+        return choose(kind, x, y, *rest, **named)
+
+    monkeypatch.setattr(labels_measure, "choose", counted)
+    found = probed(CONFIG, material(texts, 36, 4), states, fresh, model={"name": "m"})  # type: ignore[arg-type]
+    assert len(chosen) == 3 + 3 + 3 + 1, "of the task and its control at every layer, of random weights, and of their control at the best"
+    known = found.baselines["random_init"].metrics
+    assert set(known) == {"accuracy", "selectivity", "mdl_compression"}
+    best = next(layer for layer in found.curves["random_init"] if layer.layer == found.baselines["random_init"].at)
+    assert known["accuracy"] == best.metrics["accuracy"]
+
+
 def test_too_little_to_read_is_told() -> None:
     texts, _ = words(40)
     with pytest.raises(ExplicateError, match="reads too few of the texts to test"):
@@ -249,8 +271,8 @@ def test_a_tiny_model_is_probed_to_the_end(family: str, tiny_checkpoint: Callabl
     assert [layer.layer for layer in found.layers] == [0, 1, 2, 3]
     assert set(found.layers[0].metrics) == {"accuracy", "selectivity", "mdl_compression"}
     assert set(found.curves) == {"random_init", "control", "mlp"}
-    assert set(found.baselines["random_init"].metrics) == {"accuracy", "mdl_compression"}
-    assert {"probe", "probe random weights", "probe by networks"} <= set(told)
+    assert set(found.baselines["random_init"].metrics) == {"accuracy", "selectivity", "mdl_compression"}
+    assert {"probe", "probe random weights", "probe by networks", "probe shuffled labels"} <= set(told)
     assert found.model_validate_json(found.model_dump_json()) == found
     majority = figure(found.baselines["majority"].metrics["accuracy"]).value
     assert figure(found.layers[found.best].metrics["accuracy"]).value > majority

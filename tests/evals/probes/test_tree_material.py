@@ -60,6 +60,14 @@ def test_what_is_tested_is_not_trained_on() -> None:
     assert not {each.id for each in drawn.sentences} & {each.id for each in copies}
 
 
+def test_it_tells_how_many_sentences_are_compared() -> None:
+    seen: list[tuple[str, int, int]] = []
+    draw_material(
+        some(20, "ox"), some(15, "hen"), limit=10, tests=10, seed=0, report=lambda what, done, total: seen.append((what, done, total))
+    )
+    assert seen == [("look for repeated texts", done, 35) for done in range(36)]
+
+
 def test_sentences_without_two_words_are_left_out() -> None:
     short = [sentence("Yes"), sentence("No", mark=False)]
     drawn = draw_material(some(20, "ox") + short, some(20, "hen") + short, limit=0, tests=0, seed=0)
