@@ -38,7 +38,7 @@ def down_projections(base: nn.Module, hidden: int) -> list[nn.Module]:
     """
     found = []
     for number, block in enumerate(decoder_blocks(base)):
-        outside = _outside_attention(block)
+        outside = outside_attention(block)
         where = f"block {number} of {type(base).__name__!r}"
         if any(_is_expert_store(module) for module in outside):
             raise SubjectError(f"{where} is a mixture of experts, whose neurons cannot be read yet; choose a dense model")
@@ -65,12 +65,12 @@ def linear_shape(module: nn.Module) -> tuple[int, int] | None:
     return None
 
 
-def _outside_attention(module: nn.Module) -> list[nn.Module]:
+def outside_attention(module: nn.Module) -> list[nn.Module]:
     """All modules below this one that are not within attention, in order of registration."""
     found = []
     for child in module.children():
         if "attention_mask" not in inspect.signature(child.forward).parameters:
-            found += [child, *_outside_attention(child)]
+            found += [child, *outside_attention(child)]
     return found
 
 

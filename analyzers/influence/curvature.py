@@ -1,0 +1,93 @@
+"""The curvature of a language model's log-probability by one weight matrix, as Kronecker factors, and what its inverse does to a gradient.
+
+Sums run over sequences: of one, the gradient by the weight is V = sum over tokens of error x input. Source: Grosse et al. 2023 (Studying
+Large Language Model Generalization with Influence Functions), equations 16 to 20; George et al. 2018 (EK-FAC).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analyzers.influence.watching import Traces
+
+Method = Literal["ekfac", "kfac", "diagonal", "identity"]
+METHODS: tuple[Method, ...] = ("ekfac", "kfac", "diagonal", "identity")
+DAMPING = 0.1
+"""Of the mean eigenvalue (Grosse et al. 2023)."""
+
+
+@dataclass
+class Covariances:
+    """Second moments over tokens of what goes into a layer and of what comes back to its output."""
+
+    inputs: Tensor
+    """float32 [input, input], summed"""
+    errors: Tensor
+    """float32 [output, output], summed"""
+
+    @classmethod
+    def none(cls, shape: tuple[int, int], device: torch.device) -> "Covariances":
+        """Of nothing yet; shape (outputs, inputs)."""
+        return cls(*(torch.zeros(size, size, device=device) for size in reversed(shape)))
+
+    def add(self, traces: Traces) -> None:
+        """Count a batch in."""
+        for total, each in ((self.inputs, traces.inputs), (self.errors, traces.errors)):
+            flat = each.flatten(0, 1)
+            total.addmm_(flat.T, flat)
+
+    def basis(self, tokens: int, sequences: int) -> "Basis":
+        """Their eigenvectors; tokens, sequences: how many were counted in. Raises ArithmeticError for what is not finite."""
+        if not (self.inputs.isfinite().all() and self.errors.isfinite().all()):
+            raise ArithmeticError("the covariances are not finite")
+        of_inputs, inputs = torch.linalg.eigh(self.inputs / tokens)
+        of_errors, outputs = torch.linalg.eigh(self.errors / tokens)
+        return Basis(inputs, outputs, tokens / sequences * torch.outer(of_errors.clamp(min=0), of_inputs.clamp(min=0)))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Where the curvature of a weight is nearly diagonal."""
+
+    inputs: Tensor
+    """[input, eigenvector] of the inputs' covariance"""
+    outputs: Tensor
+    """[output, eigenvector] of the errors' covariance"""
+    kfac: Tensor
+    """[eigenvector of the errors, eigenvector of the inputs] curvature, were inputs and errors, and tokens, independent"""
+
+    def squares(self, traces: Traces) -> Tensor:
+        """[output, input] sum over sequences of each squared gradient in this basis.
+
+        Tokens are rotated, not gradients: cheaper where a sequence has fewer tokens than the layer inputs.
+        """
+        return Traces(traces.inputs @ self.inputs, traces.errors @ self.outputs).gradients().square_().sum(0)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """A diagonal in a basis: what every method comes down to."""
+
+    values: Tensor
+    """[output, input], not negative"""
+    basis: Basis | None = None
+    """None for that of the weight itself."""
+
+    def damping(self, share: float = DAMPING) -> float:
+        """What is added to every value."""
+        return share * float(self.values.mean())
+
+    def solve(self, gradient: Tensor, share: float = DAMPING) -> Tensor:
+        """(curvature + damping)^-1 times a gradient [output, input].
+
+        Raises ArithmeticError where nothing is curved, so that there is no damping either.
+        """
+        damping = self.damping(share)
+        if damping <= 0:
+            raise ArithmeticError("nothing that was fitted to moves this layer")
+        if self.basis is None:
+            return gradient / (self.values + damping)
+        turned = self.basis.outputs.T @ gradient @ self.basis.inputs
+        return self.basis.outputs @ (turned / (self.values + damping)) @ self.basis.inputs.T
