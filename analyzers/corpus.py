@@ -1,5 +1,6 @@
 """Reads documents from the default sample, text files, JSON lines, folders of them, and Hugging Face datasets."""
 
+import csv
 import gzip
 import hashlib
 import json
@@ -145,6 +146,52 @@ def json_objects(path: Path, remedy: str = "give one JSON object a line") -> Ite
         if not isinstance(record, dict):
             raise CorpusError(f"{where} holds no JSON object but {type(record).__name__}; {remedy}")
         yield number, (where, record)
+
+
+def csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield of every row that is not blank what it is called in messages, and its fields by the columns that the first row names.
+
+    The delimiter of a .tsv file is the tab, of others that of comma, semicolon and tab under which the first row has most columns. A first
+    column may be without a name. Raises CorpusError, naming the line, for columns that cannot be told apart, for a row with more or fewer
+    of them, for what is not CSV, and as `text_lines` does.
+    """
+    lines = [line for _, line in text_lines(path)]
+    delimiters = "\t" if path.suffix.lower() == ".tsv" else ",;\t"
+    rows = _csv_fields(path, lines, max(delimiters, key=lambda delimiter: _csv_columns(lines, delimiter)))
+    header = [name.strip() for name in next(rows, (1, []))[1]]
+    if len(set(header)) < len(header) or "" in header[1:]:
+        raise CorpusError(f"{str(path)!r}: its columns are called {', '.join(map(repr, header))}; give each a name of its own in line 1")
+    for number, row in rows:
+        where = f"{str(path)!r} line {number}"
+        if len(row) != len(header):
+            raise CorpusError(
+                f"{where} has {len(row)} columns and line 1, which names them, {len(header)}; put double quotes around what contains the "
+                "delimiter"
+            )
+        yield where, dict(zip(header, row, strict=True))
+
+
+def _csv_columns(lines: list[str], delimiter: str) -> int:
+    """How many the first row has under a delimiter, 0 where it cannot be read so."""
+    try:
+        return len(next((row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row), ()))
+    except csv.Error:
+        return 0
+
+
+def _csv_fields(path: Path, lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line where each row that is not blank begins, and its fields."""
+    reader, before = csv.reader(lines, delimiter=delimiter, strict=True), 0
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise CorpusError(f"{str(path)!r} line {reader.line_num} is not CSV ({error}); double what quotes a quoted text has") from None
+        if row is None:
+            return
+        number, before = before + 1, reader.line_num
+        if row:
+            yield number, row
 
 
 def _sections(path: Path) -> Iterator[Document]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analyzers.errors import CorpusError
+from analyzers.probes.trees import distances_and_depths
 from analyzers.tokens import Span
 from analyzers.treebank import Sentence, Word
 
@@ -90,13 +91,7 @@ def sentence_items(name: str, sentences: Sequence[Sentence], *, seed: int, class
 
 def depth(sentence: Sentence) -> int:
     """Edges from the root to the word that is farthest from it."""
-    most = 0
-    for at in range(1, len(sentence.words) + 1):
-        steps = 0
-        while (at := sentence.words[at - 1].head) != 0:
-            steps += 1
-        most = max(most, steps)
-    return most
+    return int(distances_and_depths(sentence.heads)[1].max())
 
 
 def shifted(sentence: Sentence, rng: np.random.Generator) -> str | None:

@@ -4,6 +4,9 @@ from pydantic import BaseModel
 
 from analyzers.attention import Role
 
+CAUTION = "Attention is not an explanation: it says where a head reads, not what that did to the answer."
+"""Stands beside every picture and table of it."""
+
 
 class RoleScore(BaseModel):
     """Mean share of its attention that a head gives where a role would, over random sequences."""
@@ -62,6 +65,8 @@ class Attention(BaseModel):
     """Whether no token sees a later one."""
     token_ids: list[int]
     tokens: list[str]
+    spans: list[tuple[int, int] | None]
+    """[token] first character of the text that it covers, and the one behind its last; None for one that is not of the text."""
     attention: list[list[list[list[float]]]]
     """[layer][head][query][key]; each row sums to 1, up to .02 in 16-bit formats."""
     rollout: list[list[float]] | None = None

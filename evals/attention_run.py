@@ -39,6 +39,10 @@ def run_attention(
     continuation, of an encoder what is told at the masks of the text, for attention weighed by the gradient of its log-probability.
     Raises ExplicateError for what the user can mend.
     """
+    from analyzers.loading import choose_device, choose_dtype
+
+    # Before transformers are imported, which takes longer than all that can be told without them.
+    choose_dtype(dtype, choose_device(device))
     from analyzers.attention import flow as flows
     from analyzers.attention import rollout as rollouts
     from analyzers.attention.reading import gradient_attention, read_attention, value_norms
@@ -47,6 +51,8 @@ def run_attention(
 
     read = TextModel.load(model, dtype=dtype, device=device, report=report)
     prompt = read.prompt(text, chat=chat)
+    if len(prompt) < 2:
+        raise ExplicateError("the text is one token, which can attend to nothing but itself: give a text of at least two tokens")
     places = list(queries) if queries is not None else [len(prompt) - 1 if read.causal else 0]
     for place in places:
         if not 0 <= place < len(prompt):
@@ -70,6 +76,7 @@ def run_attention(
         causal=read.causal,
         token_ids=list(prompt.ids),
         tokens=list(prompt.tokens),
+        spans=list(prompt.spans),
         attention=weights.tolist(),
         rollout=rollouts.rollout(weights)[-1].tolist() if rollout else None,
         flow=Flow(queries=places, values=flows.flow(weights, places, report=report).tolist()) if flow else None,

@@ -15,6 +15,7 @@ from analyzers.attributions import METHODS, Kept, Plan
 from analyzers.errors import ExplicateError, Failed
 from analyzers.units import Units, cut
 from evals.audit.truth import Perturbed
+from evals.results import Failure, failure
 
 MOST_UNITS = 500
 """A longer text would take hours, and most of its words would not matter."""
@@ -40,6 +41,16 @@ class Interaction(BaseModel):
     value: float
 
 
+class Listed(BaseModel):
+    """What the model chooses, of the whole text, where the question lists the labels in another order."""
+
+    labels: list[str]
+    """As they are listed."""
+    label: str | None
+    """What it chooses; None where it is undecided."""
+    probabilities: dict[str, float]
+
+
 class Attributed(BaseModel):
     """What `explicate attribute --json` prints."""
 
@@ -60,6 +71,12 @@ class Attributed(BaseModel):
     """Of the labels, on the whole text; they sum to 1."""
     label_mass: float | None
     """Probability that the model answers with any of the labels at all; None where that is not known."""
+    other_orders: list[Listed | Failure]
+    """The same question with the labels listed in reverse, and where there are more than two, the first one last."""
+    order_decides: bool
+    """Whether the model chooses otherwise in any of these orders than in the one that is attributed."""
+    notes: list[str]
+    """What stands against believing the values."""
     operator: str
     methods: dict[str, AttributedBy]
     interactions: list[Interaction] | None = None
@@ -94,7 +111,7 @@ async def attribute(
     units, question = _perturbed(asking, text, unit, operator, seed, sure=reader.name == "stated")
     if not 1 < len(units) <= MOST_UNITS:
         raise ExplicateError(
-            f"the text has {len(units)} units ({unit}); attribution needs 2 to {MOST_UNITS}: give another text, or another --unit"
+            f"the text has {counted(units)} ({unit}); attribution needs 2 to {MOST_UNITS}: give another text, or another --unit"
         )
     if interactions and len(units) > PAIRED_UNITS:
         raise ExplicateError(f"--interactions takes at most {PAIRED_UNITS} units, and the text has {len(units)}: give --unit sentence")
@@ -108,7 +125,15 @@ async def attribute(
     asked: list[Kept] = [kept for plan in plans.values() for kept in dict.fromkeys(plan.sets)] + pairs + alone
     questions = {kept: question(kept) for kept in [everything, *asked]}
     different = list(dict.fromkeys(questions.values()))
-    found = dict(zip(different, await believe(llm, reader, different), strict=True))
+    orders = other_orders(asking.labels)
+    turned = [
+        _perturbed(replace(asking, labels=order), text, unit, operator, seed, sure=reader.name == "stated")[1](everything)
+        for order in orders
+    ]
+    # What is asked in another order stands last, so that a limit stops it last.
+    beliefs = await believe(llm, reader, [*different, *turned])
+    found = dict(zip(different, beliefs, strict=False))
+    listed = [_listed(order, belief) for order, belief in zip(orders, beliefs[len(different) :], strict=True)]
     known = {asked_: belief for asked_, belief in found.items() if not isinstance(belief, Failed)}
     if len(known) < len(found):
         failed = next(belief for belief in found.values() if isinstance(belief, Failed))
@@ -132,6 +157,9 @@ async def attribute(
         value="log-odds" if reader.name == "logprobs" else "probability",
         probabilities=dict(whole.probabilities),
         label_mass=whole.mass,
+        other_orders=listed,
+        order_decides=any(isinstance(each, Listed) and each.label != whole.label for each in listed),
+        notes=_order_notes(asking.labels, whole, listed),
         operator=operator,
         methods={name: _by(plan, v) for name, plan in plans.items()},
         interactions=_interactions(v, everything) if interactions else None,
@@ -139,6 +167,41 @@ async def attribute(
         texts_evaluated=len(different),
         prompt_tokens=0,
     )
+
+
+def counted(units: Units) -> str:
+    """How many there are, for messages."""
+    return f"{len(units)} unit{'' if len(units) == 1 else 's'}"
+
+
+def other_orders(labels: Sequence[str]) -> list[tuple[str, ...]]:
+    """Orders in which labels are listed, too: the reverse, and of more than two, whose middle one that may leave in its place, the first
+    one last."""
+    turned = [tuple(labels[::-1]), (*labels[1:], *labels[:1])]
+    return list(dict.fromkeys(turned))
+
+
+def _listed(labels: Sequence[str], belief: Belief | Failed) -> Listed | Failure:
+    if isinstance(belief, Failed):
+        return failure(belief)
+    return Listed(labels=list(labels), label=belief.label, probabilities=dict(belief.probabilities))
+
+
+def _order_notes(labels: Sequence[str], whole: Belief, listed: Sequence[Listed | Failure]) -> list[str]:
+    """That the choice follows the order of the labels, or that this is not known; nothing where it stays."""
+    notes = []
+    other = next((each for each in listed if isinstance(each, Listed) and each.label != whole.label), None)
+    if other is not None:
+        notes.append(
+            f"The order in which the labels are listed decides: listed as {', '.join(labels)}, the model {_chooses(whole)}; as "
+            f"{', '.join(other.labels)}, it {_chooses(other)}. The values hold for the first of these orders alone."
+        )
+    notes += [f"What the order of the labels does is not known: {each.reason}." for each in listed[:1] if isinstance(each, Failure)]
+    return notes
+
+
+def _chooses(belief: Belief | Listed) -> str:
+    return "is undecided" if belief.label is None else f"chooses {belief.label} ({belief.probabilities[belief.label]:.2f})"
 
 
 def _perturbed(asking: Asking, text: str, unit: str, operator: str, seed: int, *, sure: bool) -> tuple[Units, Callable[[Kept], Question]]:

@@ -31,6 +31,12 @@ def asking_of(task: str | None, labels: Sequence[str], *, instruction: str, unit
     return asking
 
 
+def check_label(label: str | None, asking: Asking) -> None:
+    """Raise ExplicateError for a label to attribute that is none of those asked about."""
+    if label is not None and label not in asking.labels:
+        raise ExplicateError(f"--label {label!r} is none of the labels {', '.join(asking.labels)}")
+
+
 async def run_attribute(
     model: str,
     asking: Asking,
@@ -53,6 +59,9 @@ async def run_attribute(
     limits.check()
     spec = spec_of(model)
     check_base_url(base_url, spec)
+    check_label(label, asking)
+    if spec.startswith("local:"):
+        _check_device(device)
     asking = asking if asking.instruction else replace(asking, instruction=ASK.render("instruction"))
     async with Calls(limits, base_url=base_url, report=report) as calls:
         llm = await calls.connect(spec, "model", dtype=dtype, device=device)
@@ -72,3 +81,10 @@ async def run_attribute(
                 interactions=interactions,
             )
         return found.model_copy(update={"prompt_tokens": calls.budget.spent.prompt_tokens})
+
+
+def _check_device(device: str) -> None:
+    """Raise SubjectError for one that is not there, before a model is fetched."""
+    from analyzers.loading import choose_device
+
+    choose_device(device)

@@ -7,6 +7,7 @@ encoder f is of what stands at the masks of its prompt, which are never taken aw
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp, log
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -18,7 +19,7 @@ from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.progress import Report, quiet
 from analyzers.tokens import Span
 from analyzers.units import Units, cut
-from evals.attribute import MOST_UNITS
+from evals.attribute import MOST_UNITS, counted
 from evals.audit.truth import Perturbed
 from evals.continuation_controls import control_values
 from evals.ranking import outcome
@@ -43,6 +44,8 @@ OUTSIDE = "share_outside_units"
 """Among the facts of a method that reads the model."""
 GAP = "relative_gap"
 """Likewise, of integrated gradients: how far their values miss what they must add up to, relative to that."""
+UNLIKELY = 0.01
+"""Probability of a target's token, their geometric mean, below which the model would hardly write the target."""
 
 
 class Curves(BaseModel):
@@ -86,6 +89,14 @@ class ControlBy(ContinuationBy):
     """The same with the truths' sizes, for the methods whose values have no sign."""
 
 
+class Instead(BaseModel):
+    """What the model would write in the place of the target, of as many tokens: the likeliest one each time, of an encoder at each mask."""
+
+    text: str
+    value: float
+    """Its log-probability, in nats."""
+
+
 class Continuation(BaseModel):
     """What `explicate attribute --target --json` prints."""
 
@@ -99,6 +110,11 @@ class Continuation(BaseModel):
     target_ids: list[int]
     value: float
     """f: log-probability of the target behind the prompt, of an encoder at its masks, in nats."""
+    instead: Instead
+    unlikely: bool
+    """Whether the model would hardly write the target: its tokens have less than UNLIKELY each, in geometric mean."""
+    notes: list[str]
+    """What stands against believing the values."""
     unit: str
     units: list[str]
     outside: list[str]
@@ -178,7 +194,7 @@ def attributed(
     method found anything.
     """
     from analyzers.saliency import SALIENCIES
-    from analyzers.saliency.value import values_of
+    from analyzers.saliency.value import likeliest, values_of
 
     prompt = model.prompt(text, chat=how.chat)
     continuation = model.continuation(text, target, chat=how.chat)
@@ -188,7 +204,7 @@ def attributed(
     units = token_units(text, spans) if how.unit == BY_TOKEN else beside(cut(text, how.unit), masked)
     if not 1 < len(units) <= most_units:
         raise ExplicateError(
-            f"the text has {len(units)} units ({how.unit}); this needs 2 to {most_units}: give another text, or another --unit"
+            f"the text has {counted(units)} ({how.unit}); this needs 2 to {most_units}: give another text, or another --unit"
         )
     member = members(units, spans)
     ids = _read(model, prompt, units, member, masked, how, number)
@@ -219,6 +235,9 @@ def attributed(
     if len(told) == len(found):
         raise ExplicateError(f"the text cannot be attributed: {told[0].reason}")
     pieces = [[number for number, unit in zip(prompt.ids, member, strict=True) if unit == place] for place in range(len(units))]
+    others, chance = likeliest(model, prompt.ids, len(continuation))
+    instead = Instead(text=_written(model, others), value=chance)
+    unlikely = f[everything] < len(continuation) * log(UNLIKELY)
     return Continuation(
         model=dict(model.identity),
         seed=how.seed,
@@ -227,6 +246,9 @@ def attributed(
         target=target,
         target_ids=list(continuation),
         value=f[everything],
+        instead=instead,
+        unlikely=unlikely,
+        notes=[_unlikely_note(f[everything], len(continuation), instead)] if unlikely else [],
         unit=how.unit,
         units=list(units.texts),
         outside=[token for token, unit in zip(prompt.tokens, member, strict=True) if unit is None],
@@ -235,6 +257,23 @@ def attributed(
         controls=controlled(control_values(units, pieces, masked), found),
         texts_evaluated=len(valued.known),
     ), valued
+
+
+def _written(model: "TextModel", ids: Sequence[int]) -> str:
+    """Text of tokens that a model writes, special ones by their names."""
+    if model.causal:
+        return model.tokens.decode(ids)
+    found: str = model.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+    return found
+
+
+def _unlikely_note(value: float, tokens: int, instead: Instead) -> str:
+    mean = "" if tokens == 1 else f", {exp(value / tokens):.2g} a token"
+    return (
+        f"The model would hardly write this target (probability {exp(value):.2g}{mean}, below {UNLIKELY} a token); it would rather write "
+        f"{instead.text!r} ({exp(instead.value):.2g}). The values tell what makes an unlikely target more or less unlikely, not why the "
+        "model would write it."
+    )
 
 
 def token_units(text: str, spans: Sequence[Span | None]) -> Units:

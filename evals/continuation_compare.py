@@ -4,13 +4,13 @@ deletion   mean over k = 1..n of f(prompt) - f(prompt without the first k units 
 insertion  mean over k = 1..n of f(only the first k) - f(none)
 
 Of both, high is good; `normalised` is 0 for the mean of random orders and 1 for the best order found in that prompt. Source: Samek et
-al. 2017 (arXiv 1509.06321); Petsiuk et al. 2018 (arXiv 1806.07421). A method is trusted where over the prompts the intervals of its
-agreement with every truth (itself left out) and of its normalised deletion lie above 0, chance does not explain the latter, each of
-these figures is above that of the best control, which reads no model, with the whole interval of the paired difference, and no more than
-a fifth of the prompts lack one of them.
+al. 2017 (arXiv 1509.06321); Petsiuk et al. 2018 (arXiv 1806.07421). A method is trusted where over at least FEW prompts the intervals of
+the figures that count lie above 0, chance does not explain its deletion, each of these figures is above that of the best control, which
+reads no model, with the whole interval of the paired difference, and no more than a fifth of the prompts lack one of them. What counts
+are both curves, and the agreement with every truth. A truth itself is judged by its curves alone: it cannot fail to agree with itself,
+and where it differs from the other one, neither is known to be wrong.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel
 
-from analyzers.corpus import text_lines
+from analyzers.corpus import json_objects
 from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.progress import Report, quiet
 from analyzers.units import Kept
@@ -27,7 +27,7 @@ from analyzers.whole_text import whole_text
 from evals.attribute import MOST_UNITS
 from evals.audit.faithfulness import Ranking, kept, removed
 from evals.audit.results import Missing
-from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, ControlBy, Curves, How, Kind, attributed
+from evals.continuation import KINDS, TRUTHS, UNLIKELY, Continuation, ContinuationBy, ControlBy, Curves, How, Kind, attributed
 from evals.continuation_controls import lift
 from evals.ranking import outcome
 from evals.results import Failure, Lift, Value
@@ -44,6 +44,9 @@ MOST_COMPARED = 60
 ALPHA = 0.05
 VOID = 0.2
 """Share of prompts without a figure above which a method's figures are not to be used."""
+FEW = 20
+"""Prompts below which no verdict is given: intervals over fewer are likely too narrow, and chance could hardly be excluded."""
+ALONE = "One prompt says little: a method that does well here may do badly on the next; --prompts compares over many."
 SHIPPED = "facts"
 _FACTS = Path(__file__).parent / "tasks" / "continuations.jsonl"
 
@@ -76,20 +79,21 @@ class Compared(BaseModel):
     aopc: dict[Kind, Value | Failure]
     """deletion and insertion in nats, means over prompts."""
     lift: dict[str, Lift | Failure]
-    """Of deletion and of the agreement with each truth: the figure less that of the best control, paired over prompts. What agrees with
-    sizes is held against what a control has there."""
+    """Of deletion, of insertion and of the agreement with each truth: the figure less that of the best control, paired over prompts. What
+    agrees with sizes is held against what a control has there."""
     p: float | None
     """One-sided, of normalised deletion against random orders: the signs of the prompts' figures exchanged; None where there is none."""
     q: float | None
     """After Benjamini-Hochberg over the methods."""
     n: int
-    """Prompts with every figure that counts: a normalised deletion, and agreement with each truth."""
+    """Prompts with every figure that counts: normalised deletion and insertion, and, unless it is a truth, agreement with each truth."""
     n_failed: int
     missing: list[Missing]
     """Why the others lack one, of each the first that it lacks."""
     void: bool
     """More than a fifth of the prompts lack one."""
     trusted: bool
+    """Never where there are too few prompts to tell."""
 
 
 class Control(BaseModel):
@@ -120,6 +124,10 @@ class Comparison(BaseModel):
     random: dict[Kind, Value | Failure]
     """aopc of random orders, deletion and insertion in nats, means over prompts; of the best orders found likewise."""
     best: dict[Kind, Value | Failure]
+    too_few: bool
+    """Whether there are too few prompts, fewer than FEW that could be attributed, to say of any method that it is to be trusted or not."""
+    notes: list[str]
+    """What stands against believing the figures."""
     trusted: list[str]
     """Methods, the one with the highest normalised deletion first."""
     prompts: list[Continuation | PromptFailure]
@@ -132,7 +140,8 @@ def run_continuation(
 
     Raises ExplicateError for what the user can mend.
     """
-    return _one(_load(model, how, compare, dtype, device, report), text, target, how, compare=compare, report=report)
+    found = _one(_load(model, how, compare, dtype, device, report), text, target, how, compare=compare, report=report)
+    return found.model_copy(update={"notes": [*found.notes, ALONE]}) if compare else found
 
 
 def run_prompts(model: str, source: str, how: How, *, dtype: str = "auto", device: str = "auto", report: Report = quiet) -> Comparison:
@@ -162,15 +171,8 @@ def read_prompts(source: str) -> list[Continued]:
     if not path.is_file():
         raise ExplicateError(f"--prompts {source!r}: there is no such file; give a JSON-lines file, or {SHIPPED} for those that come along")
     found = []
-    for number, line in text_lines(path):
-        if not line.strip():
-            continue
-        where = f"{str(path)!r} line {number}"
-        form = 'give one object a line, {"prompt": "The capital of France is", "target": " Paris"}'
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ExplicateError(f"{where} is not JSON ({error}); {form}") from None
+    form = 'give one object a line, {"prompt": "The capital of France is", "target": " Paris"}'
+    for _, (where, row) in json_objects(path, form):
         match row:
             case {"prompt": str(prompt), "target": str(target)} if prompt.strip() and target:
                 found.append(Continued(whole_text(prompt), whole_text(target)))
@@ -250,7 +252,7 @@ def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model
     adjusted = benjamini_hochberg([each.p for each in found.values()])
     methods = {}
     for (name, each), q in zip(found.items(), adjusted, strict=True):
-        methods[name] = each.model_copy(update={"q": q, "trusted": trusted(each, q)})
+        methods[name] = each.model_copy(update={"q": q, "trusted": len(read) >= FEW and trusted(name, each, q)})
     # Intervals stand only where there is a value.
     ranked = sorted((name for name in names if methods[name].trusted), key=lambda name: -_value(methods[name].deletion))
     random, best = ([curves for each in read if (curves := getattr(each, which))] for which in ("random", "best"))
@@ -263,6 +265,8 @@ def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model
         operator=how.operator,
         comparison=methods,
         controls={name: _control(name, read, how.seed) for name in dict.fromkeys(name for each in read for name in each.controls)},
+        too_few=len(read) < FEW,
+        notes=_notes(read),
         trusted=ranked,
         prompts=list(prompts),
         random={kind: _mean([curves.aopc[kind] for curves in random], how.seed) for kind in KINDS},
@@ -270,9 +274,26 @@ def compared(prompts: Sequence[Continuation | PromptFailure], how: How, *, model
     )
 
 
-def trusted(found: Compared, q: float | None) -> bool:
-    """Whether every interval that counts lies above 0, of enough prompts."""
-    counting = [found.deletion, *found.agreement.values(), *found.lift.values()]
+def _notes(read: Sequence[Continuation]) -> list[str]:
+    """That prompts are few, and of how many the model would hardly write the target."""
+    notes = []
+    if len(read) < FEW:
+        notes.append(
+            f"Few prompts ({len(read)}): their intervals are likely too narrow, and no verdict is given below {FEW}; give more (--prompts)."
+        )
+    if unlikely := sum(each.unlikely for each in read):
+        notes.append(
+            f"In {unlikely} of {len(read)} prompts the model would hardly write the target (probability below {UNLIKELY} a token): there "
+            "methods are compared at what it does not do."
+        )
+    return notes
+
+
+def trusted(name: str, found: Compared, q: float | None) -> bool:
+    """Whether every interval that counts for the method of that name lies above 0, in enough of the prompts."""
+    counting = [found.deletion, found.insertion, *(found.lift[kind] for kind in KINDS)]
+    if name not in TRUTHS:
+        counting += [*found.agreement.values(), *(found.lift[truth] for truth in found.agreement)]
     return not found.void and q is not None and q < ALPHA and all(isinstance(each, Value) and each.low > 0 for each in counting)
 
 
@@ -283,7 +304,7 @@ def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], se
     figures = {kind: [each if isinstance(each, Failure) else (each.normalised or {})[kind] for each in mine] for kind in KINDS}
     scored = [value for value in figures["deletion"] if isinstance(value, float)]
     truths = [truth for truth in TRUTHS if any(truth in each.agreement for each in by)]
-    lacking = [_lacking(each, truths) for each in mine]
+    lacking = [_lacking(each, [] if name in TRUTHS else truths) for each in mine]
     reasons = [each for each in lacking if each is not None]
     alike = {
         (each.stage, each.reason): sum((other.stage, other.reason) == (each.stage, each.reason) for other in reasons) for each in reasons
@@ -293,7 +314,7 @@ def _over_prompts(name: str, prompts: Sequence[Continuation | PromptFailure], se
         deletion=_mean(figures["deletion"], seed),
         insertion=_mean(figures["insertion"], seed),
         aopc={kind: _mean([each.aopc[kind] for each in by if each.aopc is not None], seed) for kind in KINDS},
-        lift={figure: _lift(name, figure, prompts, seed) for figure in ("deletion", *truths)},
+        lift={figure: _lift(name, figure, prompts, seed) for figure in (*KINDS, *truths)},
         p=sign_flip_p(scored, two_sided=False, seed=seed) if scored else None,
         q=None,
         n=len(prompts) - len(reasons),
@@ -309,12 +330,12 @@ def _lacking(by: ContinuationBy | Failure, truths: Sequence[str]) -> Failure | N
     if isinstance(by, Failure):
         return by
     absent = Failure(stage="score", reason="there is nothing to agree with")
-    counting = [(by.normalised or {}).get("deletion", absent), *(by.agreement.get(truth, absent) for truth in truths)]
+    counting = [*((by.normalised or {}).get(kind, absent) for kind in KINDS), *(by.agreement.get(truth, absent) for truth in truths)]
     return next((figure for figure in counting if isinstance(figure, Failure)), None)
 
 
 def _lift(name: str, figure: str, prompts: Sequence[Continuation | PromptFailure], seed: int) -> Lift | Failure:
-    """Of deletion, or of the agreement with a truth."""
+    """Of deletion, insertion, or the agreement with a truth."""
     both = [
         (by, each.controls) for each in prompts if isinstance(each, Continuation) and isinstance(by := each.methods[name], ContinuationBy)
     ]
@@ -328,11 +349,12 @@ def _lift(name: str, figure: str, prompts: Sequence[Continuation | PromptFailure
 
 
 def _figure(by: ContinuationBy | None, figure: str, *, signed: bool) -> float | None:
-    """The normalised deletion, or the agreement with a truth, of a control with its values or its sizes; None where there is none."""
+    """Normalised deletion or insertion, or agreement with a truth, of a control with its values or its sizes; None where there is none."""
     if by is None:
         return None
     agreement = by.agreement_with_sizes if isinstance(by, ControlBy) and not signed else by.agreement
-    value = (by.normalised or {}).get("deletion") if figure == "deletion" else agreement.get(figure)
+    placed = {str(kind): value for kind, value in (by.normalised or {}).items()}
+    value = placed.get(figure) if figure in KINDS else agreement.get(figure)
     return value if isinstance(value, float) else None
 
 

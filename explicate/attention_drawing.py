@@ -1,14 +1,17 @@
-"""A drawing of attention for papers, as SVG: all heads side by side with their roles, and so what they write and what a target gains by."""
+"""A drawing of attention for papers, as SVG: the text, all heads side by side with their roles, and what else was asked for."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len
 
 from analyzers.attention import Role
-from evals.attention import Attention, HeadRoles
+from evals.attention import CAUTION, Attention, Flow, HeadRoles
+from explicate.attention_table import SUNK
 from explicate.shaded_words import visible
 
 Array = np.ndarray[Any, Any]
@@ -31,6 +34,12 @@ COLOURS: dict[Role, str] = {
 SIDE, GAP, LEAD, TOP = 60, 10, 34, 78
 """Of a panel in pixels: a head, the room between two with the line above it, what stands left of the heads and above them."""
 LINE = 15
+CELL, BAR, COLUMN = 12, 90, 150
+"""Of all layers together: a cell of rollout, the longest bar of flow, and a column of flow with its numbers."""
+LISTED = 256
+"""Tokens of the text that are written out."""
+ROWS = 60
+"""Of flow at most, the tokens to which most flows."""
 _INK, _DIM, _BLUE = "#1b2330", "#5d6878", "#2c73d2"
 _UNWRITABLE = dict.fromkeys((*range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
 
@@ -42,30 +51,105 @@ class _Panel:
     title: str
     says: str
     of: str
-    """What a shade is a share of, where that is not said by the title."""
+    """What a shade is a share of, where that is not said by the title, or what else is to be minded."""
     squares: list[str]
     height: int
-    """Of the squares, in pixels."""
+    """Of the squares, in pixels; so their width, from the left edge on."""
+    width: int = 0
+    shades: bool = True
+    """Whether shades of SHARES are to be explained."""
 
 
 def draw_overview(found: Attention) -> str:
-    """A panel of attention, one of value norms and one of attention × gradient, where they were asked for, one below the other.
+    """The tokens of the text, a panel of attention, and one of all that was asked for beside it, one below the other.
 
     Layers downwards, heads to the right, each a square of queries (downwards) and keys under the role that it was found to have; of
-    attention × gradient every layer is a square.
+    attention × gradient every layer is a square, rollout is a single one, and flow has a bar a token.
     """
     width = max(LEAD + len(found.attention[0]) * (SIDE + GAP), 540)
-    panels = [_heads(found, found.attention, f"Attention of {found.model['name']}")]
+    panels = [_heads(found, found.attention, "Attention of each head")]
     if found.norms is not None:
         panels.append(_heads(found, found.norms, "Value norms: what each head writes", name="norms.", of="of the head's largest"))
     if found.gradient is not None:
         panels.append(_layers(found, found.gradient, width))
-    drawn: list[str] = []
-    height = 0
+    if found.rollout is not None:
+        panels.append(_rollout(found, found.rollout))
+    if found.flow is not None:
+        panels.append(_flow(found, found.flow))
+    width = max(width, *(max(panel.width, round(6.5 * len(panel.says))) + 10 for panel in panels))
+    title = f"Where {found.model['name']} attends"
+    drawn, height = _headed(found, title, width)
     for panel in panels:
         drawn += [f'<g transform="translate(0 {height})">', *_titled(panel), "</g>"]
         height += TOP + panel.height + 10
-    return "\n".join([*_opened(width, height, panels[0].title), *drawn, "</svg>"])
+    return "\n".join([*_opened(width, height, title), *drawn, "</svg>"])
+
+
+def _headed(found: Attention, title: str, width: int) -> tuple[list[str], int]:
+    """What stands above all panels, and its height: what attention is not, and the tokens by number."""
+    drawn, base = [_text(10, 28, title, size=18)], 30
+    # System fonts differ in width: room for the widest.
+    for line in wrap(CAUTION, int((width - 20) / 7)):
+        base += 18
+        drawn.append(_text(10, base, line, size=12))
+    base, left = base + 24, 10.0
+    drawn.append('<g class="text" font-family="ui-monospace, Menlo, Consolas, monospace">')
+    for at, token in enumerate(found.tokens[:LISTED]):
+        number, shown = str(at), _short(token, 24)
+        room = 5.8 * len(number) + 3 + 7.3 * cell_len(shown)
+        if left > 10 and left + room > width - 10:
+            base, left = base + 18, 10.0
+        drawn.append(_text(left, base, number, size=9, fill=_DIM) + _text(left + 5.8 * len(number) + 3, base, shown, size=12))
+        left += room + 8
+    drawn.append("</g>")
+    if len(found.tokens) > LISTED:
+        base += 18
+        drawn.append(_text(10, base, f"and {len(found.tokens) - LISTED} more tokens", size=11, fill=_DIM))
+    return drawn, base + 16
+
+
+def _rollout(found: Attention, values: Sequence[Any]) -> _Panel:
+    """[query][key], one square with its tokens at both sides."""
+    levels, fields = _levels(values, relative=False)
+    n, several = len(levels), -(-len(values) // len(levels))
+    names = (
+        [f"{_short(token, 14)} {at}" for at, token in enumerate(found.tokens)] if several == 1 else [str(at * several) for at in range(n)]
+    )
+    room = 16 + round(5.6 * max(map(cell_len, names)))
+    squares = ['<g id="rollout"><title>rollout, all layers</title>']
+    for at, name in enumerate(names):
+        middle = TOP + room + (at + 0.5) * CELL + 3
+        squares.append(_text(room - 4, middle, name, size=9, anchor="end"))
+        squares.append(f'<g transform="translate({middle - TOP:.1f} {TOP + room - 4}) rotate(-90)">{_text(0, 0, name, size=9)}</g>')
+    squares += _square(levels, room, TOP + room, CELL, len(SHARES), causal=found.causal)
+    says = f"Means over heads, multiplied over all layers: of no single head; queries downwards, keys to the right{fields}"
+    swallowed = found.causal and n > 1 and values[-1][0] > SUNK
+    beside = "over so many causal layers it ends on the first token" if swallowed else ""
+    return _Panel("Rollout", says, beside, [*squares, "</g>"], room + n * CELL, room + n * CELL)
+
+
+def _flow(found: Attention, flow: Flow) -> _Panel:
+    """A row a token, a column a query."""
+    most = [max(values) for values in zip(*flow.values, strict=True)]
+    kept = sorted(sorted(range(len(most)), key=lambda key: -most[key])[:ROWS])
+    names = [_short(found.tokens[key], 24) for key in kept]
+    room = 50 + round(6.8 * max(map(cell_len, names)))
+    rows = []
+    for row, (key, name) in enumerate(zip(kept, names, strict=True)):
+        base = TOP + LINE * (row + 1)
+        rows += [_text(30, base, str(key), size=9, fill=_DIM, anchor="end"), _text(36, base, name, size=11)]
+    for column, (query, values) in enumerate(zip(flow.queries, flow.values, strict=True)):
+        left = room + COLUMN * column
+        rows.append(f'<g id="flow.{query}"><title>flow from token {query}</title>')
+        rows.append(_text(left, TOP - 8, f"from {query} {_short(found.tokens[query], 14)}", size=11, fill=_DIM))
+        for row, key in enumerate(kept):
+            base, value = TOP + LINE * (row + 1), values[key]
+            rows.append(f'<rect x="{left}" y="{base - 9}" width="{BAR * min(value, 1):.4g}" height="10" fill="{_BLUE}"/>')
+            rows.append(_text(left + BAR + 6, base, f"{value:.2f}", size=11))
+        rows.append("</g>")
+    left_out = f"; {len(most) - len(kept)} tokens to which less flows are left out" if len(kept) < len(most) else ""
+    says = f"The most that can flow from a query down to each token, 1 at most: of no single head{left_out}"
+    return _Panel("Flow through all layers", says, "", rows, LINE * len(kept) + 6, room + COLUMN * len(flow.queries), shades=False)
 
 
 def _heads(found: Attention, values: Sequence[Any], title: str, *, name: str = "", of: str = "") -> _Panel:
@@ -161,7 +245,8 @@ def _opened(width: float, height: float, title: str) -> list[str]:
 def _titled(panel: _Panel) -> Iterator[str]:
     yield _text(10, 24, panel.title, size=16)
     yield _text(10, 42, panel.says, size=11, fill=_DIM)
-    yield from _shares_key([(f"{share:.0%}", (at + 1) / len(SHARES)) for at, share in enumerate(SHARES)], 10, 62)
+    if panel.shades:
+        yield from _shares_key([(f"{share:.0%}", (at + 1) / len(SHARES)) for at, share in enumerate(SHARES)], 10, 62)
     if panel.of:
         yield _text(10 + 54 * len(SHARES), 62, panel.of, size=11, fill=_DIM)
     yield from panel.squares
@@ -176,9 +261,9 @@ def _shares_key(steps: Sequence[tuple[str, float]], left: float, base: float) ->
 
 
 def _head_line(left: float, top: float, layer: int, head: int, roles: HeadRoles | None) -> Iterator[str]:
-    yield _text(left, top + LINE - 4, f"{layer}.{head}", size=9, fill=_DIM)
+    yield _text(left, top + LINE - 4, f"{layer}.{head}", size=8, fill=_DIM)
     if roles is not None and roles.role is not None:
-        yield _text(left + SIDE, top + LINE - 4, roles.role, size=9, fill=COLOURS[roles.role], anchor="end", name="role")
+        yield _text(left + SIDE, top + LINE - 4, roles.role, size=8, fill=COLOURS[roles.role], anchor="end", name="role")
 
 
 def _head_says(layer: int, head: int, roles: HeadRoles | None) -> str:
@@ -187,6 +272,12 @@ def _head_says(layer: int, head: int, roles: HeadRoles | None) -> str:
         return says
     score = roles.scores[roles.role]
     return f"{says}, {roles.role} {score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def _short(token: str, most: int) -> str:
+    """A token as it can be seen, without the spaces around it."""
+    shown = visible(token).strip() or "\u2423"
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
 def _text(x: float, y: float, text: str, *, size: float, fill: str = _INK, anchor: str = "start", name: str = "") -> str:

@@ -7,16 +7,17 @@ opens at once. It forbids itself (Content-Security-Policy) to load anything or t
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from analyzers.attention import Role
-from evals.attention import Attention, HeadRoles, HeadStatistics
+from evals.attention import CAUTION, Attention, HeadRoles, HeadStatistics
 from explicate.attention_drawing import draw_overview
 from explicate.pages import environment, source, trusted
 from explicate.shaded_words import visible
+from explicate.written_file import forms
 
 Array = np.ndarray[Any, Any]
 
@@ -62,7 +63,8 @@ def render(found: Attention) -> str:
             layers=len(found.attention),
             heads=len(found.attention[0]),
             n_tokens=len(found.tokens),
-            tokens=[visible(token) for token in found.tokens],
+            caution=CAUTION.partition(": "),
+            tokens=[(visible(gap), visible(token)) for gap, token in zip(_gaps(found), found.tokens, strict=True)],
             measures={name: _NAMES[name] for name in measures},
             target=None if found.target is None else visible(found.target),
             flow_queries=None if found.flow is None else len(found.flow.queries),
@@ -151,6 +153,17 @@ def _data(found: Attention, measures: dict[str, dict[str, Any]]) -> Any:
     return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704 -- no markup is left in it
 
 
+def _gaps(found: Attention) -> list[str]:
+    """[token] what stands before it and is in no token: the spaces between the words of an encoder."""
+    gaps, reached, inside = [], 0, False
+    for at, span in enumerate(found.spans):
+        start, end = span if span is not None else (reached, reached)
+        apart = at > 0 and not (inside and span is not None)
+        gaps.append("" if found.causal else found.text[reached:start] or (" " if apart else ""))
+        reached, inside = max(reached, end), span is not None
+    return gaps
+
+
 def _kept(found: Attention) -> str:
     """Mean share of a query's attention that its kept edges hold."""
     planes = _planes(found.attention)
@@ -200,9 +213,5 @@ def _grids(statistics: Sequence[HeadStatistics]) -> list[dict[str, Any]]:
     return grids
 
 
-FORMS: dict[str, Callable[[Attention], str]] = {
-    ".html": render,
-    ".svg": draw_overview,
-    ".json": lambda found: found.model_dump_json() + "\n",
-}
+FORMS = forms(render, svg=draw_overview)
 """How it is written to a file, by ending."""

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from evals.attention import Attention, HeadRoles
 
 BAR = 8
-"""Width of a bar, in characters."""
+"""Width of a bar, in characters; half of it where there are more than FEW columns of them."""
+FEW = 3
 HEADS = 3
 """Heads named for each role, those with the largest scores."""
 SUNK = 0.9
@@ -29,6 +30,7 @@ def show_attention(found: "Attention", out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from evals.attention import CAUTION
     from explicate.running import plain
 
     console = Console(emoji=False)
@@ -38,26 +40,28 @@ def show_attention(found: "Attention", out: Path | None) -> None:
         f"{plain(found.model['name'])}, {len(found.attention)} layers of {len(found.attention[0])} heads. "
         f"What [b]{plain(found.tokens[query]).strip()}[/] (token {query}) takes from each token:"
     )
+    wide = BAR if len(columns) <= FEW else BAR // 2
     largest = {name: (max(values) or 1.0) if name in LENGTHS else 1.0 for name, values in columns.items()}
     shown = sorted(range(len(found.tokens)), key=lambda key: -max(values[key] / largest[name] for name, values in columns.items()))[
         :LONGEST
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right", style="dim")
-    table.add_column("token", overflow="fold")
+    table.add_column("token", overflow="fold", min_width=8)
     for name in columns:
         table.add_column(name, no_wrap=True)
     for key in sorted(shown):
         table.add_row(
             str(key),
             plain(found.tokens[key]),
-            *(_bar(values[key], largest[name], exact=name in LENGTHS) for name, values in columns.items()),
+            *(_bar(values[key], largest[name], wide, exact=name in LENGTHS) for name, values in columns.items()),
         )
     console.print(table)
     if len(shown) < len(found.tokens):
         console.print(f"[dim]{len(found.tokens) - len(shown)} tokens to which less is given are left out.[/]")
     if found.rollout is not None and found.causal and query > 0 and found.rollout[query][0] > SUNK:
         console.print("[yellow]Over so many causal layers rollout ends on the first token, whatever the text: it tells nothing here.[/]")
+    console.print(f"{CAUTION} To learn that, change the text: explicate attribute --compare.")
     if found.head_roles:
         _show_roles(console, found.head_roles)
     else:
@@ -104,5 +108,5 @@ def _named(head: "HeadRoles", role: "Role") -> str:
     return rf"L{head.layer}.attn.{head.head} {score.value:.2f} \[{score.low:.2f}, {score.high:.2f}]"
 
 
-def _bar(value: float, largest: float, *, exact: bool) -> str:
-    return f"{value:.{'2g' if exact and value < 0.1 else '2f'}} [blue]{'█' * round(BAR * min(value / largest, 1.0))}[/]"
+def _bar(value: float, largest: float, wide: int, *, exact: bool) -> str:
+    return f"{value:.{'2g' if exact and value < 0.1 else '2f'}} [blue]{'█' * round(wide * min(value / largest, 1.0))}[/]"

@@ -5,10 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 from evals.attribute import Attributed, AttributedBy, Interaction
-from explicate.attribution_table import LITTLE_MASS, READ, evaluated_sentence
+from explicate.attribution_table import LITTLE_MASS, READ, drawn_sentence, evaluated_sentence, orders_sentence
 from explicate.axis import Axis
 from explicate.pages import environment, trusted
 from explicate.shaded_words import QUIET, shares, visible
+from explicate.written_file import forms
 
 BARS = 40
 """Units drawn as bars, the largest ones, in order of the text; all of them are shaded in the text."""
@@ -41,12 +42,19 @@ def render(found: Attributed) -> str:
             readings=[{"name": name, "runs": _runs(found, by, places)} for name, by in found.methods.items()],
             shown=min(BARS, len(found.units)),
             n_units=len(found.units),
+            notes=list(map(visible, found.notes)),
+            orders=visible(orders_sentence(found)),
+            operator=found.operator,
             methods=[{"name": name, "sets": by.sets, **_bars(found.units, by)} for name, by in found.methods.items()],
             arcs=_arcs(found.units, found.interactions) if found.interactions else None,
             pairs=[_pair(found.units, each) for each in (found.interactions or [])[:LISTED]],
-            evaluated=f"{evaluated_sentence(found)}; seed {found.seed}; prompt {found.prompt}.",
+            evaluated=f"{evaluated_sentence(found)}{drawn_sentence(found.methods, 'texts')}; seed {found.seed}; prompt {found.prompt}.",
         )
     )
+
+
+FORMS = forms(render)
+"""What a file is written as, by its ending."""
 
 
 def _probabilities(found: Attributed) -> list[dict[str, Any]]:

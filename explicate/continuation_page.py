@@ -8,20 +8,24 @@ from typing import Any
 from evals.continuation import KINDS, TRUTHS, Continuation, ContinuationBy, Curves, Kind
 from evals.continuation_compare import Compared, Comparison, PromptFailure
 from evals.results import Failure, Lift
+from explicate.attribution_table import drawn_sentence
 from explicate.axis import Axis
 from explicate.continuation_table import (
+    RULE,
     agreed,
     best_first,
     control_sentence,
     evaluated_sentence,
     facts,
     gap_sentence,
+    instead_sentence,
     size_sentence,
     trust_sentence,
 )
 from explicate.forest import forest, mark
 from explicate.pages import environment, trusted
 from explicate.shaded_words import QUIET, shares, visible
+from explicate.written_file import forms
 
 WIDTH, HEIGHT = 300.0, 110.0
 """Of the drawing of a curve, without room for numbers."""
@@ -43,8 +47,10 @@ def render(found: Continuation | Comparison) -> str:
             identity=[(visible(key), visible(value)) for key, value in found.model.items()],
             chat=found.chat,
             seed=found.seed,
+            notes=list(map(visible, found.notes)),
+            operator="taking tokens out" if found.unit == "token" else f"operator {found.operator}",
             prompt=None if one is None else _prompt(one),
-            evaluated=None if one is None else f"{evaluated_sentence(one)}.",
+            evaluated=None if one is None else f"{evaluated_sentence(one)}{drawn_sentence(_held(one), 'sets')}.",
             sizes=size_sentence(found),
             curves=None if one is None or one.random is None else {kind: _charts(one, kind) for kind in KINDS},
             many=None if many is None else _many(many),
@@ -52,11 +58,15 @@ def render(found: Continuation | Comparison) -> str:
     )
 
 
+FORMS = forms(render)
+"""What a file is written as, by its ending."""
+
+
 def _prompt(found: Continuation) -> dict[str, Any]:
     """One text, shaded by every method, and what its rankings come to."""
     places = _places(found.text, found.units)
     lines, failed = [], []
-    truths = [truth for truth in TRUTHS if any(truth in by.agreement for by in found.methods.values() if isinstance(by, ContinuationBy))]
+    truths = [truth for truth in TRUTHS if any(truth in by.agreement for by in _held(found).values())]
     for name, by in found.methods.items():
         if isinstance(by, Failure):
             failed.append({"name": name, "why": visible(by.reason)})
@@ -75,6 +85,7 @@ def _prompt(found: Continuation) -> dict[str, Any]:
         "target": visible(found.target),
         "value": f"{found.value:.2f}",
         "chance": f"{exp(found.value):.2g}",
+        "instead": visible(instead_sentence(found)),
         "lines": lines,
         "controls": [{"name": name, "figures": _figures(by, truths)} for name, by in found.controls.items() if found.random is not None],
         "failed": failed,
@@ -82,6 +93,11 @@ def _prompt(found: Continuation) -> dict[str, Any]:
         "compared": found.random is not None,
         "outside": [visible(token) for token in found.outside],
     }
+
+
+def _held(found: Continuation) -> dict[str, ContinuationBy]:
+    """The methods that found something."""
+    return {name: by for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
 
 
 def _figures(by: ContinuationBy, truths: Sequence[str]) -> list[str]:
@@ -129,7 +145,7 @@ def _many(found: Comparison) -> dict[str, Any]:
             ),
         },
     ]
-    figures = [*truths, "deletion"]
+    figures = [*truths, *KINDS]
     rows = [
         {
             "name": name,
@@ -154,8 +170,10 @@ def _many(found: Comparison) -> dict[str, Any]:
         "n": len(found.prompts),
         "trust": trust_sentence(found),
         "any": bool(found.trusted),
+        "too_few": found.too_few,
+        "rule": RULE,
         "charts": charts,
-        "lifts": [figure if figure == "deletion" else f"agreement with {figure}" for figure in figures],
+        "lifts": [figure if figure in KINDS else f"agreement with {figure}" for figure in figures],
         "controls": control_sentence(found),
         "rows": rows,
         "prompts": prompts,
@@ -194,7 +212,11 @@ def _runs(found: Continuation, by: ContinuationBy, places: Sequence[int]) -> lis
         run: dict[str, Any] = {"text": visible(unit)}
         if abs(share) >= QUIET:
             error = "" if by.errors is None else f" ± {by.errors[number]:.3g}"
-            run |= {"for": f"{max(share, 0):.2f}", "against": f"{max(-share, 0):.2f}", "title": f"{by.values[number]:+.3g}{error}"}
+            run |= {
+                "for": f"{max(share, 0):.2f}",
+                "against": f"{max(-share, 0):.2f}",
+                "title": f"{by.values[number]:{'+' if by.signed else ''}.3g}{error}",
+            }
         runs += [run, {"text": _spaced(gap)}]
     return [run for run in runs if run["text"]]
 
@@ -212,7 +234,7 @@ def _charts(found: Continuation, kind: Kind) -> dict[str, Any]:
     """A drawing for every method on one scale: its curve beside the mean of random orders and the best one found."""
     assert found.random is not None
     assert found.best is not None
-    held = {name: by for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
+    held = _held(found)
     beside = _values(found.random, kind), _values(found.best, kind)
     known = [value for values in (*beside, *(_values(by, kind) for by in held.values())) for value in values]
     axis = Axis.of(known, ticks=3)

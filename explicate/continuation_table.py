@@ -4,7 +4,11 @@ from math import exp
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from explicate.attribution_table import drawn_sentence
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from evals.continuation import Continuation, ContinuationBy
@@ -23,10 +27,29 @@ RANKINGS = (
     "; deletion: mean fall of the log-probability as units are taken away, those first that the method calls most important; insertion: "
     "mean rise as they are put in; of best: 0 as random orders, 1 as the best order found:"
 )
+RULE = (
+    "What counts: deletion, insertion, and agreement with occlusion and Shapley values. These two are what others are held against, and "
+    "are judged by deletion and insertion alone; both take units away themselves, as the curves do."
+)
 MUCH_GAP = 0.01
 """Relative gap of integrated gradients above which they have not converged, and that is said."""
 MUCH_OUTSIDE = 0.2
 """Share of a method's values on tokens in no unit above which that is said."""
+
+
+def show(found: "Continuation | Comparison", out: "Path | None") -> None:
+    """One text or many prompts, and where the file is that was written."""
+    from rich.console import Console
+
+    from evals.continuation import Continuation
+    from explicate.running import plain
+
+    if isinstance(found, Continuation):
+        show_continuation(found)
+    else:
+        show_comparison(found)
+    if out is not None:
+        Console(emoji=False).print(f"Report: {plain(str(out))}", soft_wrap=True)
 
 
 def show_continuation(found: "Continuation") -> None:
@@ -41,15 +64,18 @@ def show_continuation(found: "Continuation") -> None:
     console = Console(emoji=False)
     console.print(
         f"{plain(found.model['name'])} gives the target [b]{plain(repr(found.target))}[/] the probability {exp(found.value):.2g} "
-        f"(log {found.value:.2f}). What each unit does for it:"
+        f"(log {found.value:.2f}); {plain(instead_sentence(found))}."
     )
+    for note in found.notes:
+        console.print(f"[yellow]{plain(note)}[/]")
+    console.print("What each unit does for the target:")
     read = {name: by for name, by in found.methods.items() if isinstance(by, ContinuationBy)}
     beside = max(1, (console.width - 16) // COLUMN)
     for names in (list(read)[start : start + beside] for start in range(0, len(read), beside)):
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("unit", overflow="fold")
         for name in names:
-            table.add_column(name, no_wrap=True)
+            table.add_column("\n".join(wrap(name, NAME)), no_wrap=True)
         for place, unit in enumerate(found.units):
             table.add_row(plain(unit), *(_cell(read[name], place) for name in names))
         console.print(table)
@@ -62,8 +88,14 @@ def show_continuation(found: "Continuation") -> None:
         if (share := by.facts.get(OUTSIDE, 0.0)) > MUCH_OUTSIDE:
             console.print(f"[yellow]{name}: {share:.0%} of its values, by size, are on these tokens.[/]")
     _show_held(console, found, read)
-    sampled = any(by.errors is not None for by in read.values())
-    console.print(evaluated_sentence(found) + ("; ± is the standard error from the sampling of sets." if sampled else "."))
+    console.print(f"{evaluated_sentence(found)}{drawn_sentence(read, 'sets')}.")
+
+
+def instead_sentence(found: "Continuation") -> str:
+    """What the model would write in place of the target; without its full stop."""
+    if found.instead.text == found.target:
+        return "it is what the model would write itself"
+    return f"the model would write {found.instead.text!r}, probability {exp(found.instead.value):.2g}"
 
 
 def gap_sentence(by: "ContinuationBy") -> str:
@@ -96,7 +128,7 @@ def size_sentence(found: "Continuation | Comparison") -> str:
 
 def evaluated_sentence(found: "Continuation") -> str:
     """What was read; without its full stop."""
-    way = "tokens taken out" if found.unit == "token" else f"units taken away by {found.operator}"
+    way = "tokens taken out" if found.unit == "token" else f"units taken away by operator {found.operator}"
     return f"{found.texts_evaluated:,} different prompts read, {way}; every method has a scale of its own"
 
 
@@ -106,12 +138,15 @@ def show_comparison(found: "Comparison") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from evals.continuation import KINDS
     from explicate.running import cell, plain, short
 
     console = Console(emoji=False)
     truths = agreed(found)
     sizes = size_sentence(found)
     console.print(f"Which method to trust on {plain(found.model['name'])}, by {len(found.prompts)} prompts of {plain(found.source)}:")
+    for note in found.notes:
+        console.print(f"[yellow]{plain(note)}[/]")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True, min_width=NAME)
     for name in (*(f"agrees with\n{truth}" for truth in truths), "deletion,\nof best", "insertion,\nof best", "prompts"):
@@ -137,20 +172,21 @@ def show_comparison(found: "Comparison") -> None:
     console.print("Less that of the best control, paired over prompts:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for figure in (*truths, "deletion"):
-        table.add_column(figure if figure == "deletion" else f"agrees with\n{figure}")
+    for figure in (*truths, *KINDS):
+        table.add_column(figure if figure in KINDS else f"agrees with\n{figure}")
     for name, each in best_first(found):
-        above = [each.lift.get(figure) for figure in (*truths, "deletion")]
+        above = [each.lift.get(figure) for figure in (*truths, *KINDS)]
         table.add_row(name, *("" if one is None else cell(one, sign=True) + over(one) for one in above))
     console.print(table)
     console.print(trust_sentence(found))
+    console.print(f"[dim]{RULE}[/]")
     if sizes:
         console.print(sizes)
     console.print(
         "[dim]Means over prompts with 95% intervals. Agreement: Spearman over units. Deletion: how far the continuation's log-probability "
         "falls as units are taken away, those first that the method calls most important; insertion: how far it rises as they are put in. "
         "Of best: 0 as random orders, 1 as the best order found. q: of deletion against random orders, all methods together. "
-        f"{control_sentence(found)} In brackets: prompts that lack deletion or an agreement; with more than a fifth of them all is void.[/]"
+        f"{control_sentence(found)} In brackets: prompts that lack a figure that counts; with more than a fifth of them all is void.[/]"
     )
     for name, each in found.comparison.items():
         for missing in each.missing[:REASONS]:
@@ -159,9 +195,11 @@ def show_comparison(found: "Comparison") -> None:
 
 def trust_sentence(found: "Comparison") -> str:
     """Which methods hold on this model."""
+    if found.too_few:
+        return "Too few prompts to tell which method to trust."
     if not found.trusted:
         return (
-            "No method is to be trusted: for none do the intervals of agreement and of deletion lie above 0, beyond chance, and those of "
+            "No method is to be trusted: for none do the intervals of all figures that count lie above 0, beyond chance, and those of "
             "their differences from the best control."
         )
     return f"To trust on this model, best first: {', '.join(found.trusted)}."
@@ -216,19 +254,20 @@ def _show_held(console: "Console", found: "Continuation", read: "dict[str, Conti
     if not truths or (found.random is None and len(read) < 2):
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("method", no_wrap=True, min_width=max(map(len, read)))
+    table.add_column("method", no_wrap=True)
     for truth in truths:
-        table.add_column(truth, justify="right")
+        table.add_column(truth, justify="right", no_wrap=True)
     kinds = KINDS if found.random is not None else ()
     for kind in kinds:
-        table.add_column(kind, justify="right")
-        table.add_column("of best", justify="right")
+        table.add_column(kind, justify="right", no_wrap=True)
+        table.add_column("of\nbest", justify="right", no_wrap=True)
     console.print(f"Rank agreement with {' and '.join(truths)}" + (":" if not kinds else RANKINGS))
     for name, by in {**read, **(found.controls if kinds else {})}.items():
         held = [_number(by.agreement[truth]) if truth in by.agreement else "" for truth in truths]
         for kind in kinds:
             held += [_number((by.aopc or {})[kind]), _number((by.normalised or {})[kind])]
-        table.add_row(name if name in read else f"[dim]{name}", *held)
+        shown = "\n".join(wrap(name, NAME))
+        table.add_row(shown if name in read else f"[dim]{shown}", *held)
     for name, curves in (("random", found.random), ("best", found.best)):
         if curves is not None:
             own = "0.00" if name == "random" else "1.00"
@@ -249,7 +288,8 @@ def _cell(by: "ContinuationBy", place: int) -> str:
     value, largest = by.values[place], max(map(abs, by.values))
     error = "" if by.errors is None else f"[dim]±{_short(by.errors[place], largest)}[/] "
     width = round(BAR * abs(value) / largest) if largest else 0
-    return f"{'+' if value >= 0 else ''}{_short(value, largest)} {error}[{'blue' if value > 0 else 'dark_orange'}]{'█' * width}[/]"
+    sign = "+" if by.signed and value >= 0 else ""
+    return f"{sign}{_short(value, largest)} {error}[{'blue' if value > 0 else 'dark_orange'}]{'█' * width}[/]"
 
 
 def _short(value: float, largest: float) -> str:

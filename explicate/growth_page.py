@@ -1,6 +1,6 @@
 """The page of `explicate grow`: in which order curves were acquired, every curve over log-spaced steps, and their summaries."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from evals.growing.results import Curve, Grown, Series
 from evals.results import Failure, Value
 from explicate.curve_chart import Level, Line, curve_chart
 from explicate.growth_words import (
+    PARTS,
     SILENT,
     TITLES,
     before_told,
@@ -18,6 +19,7 @@ from explicate.growth_words import (
     has_grown,
     is_above_chance,
     order_told,
+    part_of,
     step_told,
     t90_told,
     tick_told,
@@ -26,6 +28,7 @@ from explicate.growth_words import (
 from explicate.pages import environment, trusted
 from explicate.probe_words import interval, number, told
 from explicate.shaded_words import visible
+from explicate.written_file import forms
 
 TICKS = 7
 """Steps that are told below the order, about."""
@@ -59,6 +62,7 @@ def render(found: Grown) -> str:
             notes=[visible(note) for note in found.notes],
             seed=found.seed,
             identity=_identity(found),
+            sources=[(visible(name), visible(digest)) for name, digest in found.source.items()],
             checkpoints=[
                 (visible(series.name), f"{each.step:,}", visible(each.name), visible(each.revision))
                 for series in found.series
@@ -68,7 +72,7 @@ def render(found: Grown) -> str:
     )
 
 
-FORMS: Mapping[str, Callable[[Grown], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 """What a file is written as, by its ending."""
 
 
@@ -99,7 +103,13 @@ def _order(found: Grown) -> dict[str, Any]:
 
     chosen = sorted({round(tick * (len(steps) - 1) / (TICKS - 1)) for tick in range(TICKS)})
     ticks = [{"at": at(steps[number]), "text": tick_told(steps[number])} for number in chosen]
-    return {"ticks": ticks, "rows": [_row(found, name, at) for name in found.order]}
+    rows = [_row(found, name, at) for name in found.order]
+    parts = set(_parts(found))
+    return {
+        "ticks": ticks,
+        "rows": [row for row, name in zip(rows, found.order, strict=True) if name not in parts],
+        "parts": [row for row, name in zip(rows, found.order, strict=True) if name in parts],
+    }
 
 
 def _row(found: Grown, name: str, at: Callable[[float], float]) -> dict[str, Any]:
@@ -128,10 +138,43 @@ def _row(found: Grown, name: str, at: Callable[[float], float]) -> dict[str, Any
     }
 
 
+def _parts(found: Grown) -> dict[str, str]:
+    """By the name of a curve the one that it is a part of; only of those that are parts."""
+    curves = [curve for series in found.series for curve in series.curves]
+    return {curve.name: whole for curve in curves if (whole := part_of(curve)) != curve.name}
+
+
 def _section(found: Grown, probe: str) -> dict[str, Any]:
-    """The charts of one probe's curves, its own first."""
+    """The charts of one probe's curves, its own before those of its parts, which are folded."""
+    parts = _parts(found)
     names = dict.fromkeys(curve.name for series in found.series for curve in series.curves if curve.probe == probe)
-    return {"title": TITLES.get(probe, visible(probe)), "charts": [_chart(found, probe, name) for name in names]}
+    folded = [
+        {
+            "title": f"{chart_title(whole, probe).partition(',')[0]} by {PARTS[probe]}",
+            "says": _parts_told(found, whole, own := [name for name in names if parts.get(name) == whole]),
+            "charts": [_chart(found, probe, name) for name in own],
+        }
+        for whole in dict.fromkeys(parts[name] for name in names if name in parts)
+    ]
+    return {
+        "title": TITLES.get(probe, visible(probe)),
+        "charts": [_chart(found, probe, name) for name in names if name not in parts],
+        "folded": folded,
+    }
+
+
+def _parts_told(found: Grown, whole: str, names: Sequence[str]) -> str:
+    """How many curves, how many of them grew, and which was the first."""
+    every = "" if len(found.series) == 1 else " in every training"
+    grew = [
+        name
+        for name in found.order
+        if name in names and all((curve := series.curve(name)) is not None and has_grown(curve) for series in found.series)
+    ]
+    many = "1 curve" if len(names) == 1 else f"{len(names)} curves"
+    return f"{many}, {len(grew) or 'none'} seen to grow{every}" + (
+        f", first {curve_name(grew[0].removeprefix(f'{whole}/'))}" if grew else ""
+    )
 
 
 def _chart(found: Grown, probe: str, name: str) -> dict[str, Any]:
@@ -160,32 +203,34 @@ def _tell(line: dict[str, Any], series: Series, curve: Curve) -> None:
 
 
 def _table(found: Grown, series: Series) -> dict[str, Any]:
+    """Rows of curves, those of parts by themselves."""
+    parts = _parts(found)
     ordered = sorted(series.curves, key=lambda curve: found.order.index(curve.name))
-    return {"name": visible(series.name), "heads": [*SUMMARIES], "rows": [_cells(curve) for curve in ordered]}
+    return {
+        "name": visible(series.name),
+        "heads": [*SUMMARIES],
+        "rows": [_cells(curve) for curve in ordered if curve.name not in parts],
+        "parts": [_cells(curve) for curve in ordered if curve.name in parts],
+    }
 
 
 def _cells(curve: Curve) -> dict[str, Any]:
     cells = [t90_told(value) if name == "t90" else told(value) for name, value in curve.summary.items()]
-    ends = [_ends(value) for value in (curve.values[0], curve.values[-1])]
     return {
         "name": curve_name(curve.name),
         "main": curve.name == curve.probe,
-        "ends": ends,
+        "ends": [told(value) for value in (curve.values[0], curve.values[-1])],
         "cells": cells,
         "better": curve.better,
         "above": is_above_chance(curve),
     }
 
 
-def _ends(value: Value | Failure) -> str:
-    return told(value)
-
-
 def _identity(found: Grown) -> Sequence[tuple[str, str]]:
-    training = [(visible(key), visible(str(value))) for key, value in found.training.items()]
+    training = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.training.items())
     items = [
         (visible(probe), ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in of.items()))
         for probe, of in found.items.items()
     ]
-    sources = [(visible(name), visible(digest)) for name, digest in found.source.items()]
-    return [("checkpoints", visible(found.checkpoints)), ("depth", f"{found.depth:g}"), *training, *items, *sources]
+    trained = [("trained here", visible(training))] if training else []
+    return [("checkpoints", visible(found.checkpoints)), ("depth", f"{found.depth:g}"), *trained, *items]

@@ -10,7 +10,12 @@ from explicate.probe_words import number, told
 MOST = 20
 """Curves that are printed; of more only those that are no part of another one, as one part of speech is."""
 
+NAMED = 3
+"""Curves that are named where more of them failed together."""
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from evals.growing.results import Curve, Grown, Series
@@ -28,10 +33,8 @@ def show_grown(found: "Grown", out: Path | None) -> None:
         console.print(f"[b]{plain(series.name)}[/]: {len(steps)} checkpoints, step {steps[0]:,} to {steps[-1]:,}")
         console.print(plain(order_told(found, series)))
         _show_curves(console, found, series)
-        for curve in series.curves:
-            for checkpoint, value in zip(series.checkpoints, curve.values, strict=True):
-                if isinstance(value, Failure):
-                    console.print(f"[yellow]{plain(curve.name)} at {plain(checkpoint.name)}: {plain(value.reason)}[/]")
+        for said in _failed(series):
+            console.print(f"[yellow]{plain(said)}[/]")
     for before in found.before:
         word, kind = verdict(before, len(found.series))
         console.print(f"[{'green' if kind == 'good' else 'yellow'}]{word}[/] {plain(before_told(before, len(found.series)))}")
@@ -64,6 +67,18 @@ def _show_curves(console: "Console", found: "Grown", series: "Series") -> None:
     console.print(table)
     if len(shown) < len(ordered):
         console.print(f"[dim]{len(ordered) - len(shown)} curves of parts of these are in the report (-o growth.html) and in --json.[/]")
+
+
+def _failed(series: "Series") -> "Iterator[str]":
+    """Every reason once for each checkpoint, with the curves that it left without a value there."""
+    for at, checkpoint in enumerate(series.checkpoints):
+        by_reason: dict[str, list[str]] = {}
+        for curve in series.curves:
+            if isinstance(value := curve.values[at], Failure):
+                by_reason.setdefault(value.reason, []).append(curve.name)
+        for reason, names in by_reason.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"{', '.join(names[:NAMED])}{more} at {checkpoint.name}: {reason}"
 
 
 def _cells(curve: "Curve") -> list[str]:

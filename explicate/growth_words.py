@@ -26,6 +26,8 @@ MEASURES: Mapping[str, str] = {
     "facts/logprob": "log-probability, nats",
 }
 """Of curves that are no part of another one."""
+PARTS: Mapping[str, str] = {"next-token": "part of speech", "minimal-pairs": "phenomenon", "facts": "relation"}
+"""By probe what its further curves are parts of."""
 SILENT = (
     "A step at which a curve has 90% of its growth says nothing of how high it ends: what hardly grows may be acquired early. That a "
     "probe finds more in the states does not show that the model uses it. Curves of small counts move by chance: see their bands."
@@ -35,6 +37,13 @@ SILENT = (
 def curve_name(name: str) -> str:
     """For people: `next-token, surprisal, NOUN`."""
     return visible(name.replace("/", ", ").replace("_", " "))
+
+
+def part_of(curve: Curve) -> str:
+    """The curve that this one is a part of, as `facts` of `facts/capital`; itself where it is no part."""
+    if curve.name in MEASURES or curve.probe not in PARTS:
+        return curve.name
+    return max((name for name in MEASURES if curve.name.startswith(f"{name}/")), key=len, default=curve.probe)
 
 
 def chart_title(name: str, probe: str) -> str:
@@ -92,17 +101,19 @@ def order_told(found: Grown, series: Series) -> str:
 
 
 def before_told(before: Before, seeds: int) -> str:
-    """Which came first, in how many trainings, and whether beyond their intervals."""
+    """Which came first, in how many trainings, and whether beyond their intervals, or that the other one did not come."""
     where = "" if seeds == 1 else f" in {before.seeds} of {seeds} trainings"
-    beyond = (
-        "intervals apart" if seeds == 1 and before.apart else "intervals overlap" if seeds == 1 else f"intervals apart in {before.apart}"
-    )
-    return f"{before.first} before {before.then}{where}, {beyond}"
+    if before.alone == before.seeds:
+        return f"{before.first} grew, and {before.then} did not{where and ','}{where}"
+    apart = f"intervals apart in {before.apart}" if seeds > 1 else "intervals apart" if before.apart else "intervals overlap"
+    said = f"{before.first} before {before.then}{where}, {apart}"
+    return said + (f"; in {before.alone} {before.then} did not grow" if before.alone else "")
 
 
 def verdict(before: Before, seeds: int) -> tuple[str, str]:
-    """(Seen or Not seen, its class): seen where it is so in every training with intervals apart."""
-    return ("Seen", "good") if before.apart == seeds else ("Not seen", "dim")
+    """(Seen, Alone or Not seen, its class): seen where it is so in every training with intervals apart, alone where the other one did not
+    grow in any, which leaves open when it would have."""
+    return ("Seen", "good") if before.apart == seeds else ("Alone", "dim") if before.alone == seeds else ("Not seen", "dim")
 
 
 def _by_t90(curves: Sequence[Curve]) -> list[Curve]:

@@ -1,6 +1,6 @@
 """The page of `explicate icl`: of every analysis what is seen and what that does not show, its curves with their bands and its figures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ from explicate.icl_sections import ALPHA, LINES, NAMES, SECTIONS, Claim, Section
 from explicate.icl_table import FEW, FEW_DRAWS
 from explicate.pages import environment, trusted
 from explicate.shaded_words import visible
+from explicate.written_file import forms
 
 _MINUS = "_minus_"
 LEVELS: Mapping[str, Level] = {"auroc": Level("chance", 0.5)}
@@ -60,7 +61,7 @@ def render(found: IclResults) -> str:
     )
 
 
-FORMS: Mapping[str, Callable[[IclResults], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 """What a file is written as, by its ending."""
 
 

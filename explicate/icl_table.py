@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from evals.icl.results import Curve, IclResults
 from evals.icl.saving import Saved, SavedAnswers
+from evals.number_of import number_of
 from evals.results import Failure, Value
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ def show_icl(found: IclResults, out: Path | None) -> None:
 
     console = Console(emoji=False)
     console.print(
-        f"{plain(found.model['name'])} on {plain(found.task.name)}: {found.items} items behind {found.seeds} draws of {found.shots} "
-        f"demonstrations a label. It answers rightly {_told(found.accuracy)}; the commonest label alone {found.largest_class:.2f}. "
-        f"Probability of any label {_told(found.label_mass)}. Intervals are over items, behind these very demonstrations."
+        f"{plain(found.model['name'])} on {plain(found.task.name)}: {number_of('item', found.items)} behind "
+        f"{number_of('draw', found.seeds)} of {number_of('demonstration', found.shots)} a label. Share of right answers: "
+        f"{_told(found.accuracy)}; of the commonest label: {found.largest_class:.2f}. Probability of any label: {_told(found.label_mass)}. "
+        "Intervals are over items, behind these very demonstrations."
     )
     if found.asked:
-        left = f"; left out, without one true label: {found.task.left_out} texts" if found.task.left_out else ""
+        left = f"; left out, without one true label: {number_of('text', found.task.left_out)}" if found.task.left_out else ""
         console.print("asked: " + ", ".join(f"{plain(label)} {count}" for label, count in found.asked.items()) + left)
     if found.items < FEW:
         console.print(f"[yellow]Few items ({found.items}): their intervals are too narrow; ask about more (--n).[/]")
@@ -79,8 +81,8 @@ def _compared(saved: Saved) -> str:
         failed = next(each for each in (loyalty, whole, kept) if isinstance(each, Failure))
         return f"Whether they answer like the whole is not measured: {plain(failed.reason)}"
     return (
-        f"Of {loyalty.n} items that are not shown they answer as the whole does {_told(loyalty)}, in {kept.value:.2g} s each "
-        f"where the whole, read anew, takes {whole.value:.2g} s."
+        f"Share of {number_of('item', loyalty.n)}, none of them shown, that is answered as behind the whole: {_told(loyalty)}; in "
+        f"{kept.value:.2g} s each, where reading the whole anew takes {whole.value:.2g} s."
     )
 
 

@@ -1,12 +1,12 @@
 """The page of `explicate probe MODEL`, what it prints beside what every probe does, and the forms of its file."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from evals.probes.labels_results import LabelsProbed
 from explicate.confusion_drawing import MOST, draw_confusion
 from explicate.probe_page import Drawing, page
 from explicate.probe_table import show_probed
+from explicate.written_file import forms
 
 MOST_ERRORS = 5
 """Confusions that are printed."""
@@ -18,7 +18,7 @@ def render(found: LabelsProbed) -> str:
     return page(found, title=title, drawings=[_confusion(found)])
 
 
-FORMS: dict[str, Callable[[LabelsProbed], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 
 
 def show_labels(found: LabelsProbed, out: Path | None) -> None:

@@ -1,6 +1,6 @@
 """The page of `explicate probe place`: the map of the test entities, where they are and where the probe puts them, or dates."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import floor
 
@@ -8,9 +8,10 @@ from evals.probes.place_results import HeldOut, PlaceNeuron, PlacePoint, PlacePr
 from evals.results import Failure
 from explicate.coast import coast
 from explicate.probe_page import Drawing, page
-from explicate.probe_words import baseline_name, metric_name, number, p_told, told, verdict
+from explicate.probe_words import baseline_name, gain, metric_name, number, p_told, told, verdict
 from explicate.scatter import legend_of, scatter
 from explicate.shaded_words import visible
+from explicate.written_file import forms
 
 MOST_POINTS = 1500
 """On one map: more would hide one another."""
@@ -20,15 +21,20 @@ BAND = 30
 """Degrees of longitude that share a colour."""
 WIDTH = 720.0
 WORLD = (-180.0, 180.0, -90.0, 90.0)
+_COLOURS = (
+    *("330 55% 60%", "350 60% 50%", "12 75% 50%", "32 85% 50%", "48 85% 45%", "75 60% 42%"),
+    *("135 50% 42%", "172 70% 38%", "198 75% 45%", "222 65% 52%", "258 55% 58%", "292 50% 50%"),
+)
 BANDS: Mapping[str, str] = {
-    f"{abs(west)}-{abs(west + BAND)} {'W' if west < 0 else 'E'}": f"hsl({(west + 180) * 5 // 6} 62% 52%)" for west in range(-180, 180, BAND)
+    f"{abs(west)}-{abs(west + BAND)} {'W' if west < 0 else 'E'}": f"hsl({colour})"
+    for west, colour in zip(range(-180, 180, BAND), _COLOURS, strict=True)
 }
 """Colour by the name of each band, from west to east."""
 
 
 def render(found: PlaceProbed) -> str:
     """The whole page."""
-    drawings = _maps(found) if len(found.target) == 2 else [_dates(found)]
+    drawings = [_maps(found) if len(found.target) == 2 else _dates(found)]
     if found.held_out is not None:
         drawings.append(_held_out(found, found.held_out))
     drawings += [_neurons(column, neurons) for column, neurons in found.neurons.items()]
@@ -36,7 +42,7 @@ def render(found: PlaceProbed) -> str:
     return page(found, title=f"{what} in {visible(found.model['name'])}", drawings=drawings)
 
 
-FORMS: dict[str, Callable[[PlaceProbed], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 
 
 def held_out_rows(held: HeldOut, main: str) -> list[tuple[str, str, str, str, str]]:
@@ -44,8 +50,8 @@ def held_out_rows(held: HeldOut, main: str) -> list[tuple[str, str, str, str, st
     rows = [("the probe", told(held.metrics[main]), "", "", "")]
     for name, baseline in held.baselines.items():
         lift = held.lifts[name]
-        p = "" if isinstance(lift, Failure) else p_told(lift.p)
-        rows.append((baseline_name(name), told(baseline.metrics[main]), told(lift), p, verdict(lift)))
+        above, p = (told(lift), "") if isinstance(lift, Failure) else (gain(lift), p_told(lift.p).removeprefix("p = "))
+        rows.append((baseline_name(name), told(baseline.metrics[main]), above, p, verdict(lift)))
     return rows
 
 
@@ -67,7 +73,7 @@ def neuron_rows(neurons: Sequence[PlaceNeuron]) -> list[tuple[str, ...]]:
 NEURON_HEADS = ("neuron", "along it", "weights", "cosine", "largest by chance", "Spearman with the target")
 
 
-def _maps(found: PlaceProbed) -> list[Drawing]:
+def _maps(found: PlaceProbed) -> Drawing:
     shown = _spread(found.points)
     groups = sorted({point.group for point in shown if point.group})
     by_group = 2 <= len(groups) <= MOST_GROUPS
@@ -93,19 +99,16 @@ def _maps(found: PlaceProbed) -> list[Drawing]:
 
     coloured = found.held_out.column if by_group and found.held_out else "the true longitude"
     fewer = f" {len(shown):,} of {len(found.points):,} are drawn." if len(shown) < len(found.points) else ""
-    return [
-        Drawing(
-            "Where the probe puts the test entities",
-            f"Colours say {visible(coloured)}, on both maps alike; who points at a dot sees its name and how far off it is. What lies "
-            f"beyond the map is drawn at its edge. The coast is a rough sketch.{fewer} Well-known regions sort themselves out first: "
-            "a map that looks right shows no knowledge of single places.",
-            drawn([point.predicted for point in shown], "predicted places") + legend_of(kinds, colours=colours),
-            wide=True,
-        ),
-        Drawing(
-            "Where they are", "The same entities at their true places.", drawn([point.true for point in shown], "true places"), wide=True
-        ),
-    ]
+    guessed, true = (drawn([getattr(point, which) for point in shown], f"{which} places") for which in ("predicted", "true"))
+    return Drawing(
+        "Where the probe puts the test entities, and where they are",
+        f"The first map has the predicted places, the second one the true ones. Colours say {visible(coloured)}; a dot that is pointed at "
+        "is told with how far off it is, and lights up on both maps; a kind that is chosen is shown alone. What lies beyond the map is "
+        f"drawn at its edge. The coast is a rough sketch.{fewer} Well-known regions sort themselves out first: a map that looks right "
+        "shows no knowledge of single places.",
+        f'<div class="together">{guessed}{legend_of(kinds, colours=colours)}{true}</div>',
+        wide=True,
+    )
 
 
 def _dates(found: PlaceProbed) -> Drawing:
@@ -175,4 +178,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(visible(cell))}</{tag}>" for cell in cells) + "</tr>"
 
     body = "".join(line("td", row) for row in rows)
-    return f'<div class="scroll"><table class="small"><thead>{line("th", heads)}</thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="small figures"><thead>{line("th", heads)}</thead><tbody>{body}</tbody></table></div>'

@@ -17,6 +17,7 @@ from explicate.probe_words import (
     at_best,
     baseline_name,
     chance,
+    gain,
     interval,
     located,
     metric_name,
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 KINDS = {"Seen": "good", "Not seen": "dim", "The opposite": "bad", "Not measured": "bad"}
 """Classes in the style sheet."""
 LINE_KINDS: Mapping[str, str] = {"random_init": "random", "control": "line1", "mlp": "line3"}
-MAIN_WIDTH, MAIN_HEIGHT, BESIDE = 370.0, 230.0, 140.0
-"""Of the chart of the metric that counts, and the room for names beside it."""
+MAIN_WIDTH, MAIN_HEIGHT = 370.0, 230.0
+"""Of the chart of the metric that counts."""
+LETTER, BEFORE = 5.8, 16.0
+"""Room beside it for a letter of a name, and before the name."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def _chart(found: "Probed", metric: str, *, large: bool = False) -> dict[str, An
     if not levels and metric in LEVELS:
         levels = [Level("chance", LEVELS[metric])]
     title = metric_name(metric)
-    size = {"width": MAIN_WIDTH, "height": MAIN_HEIGHT, "beside": BESIDE if levels else 0.0} if large else {}
+    beside_it = BEFORE + LETTER * max(len(level.name) for level in levels) if levels else 0.0
+    size = {"width": MAIN_WIDTH, "height": MAIN_HEIGHT, "beside": beside_it} if large else {}
     return curve_chart(title[:1].upper() + title[1:], "layer", lines, interval, levels=levels, marked=found.best, **size)
 
 
@@ -153,7 +157,7 @@ def _lift(name: str, lift: "Lift | Failure", baseline: "Baseline | None", main: 
         "left": left,
         "width": round(axis.place(lift.high) - left, 2),
         "value": signed(lift.value),
-        "interval": f"[{signed(lift.low)}, {signed(lift.high)}]",
+        "interval": gain(lift).partition(" ")[2],
         "p": p_told(lift.p),
     }
 

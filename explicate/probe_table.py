@@ -1,11 +1,11 @@
 """What every probe prints: its figure beside what knows nothing, its layers, its baselines, and how far it lies above each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.results import Failure, Value
-from explicate.probe_words import above_all, at_best, baseline_name, chance, located, metric_name, number, p_told, signed, told, verdict
+from explicate.probe_words import above_all, at_best, baseline_name, chance, gain, located, metric_name, number, p_told, told, verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PLACES = 12
 """Layers that are printed, spread evenly, the first, the last and the chosen one among them."""
+MAIN_ROOM = 34
+"""Characters that the layer and the main metric with its interval take."""
 COLOURS = {"Seen": "green", "The opposite": "red", "Not seen": "yellow", "Not measured": "yellow"}
 
 
@@ -48,8 +50,10 @@ def _show_layers(console: "Console", found: "Probed") -> None:
 
     from explicate.running import plain
 
-    others = dict.fromkeys(name for each in found.layers for name in each.metrics if name != found.main)
     curves = {name: {each.layer: each.metrics.get(found.main) for each in curve} for name, curve in found.curves.items()}
+    every = list(dict.fromkeys(name for each in found.layers for name in each.metrics if name != found.main))
+    room = console.width - MAIN_ROOM - _room(map(baseline_name, curves))
+    others = [name for place, name in enumerate(every, 1) if _room(map(metric_name, every[:place])) <= room]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("layer", justify="right", style="dim")
     table.add_column(plain(metric_name(found.main)), no_wrap=True)
@@ -65,11 +69,12 @@ def _show_layers(console: "Console", found: "Probed") -> None:
         told_main = "" if main is None else _plain_told(main)
         chosen = each.layer == found.best
         table.add_row(f"{'* ' if chosen else ''}{each.layer}", told_main, *row, style="bold" if chosen else None)
-    if curves:
-        table.caption, table.caption_justify = (
-            f"{', '.join(map(plain, map(baseline_name, curves)))}: {plain(metric_name(found.main))}",
-            "left",
-        )
+    beside = [f"{', '.join(map(baseline_name, curves))}: {metric_name(found.main)}"] if curves else []
+    missing = [metric_name(name) for name in every[len(others) :]]
+    if missing:
+        beside.append(f"not shown in so narrow a terminal: {', '.join(missing)}")
+    if beside:
+        table.caption, table.caption_justify = plain("; ".join(beside)), "left"
     console.print(table)
     for each in found.layers:
         for name, value in each.metrics.items():
@@ -102,7 +107,7 @@ def _show_baselines(console: "Console", found: "Probed") -> None:
             row += [_plain_told(lift), "", ""]
         else:
             word = verdict(lift)
-            row += [rf"{signed(lift.value)} \[{signed(lift.low)}, {signed(lift.high)}]", p_told(lift.p)[4:], f"[{COLOURS[word]}]{word}[/]"]
+            row += [plain(gain(lift)), p_told(lift.p).removeprefix("p = "), f"[{COLOURS[word]}]{word}[/]"]
         table.add_row(*row)
     console.print(table)
 
@@ -122,6 +127,11 @@ def _show_figures(console: "Console", figures: Mapping[str, Value | Failure]) ->
     for name, value in figures.items():
         table.add_row(plain(metric_name(name)), _plain_told(value), "" if isinstance(value, Failure) else f"{value.n:,}")
     console.print(table)
+
+
+def _room(names: Iterable[str]) -> int:
+    """Characters that columns of these names take, which may be broken between words."""
+    return sum(max(len(word) for word in (*name.split(), "-0.000")) + 3 for name in names)
 
 
 def _spread(count: int, best: int) -> list[int]:

@@ -1,6 +1,6 @@
 """The page of `explicate probe view`: every layer's views beside one another, with what each keeps and what none of them shows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ from explicate.pages import environment, trusted
 from explicate.probe_words import told
 from explicate.scatter import digest_of_script, legend_of, scatter
 from explicate.shaded_words import visible
+from explicate.written_file import forms
 
 VIEWS: Mapping[str, str] = {"pca": "Principal components", "probe": "The plane of the probe", "neighbours": "Neighbour embedding (t-SNE)"}
 FIGURES: Mapping[str, str] = {
@@ -54,7 +55,7 @@ def render(found: Viewed) -> str:
     )
 
 
-FORMS: Mapping[str, Callable[[Viewed], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 """What a file is written as, by its ending."""
 
 

@@ -20,6 +20,10 @@ METRICS: Mapping[str, str] = {
     "nspr": "NSpr.",
     "root": "root accuracy",
     "r2": "R²",
+    "r2_latitude": "R² of latitude",
+    "r2_longitude": "R² of longitude",
+    "mlp_minus_ridge": "R² of the MLP less that of ridge",
+    "spearman": "Spearman",
     "haversine_km": "distance, km",
     "auroc": "AUROC",
     "ece": "ECE",
@@ -142,6 +146,11 @@ def signed(value: float) -> str:
     """A difference, as `number` tells it."""
     told = number(value)
     return told if told.startswith("-") or not float(told) else f"+{told}"
+
+
+def gain(lift: "Lift") -> str:
+    """A difference with its interval."""
+    return f"{signed(lift.value)} [{signed(lift.low)}, {signed(lift.high)}]"
 
 
 def told(value: Value | Failure) -> str:

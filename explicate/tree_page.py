@@ -1,6 +1,5 @@
 """The page of `explicate probe tree`: some sentences with their trees and the predicted ones, and what each rank finds."""
 
-from collections.abc import Callable
 from math import log2
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from explicate.probe_page import Drawing, page
 from explicate.probe_words import interval, metric_name, told
 from explicate.shaded_words import visible
 from explicate.tree_arcs import draw_tree
+from explicate.written_file import forms
 
 KEY = (
     "Above, the edges of the tree, dotted where they are not predicted; below, the predicted ones, dashed orange where they are wrong. "
@@ -34,7 +34,7 @@ def render(found: TreeProbed) -> str:
     return page(found, title=f"Syntax trees in {visible(found.model['name'])}", drawings=drawings)
 
 
-FORMS: dict[str, Callable[[TreeProbed], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 
 
 def show_tree(found: TreeProbed, out: Path | None) -> None:

@@ -1,6 +1,5 @@
 """The page of `explicate probe truth`: topics, what carries over between them, how log-odds are spread, calibration, the causal check."""
 
-from collections.abc import Callable
 from typing import Any
 
 from evals.probes.truth_results import Causal, Histogram, TruthProbed
@@ -23,6 +22,7 @@ from explicate.truth_words import (
     short_names,
     topic_rows,
 )
+from explicate.written_file import forms
 
 CELL = 54.0
 LETTER = 7.2
@@ -38,7 +38,7 @@ def render(found: TruthProbed) -> str:
     return page(found, title=f"True statements in {visible(found.model['name'])}", drawings=list(_drawings(found)))
 
 
-FORMS: dict[str, Callable[[TruthProbed], str]] = {".html": render, ".json": lambda found: found.model_dump_json() + "\n"}
+FORMS = forms(render)
 
 
 def _drawings(found: TruthProbed) -> list[Drawing]:

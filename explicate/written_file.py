@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 Found = TypeVar("Found")
+Results = TypeVar("Results", bound="BaseModel")
+
+
+def forms(page: Callable[[Results], str], **others: Callable[[Results], str]) -> dict[str, Callable[[Results], str]]:
+    """How results are written, by the ending of the file's name: as a page (.html), as JSON, and as `others` say (svg=...)."""
+    return {".html": page, **{f".{ending}": form for ending, form in others.items()}, ".json": lambda found: found.model_dump_json() + "\n"}
 
 
 def check_file(path: Path, usual: str, endings: Collection[str] = ()) -> None:

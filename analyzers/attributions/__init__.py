@@ -13,7 +13,7 @@ import numpy.typing as npt
 from analyzers.folder import Folder
 from analyzers.units import Kept
 
-__all__ = ["METHODS", "RESAMPLES", "Floats", "Kept", "Method", "Plan"]
+__all__ = ["METHODS", "RESAMPLES", "Floats", "Kept", "Method", "Plan", "all_fit"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,3 +39,8 @@ RESAMPLES = 200
 """Bootstrap draws behind a standard error."""
 
 METHODS: Folder[Method] = Folder("analyzers.attributions", "method")
+
+
+def all_fit(units: int, most: int) -> bool:
+    """Whether what draws sets of units takes all of them in their place: no more than it may ask for, or than it needs at least anyway."""
+    return units < 2 or 2**units <= max(most, 4 * units + 2)

@@ -13,7 +13,7 @@ from math import comb
 
 import numpy as np
 
-from analyzers.attributions import METHODS, RESAMPLES, Floats, Kept
+from analyzers.attributions import METHODS, RESAMPLES, Floats, Kept, all_fit
 
 
 @METHODS.add("kernel-shap")
@@ -24,7 +24,7 @@ class KernelShap:
         self._all = frozenset(range(units))
         self._drawn: Counter[Kept] = Counter()
         """How often each set was drawn that was; its complement as often."""
-        if units < 2 or 2**units <= max(most, 4 * units + 2):
+        if all_fit(units, most):
             taken = [frozenset(some) for size in range(1, units) for some in combinations(range(units), size)]
         else:
             taken = [kept for unit in range(units) for kept in (frozenset({unit}), self._all - {unit})]

@@ -44,6 +44,8 @@ class Series:
     name: str
     """Of its folder, or of the model."""
     checkpoints: tuple[Checkpoint, ...]
+    left_out: tuple[str, ...] = ()
+    """Models in its folder that are none of these: their names tell no step, or they lack weights."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -66,9 +68,9 @@ def find_series(folder: Path) -> list[Series]:
         raise AssetError(f"there is no folder {str(folder)!r}; give {_FORM}, a name on the Hugging Face Hub with --revisions, or --train")
     alone = _checkpoints(folder)
     if alone:
-        return [_checked(folder.absolute().name, str(folder), alone)]
-    inner = {path.name: _checkpoints(path) for path in _folders(folder)}
-    found = [_checked(name, str(folder / name), checkpoints) for name, checkpoints in inner.items() if checkpoints]
+        return [_checked(folder.absolute().name, str(folder), alone, _others(folder, alone))]
+    inner = {path: _checkpoints(path) for path in _folders(folder)}
+    found = [_checked(path.name, str(path), some, _others(path, some)) for path, some in inner.items() if some]
     if not found:
         if hub.is_model(folder):
             raise AssetError(f"{str(folder)!r} is one model, no series; give {_FORM}")
@@ -77,7 +79,12 @@ def find_series(folder: Path) -> list[Series]:
 
 
 def hub_series(name: str, revisions: Sequence[str]) -> Series:
-    """Revisions of a model on the Hub, of which nothing is asked yet. Raises AssetError for one without a number, and as `find_series`."""
+    """Revisions of a model on the Hub, of which nothing is asked yet.
+
+    Raises AssetError for one without a number, for a name that has a revision in it, and as `find_series`.
+    """
+    if hub.parted(name)[1] is not None:
+        raise AssetError(f"{name!r} already names a revision; give the model as organisation/model, and its revisions by --revisions")
     found = []
     for revision in revisions:
         step = step_of(revision)
@@ -116,7 +123,12 @@ def _checkpoints(folder: Path) -> list[Checkpoint]:
     return found
 
 
-def _checked(name: str, where: str, checkpoints: Sequence[Checkpoint]) -> Series:
+def _others(folder: Path, taken: Sequence[Checkpoint]) -> tuple[str, ...]:
+    names = {checkpoint.name for checkpoint in taken}
+    return tuple(path.name for path in _folders(folder) if path.name not in names and (path / "config.json").is_file())
+
+
+def _checked(name: str, where: str, checkpoints: Sequence[Checkpoint], left_out: tuple[str, ...] = ()) -> Series:
     ordered = sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
     for one, other in pairwise(ordered):
         if one.step == other.step:
@@ -124,4 +136,4 @@ def _checked(name: str, where: str, checkpoints: Sequence[Checkpoint]) -> Series
     if len(ordered) < LEAST:
         only = "no checkpoint" if not ordered else f"a single checkpoint, {ordered[0].name!r}"
         raise AssetError(f"{where}: {only}; growth is seen over {LEAST} or more, better ten, from step 0 on")
-    return Series(name, tuple(ordered))
+    return Series(name, tuple(ordered), left_out)

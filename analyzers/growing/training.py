@@ -11,18 +11,18 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from analyzers.corpus import documents, source_identity
 from analyzers.errors import AssetError, CorpusError, RunFolderError
+from analyzers.growing.blocks import Blocks
+from analyzers.growing.recipe import USUAL, Plan, Recipe
+from analyzers.growing.small_model import learn, loss_of, optimiser_of, small_model
 from analyzers.growing.small_tokenizer import small_tokenizer
 from analyzers.loading import choose_device
 from analyzers.pass_folder import FORMAT, alone, read_json, write_json, write_tensors
@@ -35,55 +35,7 @@ KEEP_EVERY = 30.0
 """Seconds between two notes of the weights, besides those at checkpoints."""
 TRIAL_STEPS, TRIAL_SECONDS = 5, 3.0
 """By so many steps at least, that last so long, is told how many the minutes hold; one before them is not counted."""
-HELD_OUT = 0.05
-"""Share of the blocks, the last ones, whose loss is told and that nothing is trained on."""
-MOST_HELD_OUT = 64
-"""Blocks whose loss is told."""
 _PLAN, _TOKENS, _RESUME, _LOSSES = "training.json", "tokens.npy", "resume.safetensors", "losses.json"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the weights, with the corpus and the seed. The defaults make some 1.5 million of them."""
-
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    inner: int = 384
-    vocabulary: int = 4096
-    """Tokens at most; a small corpus has fewer."""
-    context: int = 128
-    """Tokens of a block, and the most that the model takes."""
-    batch: int = 32
-    """Blocks of a step."""
-    rate: float = 2e-3
-    """Highest learning rate; it falls along a cosine to a tenth."""
-    warm_up: float = 0.05
-    """Share of the steps in which the rate rises."""
-    decay: float = 0.1
-    """Of the weights, but for those of normalisations."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A training that is under way in a folder."""
-
-    steps: int
-    corpus: str
-    """Identity of its text."""
-    recipe: Recipe
-
-    def checkpoints(self) -> list[int]:
-        """0, 1, 2, 4, ... and the last step."""
-        return [0, *(2**power for power in range(self.steps.bit_length()) if 2**power < self.steps), self.steps]
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, from 1."""
-        rising = max(1, round(self.recipe.warm_up * self.steps))
-        if step <= rising:
-            return self.recipe.rate * step / rising
-        fallen = (step - rising) / max(1, self.steps - rising)
-        return self.recipe.rate * (0.1 + 0.45 * (1 + math.cos(math.pi * fallen)))
 
 
 def train_series(
@@ -104,7 +56,7 @@ def train_series(
     """
     from transformers.utils.logging import disable_progress_bar
 
-    recipe = recipe or Recipe()
+    recipe = recipe or USUAL
     if (minutes is None) == (steps is None):
         raise ValueError("give minutes or steps")
     disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
@@ -175,33 +127,6 @@ def _tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder / "tokenizer")
 
 
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """The corpus as one run of tokens."""
-
-    tokens: npt.NDArray[np.int32]
-    context: int
-
-    @property
-    def end(self) -> int:
-        """Where the held-out tokens begin: of a short text so late that one block of it is left to train on."""
-        held = max(1, round(HELD_OUT * (len(self.tokens) // (self.context + 1))))
-        return max(len(self.tokens) - held * (self.context + 1), self.context + 1)
-
-    def drawn(self, seed: int, step: int, count: int) -> Tensor:
-        """[block, context + 1] of a step, from anywhere in what trains."""
-        starts = np.random.default_rng([seed, step]).integers(self.end - self.context, size=count)
-        return self._at(starts)
-
-    def held_out(self) -> Tensor:
-        """[block, context + 1] one after the other."""
-        starts = np.arange(self.end, len(self.tokens) - self.context, self.context + 1)[:MOST_HELD_OUT]
-        return self._at(starts)
-
-    def _at(self, starts: npt.NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.tokens[starts[:, None] + np.arange(self.context + 1)].astype(np.int64))
-
-
 def _blocks(folder: Path, recipe: Recipe) -> Blocks:
     return Blocks(np.load(folder / _TOKENS, mmap_mode="r"), recipe.context)
 
@@ -211,64 +136,16 @@ def _steps_in(minutes: float, folder: Path, recipe: Recipe, device: str) -> int:
     place = choose_device(device)
     tokenizer, blocks = _tokenizer(folder), _blocks(folder, recipe)
     model = small_model(recipe, tokenizer, 0).to(place)
-    optimiser = _optimiser(model, recipe)
+    optimiser = optimiser_of(model, recipe)
     took: list[float] = []
     while len(took) <= TRIAL_STEPS or sum(took[1:]) < TRIAL_SECONDS:
         started = time.perf_counter()
-        _step(model, optimiser, blocks.drawn(0, len(took), recipe.batch).to(place), recipe.rate)
+        learn(model, optimiser, blocks.drawn(0, len(took), recipe.batch).to(place), recipe.rate)
         took.append(time.perf_counter() - started)
     return max(1, round(60 * minutes / float(np.median(took[1:]))))
 
 
 # ---- one seed
-
-
-def small_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
-    """A model of the Llama family with fresh weights, input and output embeddings tied."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    build: Any = LlamaConfig
-    config = build(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.width,
-        intermediate_size=recipe.inner,
-        num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
-        max_position_embeddings=recipe.context,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=None,
-        use_cache=False,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        return LlamaForCausalLM(config).train()
-
-
-def _optimiser(model: Any, recipe: Recipe) -> torch.optim.AdamW:
-    matrices = [each for each in model.parameters() if each.ndim > 1]
-    others = [each for each in model.parameters() if each.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.95), eps=1e-8)
-
-
-def _loss(model: Any, blocks: Tensor) -> Tensor:
-    """Mean surprisal in nats of every token of blocks [block, context + 1] but their first."""
-    logits = model(input_ids=blocks[:, :-1]).logits
-    return F.cross_entropy(logits.flatten(0, 1).float(), blocks[:, 1:].flatten())
-
-
-def _step(model: Any, optimiser: torch.optim.AdamW, blocks: Tensor, rate: float) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.zero_grad()
-    loss = _loss(model, blocks)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    return float(loss.detach())
 
 
 class _Training:
@@ -277,7 +154,7 @@ class _Training:
     def __init__(self, plan: Plan, folder: Path, seed: int, tokenizer: Any, blocks: Blocks, device: torch.device) -> None:
         self._plan, self._folder, self._seed, self._tokenizer, self._blocks = plan, folder, seed, tokenizer, blocks
         self._model = small_model(plan.recipe, tokenizer, seed).to(device)
-        self._optimiser = _optimiser(self._model, plan.recipe)
+        self._optimiser = optimiser_of(self._model, plan.recipe)
         self._device = device
         self._since: list[float] = []
         """Losses of the steps since the last checkpoint."""
@@ -297,9 +174,9 @@ class _Training:
         report(what, done, self._plan.steps)
         for step in range(done + 1, self._plan.steps + 1):
             blocks = self._blocks.drawn(self._seed, step, self._plan.recipe.batch).to(self._device)
-            self._since.append(_step(self._model, self._optimiser, blocks, self._plan.rate(step)))
+            self._since.append(learn(self._model, self._optimiser, blocks, self._plan.rate(step)))
             if not math.isfinite(self._since[-1]):
-                raise AssetError(f"the loss of seed {self._seed} is no number at step {step}; train on another text or with another --seed")
+                raise AssetError(f"the loss of seed {self._seed} is no step at step {step}; train on another text or with another --seed")
             if step in checkpoints:
                 self._keep(step)
             if step in checkpoints or time.monotonic() - noted > KEEP_EVERY:
@@ -326,7 +203,7 @@ class _Training:
     def _held_out(self) -> float:
         blocks = self._blocks.held_out()
         batches = torch.split(blocks, self._plan.recipe.batch)
-        total = sum(float(_loss(self._model, each.to(self._device))) * len(each) for each in batches)
+        total = sum(float(loss_of(self._model, each.to(self._device))) * len(each) for each in batches)
         return total / len(blocks)
 
     def _note(self, step: int) -> None:

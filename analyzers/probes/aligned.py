@@ -5,10 +5,11 @@ of a probe at one layer, and the neurons of all blocks are compared with it, sin
 normalisation before the MLP is passed over, as in the source: Gurnee & Tegmark 2023, arXiv 2310.02207, section 4.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from analyzers.mlps import decoder_blocks, down_projections, linear_shape, writt
 from analyzers.padding import like_lengths, padded
 from analyzers.progress import Report, quiet
 from analyzers.states.pieces import Piece
+from analyzers.states.reading import bare_pass, wanted
 from analyzers.text_model import TextModel
 
 Side = Literal["in", "out"]
@@ -69,18 +71,23 @@ def most_aligned(model: TextModel, directions: npt.NDArray[np.float64], most: in
 def neuron_states(
     model: TextModel, pieces: Sequence[Piece], neurons: Sequence[tuple[int, int]], *, report: Report = quiet
 ) -> npt.NDArray[np.float32]:
-    """float32 [piece, neuron] what enters the down-projection at the last token of a piece's first span.
+    """float32 [piece, neuron] what enters the down-projection at the last token of a piece's one span, of texts read as `read_states` does.
 
-    neurons: (block, number). Raises SubjectError as `most_aligned` does; ValueError for a span without a token.
+    neurons: (block, number). Raises SubjectError as `most_aligned` does; ValueError for a span that cannot be read.
     """
     mlps = _mlps(model)
     first = mlps[0][0]
-    prompts = [model.read(piece.text) for piece in pieces]
-    places = [_last(prompt.spans, piece.spans[0]) for prompt, piece in zip(prompts, pieces, strict=True)]
+    texts, places = [], []
+    for piece, (read, spans) in zip(pieces, wanted(model, pieces, "last"), strict=True):
+        if not spans:
+            raise ValueError(f"no token that can be read covers the characters {piece.spans[0]}")
+        ((_, (place,)),) = spans
+        texts.append(read)
+        places.append(place)
     shown = np.zeros((len(pieces), len(neurons)), np.float32)
     done = 0
-    for batch in like_lengths([len(prompt) for prompt in prompts]):
-        ids, mask = padded([prompts[number].ids for number in batch])
+    for batch in like_lengths(list(map(len, texts))):
+        ids, mask = padded([texts[number] for number in batch])
         rows, at = torch.arange(len(batch)), torch.tensor([places[number] for number in batch])
 
         def keep(columns: Sequence[int], inner: Tensor, batch: Sequence[int] = batch, rows: Tensor = rows, at: Tensor = at) -> None:
@@ -93,7 +100,7 @@ def neuron_states(
             columns = [column for column, (block, _) in enumerate(neurons) if block == layer]
             handles += on_input(mlps[layer][1], first, partial(keep, columns))
         with removed(handles):
-            model.model.base_model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device))
+            bare_pass(model, ids, mask)
         done += len(batch)
         report("neurons", done, len(pieces))
     return shown
@@ -126,8 +133,6 @@ def _weights(block: nn.Module, down: nn.Module) -> Iterator[tuple[Side, str, Ten
 
 def _attends(block: nn.Module, name: str) -> bool:
     """Whether a module of a block is inside one that takes an attention mask."""
-    import inspect
-
     module, parts = block, name.split(".")
     for part in parts[:-1]:
         module = module.get_submodule(part)
@@ -140,10 +145,3 @@ def _cosines(rows: Tensor, directions: Tensor) -> Tensor:
     """[neuron, direction]"""
     plain = rows.float().cpu()
     return nn.functional.normalize(plain, dim=1) @ directions.T
-
-
-def _last(covered: Sequence[Any], span: tuple[int, int]) -> int:
-    found = [at for at, each in enumerate(covered) if each is not None and max(each[0], span[0]) < min(each[1], span[1])]
-    if not found:
-        raise ValueError(f"no token covers the characters {span}")
-    return found[-1]

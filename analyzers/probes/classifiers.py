@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.probes.scaling import Scaling
+from analyzers.threads import one_blas_thread
+
 Kind = Literal["logistic", "mlp"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Floats = npt.NDArray[np.floating[Any]]
@@ -79,8 +82,8 @@ def fit(kind: Kind, x: Floats, y: Classes, *, classes: int, seed: int = 0, stren
     strength is the C of the logistic regression. Raises ValueError without rows, for a class outside the range and another kind.
     """
     _check(kind, x, y, classes)
-    scale = _Scale.of(x)
-    return _trained(kind, scale(x), y, scale, classes, seed, strength)
+    scale = Scaling.of(x)
+    return _trained(kind, scale.apply(x), y, scale, classes, seed, strength)
 
 
 def choose(kind: Kind, x: Floats, y: Classes, held: Floats, held_y: Classes, *, classes: int, seed: int = 0) -> Choice:
@@ -91,8 +94,8 @@ def choose(kind: Kind, x: Floats, y: Classes, held: Floats, held_y: Classes, *, 
     """
     _check(kind, x, y, classes)
     _check(kind, held, held_y, classes)
-    scale = _Scale.of(x)
-    scaled = scale(x)
+    scale = Scaling.of(x)
+    scaled = scale.apply(x)
     if kind == "mlp" or len(np.unique(y)) == 1:
         found = _trained(kind, scaled, y, scale, classes, seed, 1.0)
         return Choice(1.0, float(np.mean(found.predict(held) == held_y)))
@@ -114,23 +117,6 @@ def choose(kind: Kind, x: Floats, y: Classes, held: Floats, held_y: Classes, *, 
     return best
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Standardises by the mean and deviation of the rows that train."""
-
-    mean: Floats
-    deviation: Floats
-
-    @classmethod
-    def of(cls, x: Floats) -> "_Scale":
-        # Summed in double precision: some features of hidden states are thousands of times larger than the others.
-        mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-        return cls(mean.astype(x.dtype), np.where(deviation > 0, deviation, 1).astype(x.dtype))
-
-    def __call__(self, x: Floats) -> Floats:
-        return (x - self.mean) / self.deviation
-
-
 def _check(kind: Kind, x: Floats, y: Classes, classes: int) -> None:
     if kind not in KINDS:
         raise ValueError(f"no probe is called {kind!r}; choose one of {', '.join(KINDS)}")
@@ -140,17 +126,19 @@ def _check(kind: Kind, x: Floats, y: Classes, classes: int) -> None:
         raise ValueError(f"classes {y.min()} to {y.max()} where there are {classes}")
 
 
-def _trained(kind: Kind, scaled: Floats, y: Classes, scale: _Scale, classes: int, seed: int, strength: float) -> Classifier:
+def _trained(kind: Kind, scaled: Floats, y: Classes, scale: Scaling, classes: int, seed: int, strength: float) -> Classifier:
     seen = np.unique(y)
     if len(seen) == 1:
         return Classifier(lambda x: np.zeros((len(x), 1)), seen, classes, len(y))
     if kind == "logistic":
         model = _regression(seed, strength)
-        _quietly(model.fit, scaled, y)
-        return Classifier(lambda x: _log_softmax(model.decision_function(scale(x))), seen, classes, len(y))
-    network = _perceptron(scaled, y, seed)
+        with one_blas_thread():
+            _quietly(model.fit, scaled, y)
+        return Classifier(lambda x: _log_softmax(model.decision_function(scale.apply(x))), seen, classes, len(y))
+    with one_blas_thread():
+        network = _perceptron(scaled, y, seed)
     least = np.finfo(np.float32).tiny
-    return Classifier(lambda x: np.log(np.maximum(network.predict_proba(scale(x)), least)), seen, classes, len(y))
+    return Classifier(lambda x: np.log(np.maximum(network.predict_proba(scale.apply(x)), least)), seen, classes, len(y))
 
 
 def _regression(seed: int, strength: float) -> Any:

@@ -45,8 +45,3 @@ def online_code(
 def block_ends(rows: int) -> list[int]:
     """Rows that have been sent after each block: those of SHARES, without blocks that would be empty."""
     return sorted({max(1, round(share * rows / 100)) for share in SHARES})
-
-
-def compression(bits: Floats, classes: int) -> float:
-    """n log2 K / L: how many times shorter than a uniform code; 1 where the states do not help."""
-    return float(len(bits) * np.log2(classes) / bits.sum())

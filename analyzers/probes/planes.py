@@ -35,6 +35,26 @@ class Components:
 
 
 @dataclass(frozen=True, eq=False)
+class Space:
+    """How rows lie to one another, by Euclidean distance."""
+
+    distances: Floats
+    """[row, other]"""
+    near: npt.NDArray[np.intp]
+    """[row, neighbour] the `neighbours_of` nearest of each, itself left out."""
+
+    @classmethod
+    def of(cls, rows: Floats) -> "Space":
+        """Of rows [row, feature]."""
+        from scipy.spatial.distance import cdist
+
+        distances: Floats = cdist(rows, rows)
+        others = distances.copy()
+        np.fill_diagonal(others, np.inf)
+        return cls(distances, np.argsort(others, axis=1, kind="stable")[:, : neighbours_of(len(rows))])
+
+
+@dataclass(frozen=True, eq=False)
 class Kept:
     """Of each row what a view keeps of its nearest rows."""
 
@@ -42,15 +62,6 @@ class Kept:
     """[row] 1 where all that are near in the view are near in the states, less the farther they are there; about .5 by chance."""
     neighbours: Floats
     """[row] share of its nearest rows that are among the nearest in the view."""
-
-
-def standard(fitted: Rows, rows: Rows) -> Floats:
-    """Rows [row, feature] with the mean and deviation of those that are fitted taken away; a feature that does not vary becomes 0."""
-    x = np.asarray(fitted, np.float64)
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
-    varies = deviation > 1e-9 * np.abs(x).max(axis=0)
-    scaled: Floats = np.where(varies, (rows - mean) / np.where(varies, deviation, 1.0), 0.0)
-    return scaled
 
 
 def principal(rows: Floats) -> Components:
@@ -122,45 +133,30 @@ def neighbours_of(count: int) -> int:
     return min(10, (count - 1) // 2)
 
 
-def kept(rows: Floats, points: Floats) -> Kept:
-    """What the view `points` [row, 2] keeps of the `neighbours_of` nearest of each of the rows [row, feature], by Euclidean distance.
+def kept(states: Space, view: Space) -> Kept:
+    """What a view keeps of the nearest of each row among the states.
 
     The mean of `trustworthiness` is scikit-learn's, but that rows that lie equally far have the same rank. Raises ValueError for fewer than
     four rows.
     """
-    count = len(rows)
+    count = len(states.distances)
     k = neighbours_of(count)
     if k < 1 or count < 4:
         raise ValueError(f"{count} rows have no neighbours to speak of; it needs four")
-    true, near = _distances(rows), nearest(points)
     worst = k * (2 * count - 3 * k - 1) / 2
     trusted, shared = np.empty(count), np.empty(count)
     for row in range(count):
-        others = np.sort(np.delete(true[row], row))
-        ranks = 1 + np.searchsorted(others, true[row, near[row]] - _TIE * others[-1], side="left")
+        distances = states.distances[row]
+        others = np.sort(np.delete(distances, row))
+        ranks = 1 + np.searchsorted(others, distances[view.near[row]] - _TIE * others[-1], side="left")
         trusted[row] = 1 - np.maximum(ranks - k, 0).sum() / worst
         shared[row] = np.mean(ranks <= k)
     return Kept(trusted, shared)
 
 
-def nearest(points: Floats) -> npt.NDArray[np.intp]:
-    """[row, neighbour] the nearest rows of each, itself left out."""
-    distances = _distances(points)
-    np.fill_diagonal(distances, np.inf)
-    found: npt.NDArray[np.intp] = np.argsort(distances, axis=1, kind="stable")[:, : neighbours_of(len(points))]
-    return found
-
-
 def _check_varies(rows: Floats) -> None:
     if not np.ptp(rows, axis=0).any():
         raise ValueError("all rows are the same")
-
-
-def _distances(rows: Floats) -> Floats:
-    from scipy.spatial.distance import cdist
-
-    found: Floats = cdist(rows, rows)
-    return found
 
 
 def _with_across(rows: Floats, along: Floats, direction: Floats) -> Floats:

@@ -41,24 +41,26 @@ class Ridge:
 
 
 @dataclass(frozen=True, eq=False)
-class _Scale:
+class Scale:
     """Mean and deviation of columns, by which rows become standard and come back."""
 
     mean: Floats
     deviation: Floats
 
     @classmethod
-    def of(cls, rows: Floats, *, scaled: bool = True) -> "_Scale":
+    def of(cls, rows: Floats, *, scaled: bool = True) -> "Scale":
         """A column that does not vary is left at its size; not scaled, all are."""
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
         varies = deviation > 1e-9 * np.abs(rows).max(axis=0)
         return cls(mean, np.where(varies, deviation, 1.0) if scaled else np.ones_like(mean))
 
     def standard(self, rows: Floats) -> Floats:
+        """Rows in deviations from the mean."""
         scaled: Floats = (rows - self.mean) / self.deviation
         return scaled
 
     def back(self, rows: Floats) -> Floats:
+        """Standard rows as they were."""
         raw: Floats = rows * self.deviation + self.mean
         return raw
 
@@ -70,7 +72,7 @@ def fit_ridge(states: Rows, targets: Rows, *, alphas: Floats = ALPHAS, scaled: b
     fewer than two rows and for values that are not finite.
     """
     x, y = _checked(states, targets)
-    inputs, outputs = _Scale.of(x, scaled=scaled), _Scale.of(y)
+    inputs, outputs = Scale.of(x, scaled=scaled), Scale.of(y)
     x, y = inputs.standard(x), outputs.standard(y)
     projected, values, vectors = _components(x)
     on_components = projected.T @ y
@@ -90,8 +92,8 @@ def fit_ridge(states: Rows, targets: Rows, *, alphas: Floats = ALPHAS, scaled: b
 class Network:
     """A network of one hidden layer from states to targets."""
 
-    inputs: _Scale
-    outputs: _Scale
+    inputs: Scale
+    outputs: Scale
     fitted: Any
 
     def predict(self, states: Rows) -> Floats:
@@ -109,7 +111,7 @@ def fit_network(states: Rows, targets: Rows, *, seed: int = 0, hidden: int = HID
     from sklearn.neural_network import MLPRegressor
 
     x, y = _checked(states, targets, least=20)
-    inputs, outputs = _Scale.of(x), _Scale.of(y)
+    inputs, outputs = Scale.of(x), Scale.of(y)
     network = MLPRegressor(hidden_layer_sizes=(hidden,), alpha=0.1, early_stopping=True, max_iter=200, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is still getting better after so many rounds is good enough

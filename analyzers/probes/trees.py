@@ -36,15 +36,6 @@ def distances_and_depths(heads: Sequence[int] | Ints) -> tuple[npt.NDArray[np.in
     return distances.astype(np.int16).reshape(n, n), (depths - 1).astype(np.int16)
 
 
-def is_tree(heads: Sequence[int] | Ints) -> bool:
-    """Whether the heads, as above, make one tree with one root."""
-    try:
-        _ancestors(heads)
-    except ValueError:
-        return False
-    return True
-
-
 def _ancestors(heads: Sequence[int] | Ints) -> Bools:
     """[word, node] whether the node is above the word or the word itself; node 0 is above the root."""
     parents = np.concatenate([[0], np.asarray(heads, np.intp)])

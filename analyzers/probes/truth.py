@@ -9,8 +9,7 @@ ccs            a direction in which a statement and its negation get probabiliti
                labels only fix its sign
 """
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analyzers.errors import Failed
+from analyzers.probes.regressions import regressions
 
 Floats = npt.NDArray[np.floating[Any]]
 Flags = npt.NDArray[np.bool_]
@@ -30,7 +30,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 C = 0.01
 """Inverse strength of the penalty of logistic regression on standardised states, where none was chosen."""
-ITERATIONS = 2000
 HIDDEN = (256, 128, 64)
 EPOCHS, BATCH = 5, 32
 RESTARTS, STEPS, RATE, DECAY = 10, 1000, 1e-3, 0.01
@@ -85,28 +84,49 @@ def fit(kind: Kind, x: Floats, y: Flags, *, seed: int, pairs: tuple[Floats, Floa
     logistic regression. Failed where all statements are true or all false, and for ccs without pairs.
     """
     y = np.asarray(y, np.bool_)
-    if y.all() or not y.any():
-        return Failed("train", f"a detector is trained on true and on false statements, and {int(y.sum())} of {len(y)} are true")
-    x = np.asarray(x, np.float64)
+    if kind == "logistic":
+        return fit_logistic(x, [y], [np.ones(len(y), np.bool_)], [c])[0]
+    if (failed := _one_sided(y)) is not None:
+        return failed
     if kind == "ccs":
         if pairs is None or len(pairs[0]) < 2:
             return Failed("train", "CCS is trained on pairs of a statement and its negation, and there are fewer than two pairs")
-        return _ccs(x, y, np.asarray(pairs[0], np.float64), np.asarray(pairs[1], np.float64), seed)
+        return _ccs(x, y, *pairs, seed)
+    if kind == "mass-mean":
+        # The plain difference of means is that of the states themselves, as published.
+        mean, trues, falses = (np.asarray(np.mean(of, 0, dtype=np.float64)) for of in (x, x[y], x[~y]))
+        theta = trues - falses
+        return Detector(kind, mean, np.ones_like(mean), _calibrated(theta, x @ theta - mean @ theta, y))
     mean, scale = standardiser(x)
-    z: Floats = ((x - mean) / scale).astype(np.float32)
-    if kind == "logistic":
-        weight, bias = _regression(z, y, c)
-        return Detector(kind, mean, scale, {"weight.0": weight[None], "bias.0": np.array([bias])})
-    if kind == "saplma":
-        return Detector(kind, mean, scale, _mlp(z, y, seed))
-    # The plain difference of means is that of the states themselves, as published; its inverse covariance does not see units.
-    scale = np.ones_like(scale) if kind == "mass-mean" else scale
     z = (x - mean) / scale
+    if kind == "saplma":
+        return Detector(kind, mean, scale, _mlp(z.astype(np.float32), y, seed))
     theta = z[y].mean(0) - z[~y].mean(0)
-    if kind == "mass-mean-iid":
-        within = np.concatenate([z[y] - z[y].mean(0), z[~y] - z[~y].mean(0)])
-        theta = _pseudo_inverse(within.T @ within / len(within)) @ theta
-    return Detector(kind, mean, scale, _calibrated(theta, z, y))
+    within = np.concatenate([z[y] - z[y].mean(0), z[~y] - z[~y].mean(0)])
+    theta = _pseudo_inverse(within.T @ within / len(within)) @ theta
+    return Detector(kind, mean, scale, _calibrated(theta, z @ theta, y))
+
+
+def fit_logistic(x: Floats, y: Sequence[Flags], rows: Sequence[Flags], c: Sequence[float]) -> list[Detector | Failed]:
+    """As `fit` of logistic regression, for several at once: y, rows and c have for each the labels [row], the rows [row] that it is
+    trained on, and its inverse strength."""
+    failures = [_one_sided(labels[own]) for labels, own in zip(y, rows, strict=True)]
+    fine = [number for number, failed in enumerate(failures) if failed is None]
+    trained = (
+        zip(*regressions(x, *(np.array([each[number] for number in fine]) for each in (y, rows, c))), strict=True) if fine else iter(())
+    )
+    return [_regression(*next(trained)) if failed is None else failed for failed in failures]
+
+
+def _regression(weights: Floats, intercept: float, mean: Floats, scale: Floats) -> Detector:
+    return Detector("logistic", mean, scale, {"weight.0": weights[None], "bias.0": np.array([intercept])})
+
+
+def _one_sided(y: Flags) -> Failed | None:
+    """Why nothing can be learnt of these labels, if so."""
+    if y.any() and not y.all():
+        return None
+    return Failed("train", f"a detector is trained on true and on false statements, and {int(y.sum())} of {len(y)} are true")
 
 
 def standardiser(x: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -115,25 +135,15 @@ def standardiser(x: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
     return mean, np.asarray(np.where(scale > 1e-12 * np.maximum(np.abs(mean), 1e-12), scale, 1.0))
 
 
-def _regression(z: Floats, y: Flags, c: float) -> tuple[npt.NDArray[np.float64], float]:
-    """Weights [width] and intercept."""
-    from sklearn.exceptions import ConvergenceWarning
+def _calibrated(theta: Floats, along: Floats, y: Flags) -> dict[str, Floats]:
+    """A direction with the slope and intercept by which projections on it, along [row], are log-odds: two numbers, fitted to the training
+    statements."""
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        # Of states in half precision the last digits do not settle; what is reached then is as good.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        found = LogisticRegression(C=c, max_iter=ITERATIONS).fit(z, y)
-    return np.asarray(found.coef_[0], np.float64), float(found.intercept_[0])
-
-
-def _calibrated(theta: Floats, z: Floats, y: Flags) -> dict[str, Floats]:
-    """A direction with the slope and intercept by which its projections are log-odds: two numbers, fitted to the training statements."""
-    along = z @ theta
     middle, spread = along.mean(), along.std() or 1.0
-    slope, bias = _regression(((along - middle) / spread)[:, None], y, 1.0)
-    weight = theta * (slope[0] / spread)
-    return {"weight.0": weight[None], "bias.0": np.array([bias - slope[0] * middle / spread])}
+    found = LogisticRegression().fit(((along - middle) / spread)[:, None], y)
+    slope = float(found.coef_[0, 0]) / spread
+    return {"weight.0": slope * theta[None], "bias.0": found.intercept_ - slope * middle}
 
 
 def _pseudo_inverse(covariance: Floats) -> Floats:
@@ -150,7 +160,7 @@ def _mlp(z: Floats, y: Flags, seed: int) -> dict[str, Floats]:
         order = [rows for _ in range(EPOCHS) for rows in torch.split(torch.randperm(len(z)), BATCH)]
     states, targets = torch.tensor(z, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
     with torch.enable_grad():
-        optimiser = torch.optim.Adam([parameter for layer in layers for parameter in layer.parameters()])
+        optimiser = torch.optim.Adam([parameter for layer in layers for parameter in layer.parameters()], fused=True)
         for rows in order:
             hidden = states[rows]
             for layer in layers[:-1]:

@@ -14,11 +14,10 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from analyzers.errors import AssetError, SubjectError
-from analyzers.pass_folder import write_tensors
+from analyzers.noted_file import Note, NotedFile, check_model
 from analyzers.probes.region import PERCENTS, Region
 from analyzers.probes.truth import KINDS, Detector, Kind
 from analyzers.text_model import TextModel
@@ -30,16 +29,12 @@ NOTE: Final = "explicate-truth-detector"
 _Array = npt.NDArray[np.float64]
 
 
-class Told(BaseModel):
-    """What goes with the tensors."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+class Told(Note):
+    """What goes with the tensors; the model is the one whose states are read."""
 
     format: int = FORMAT
     kind: Kind
     layer: int = Field(ge=0)
-    model: dict[str, str]
-    """Identity of the model whose states it reads."""
     keep_period: bool
     """Whether statements are read with the period that ends them."""
     topics: list[str]
@@ -49,6 +44,9 @@ class Told(BaseModel):
     """Share of wrong verdicts on held-out statements, its interval, and how many they were."""
     left_out: Literal["topic", "statements"]
     """What they were: topics that training did not have, or statements of the same topics."""
+
+
+_FILE = NotedFile(NOTE, Told, FORMAT, "detector that was saved by explicate probe truth", "train the detector anew")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +60,7 @@ class SavedDetector:
     told: Told
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all; AssetError where it cannot be written."""
         arrays = {
             "mean": self.detector.mean,
             "scale": self.detector.scale,
@@ -76,7 +74,7 @@ class SavedDetector:
             **({} if self.nearer_left_out is None else {"nearer_left_out": self.nearer_left_out}),
         }
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array, np.float64)) for name, array in arrays.items()}
-        write_tensors(path, tensors, {NOTE: self.told.model_dump()})
+        _FILE.write(path, tensors, self.told)
 
     @classmethod
     def load(cls, path: Path, model: TextModel) -> "SavedDetector":
@@ -85,29 +83,10 @@ class SavedDetector:
         Raises AssetError for a file that is none of these or of another version, SubjectError for another model than the one whose states
         the detector reads.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                note = (file.metadata() or {})["note"]
-                version = _Outer.model_validate_json(note).detector.format
-                if version != FORMAT:
-                    raise AssetError(f"{str(path)!r} has format {version}, and this version reads {FORMAT}; train the detector anew")
-                told = _WholeOuter.model_validate_json(note).detector
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
-        except AssetError:
-            raise
-        except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
-            raise _none(path, " ".join(str(error).split())[:200]) from error
-        if told.model != model.identity:
-            # A file has its keys in another order.
-            own_order = sorted(told.model, key=lambda key: [*model.identity, key].index(key))
-            raise SubjectError(
-                f"the detector reads states of {', '.join(told.model[key] for key in own_order)} and cannot be used with "
-                f"{', '.join(model.identity.values())}; load that model, or train a detector of this one"
-            )
+        told, tensors = _FILE.read(path)
+        check_model(told.model, model.identity, "the detector reads states of", "train a detector of this one")
         if (wrong := _wrong(told, tensors, model)) is not None:
-            raise _none(path, wrong)
+            raise _FILE.refused(path, wrong)
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         own = {name: array for name, array in arrays.items() if name.startswith(("weight.", "bias."))}
         region = Region(
@@ -123,28 +102,7 @@ class SavedDetector:
 
 def is_saved_detector(path: Path) -> bool:
     """Whether a file is a detector of any version, going by its note."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            _Outer.model_validate_json((file.metadata() or {})["note"])
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
-        return False
-    return True
-
-
-class _Version(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    format: int
-
-
-class _Outer(BaseModel):
-    detector: _Version = Field(alias=NOTE)
-
-
-class _WholeOuter(BaseModel):
-    detector: Told = Field(alias=NOTE)
+    return _FILE.is_at(path)
 
 
 def _wrong(told: Told, tensors: Mapping[str, Tensor], model: TextModel) -> str | None:
@@ -174,7 +132,3 @@ def _wrong(told: Told, tensors: Mapping[str, Tensor], model: TextModel) -> str |
     if not all(bool((tensors[name] > 0).all()) for name in ("scale", "region.scale", "region.spread")):
         return "a deviation in it is not above 0"
     return None
-
-
-def _none(path: Path, why: str) -> AssetError:
-    return AssetError(f"{str(path)!r} is no detector that was saved by explicate probe truth ({why}); save one with --save")

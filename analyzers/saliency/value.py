@@ -44,6 +44,32 @@ def values_of(
     return found
 
 
+@torch.inference_mode()
+def likeliest(model: TextModel, ids: Sequence[int], count: int) -> tuple[tuple[int, ...], float]:
+    """(token ids, their log-probability in nats) of what the model would write in the place of a target of so many tokens.
+
+    A decoder: the likeliest token each time, behind those before it; an encoder: the likeliest at each of its masks. A prompt without
+    tokens is read, and errors are raised, as in values_of.
+    """
+    if model.masks is not None:
+        chances = _logprobs(model, list(ids), model.masks.predicting(ids, [0] * count))
+        return tuple(chances.argmax(-1).tolist()), float(chances.amax(-1).sum())
+    read, value = list(ids) or _nothing(model), 0.0
+    start = len(read)
+    for _ in range(count):
+        chances = _logprobs(model, read, [len(read) - 1])[0]
+        read.append(int(chances.argmax()))
+        value += float(chances.amax())
+    return tuple(read[start:]), value
+
+
+def _logprobs(model: TextModel, ids: Sequence[int], places: Sequence[int]) -> Tensor:
+    """[place, vocabulary] of what is predicted there, in float32 or more."""
+    model.check_length(len(ids))
+    logits = model.logits(model.forward(torch.tensor([list(ids)])))[0, list(places)]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
 def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int], **inputs: Tensor) -> Tensor:
     """[text] log-probabilities of the target, in float32 or more, within autograd where it is on.
 

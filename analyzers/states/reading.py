@@ -31,6 +31,7 @@ from analyzers.text_model import TextModel
 from analyzers.tokens import Span
 from analyzers.whole_files import replaced
 
+TOKENISING = "split texts into tokens"
 READING = "read states"
 KEEP_EVERY = 5.0
 """Seconds between notes of how far the reading is: as much is read again after it was killed."""
@@ -70,10 +71,14 @@ def read_states(
     folder = settings().passes / "states" / content_key(configuration)
     with alone(folder, report):
         if not (folder / STATES).exists():
-            wanted = list(_wanted(model, pieces, pool))
-            if not any(spans for _, spans in wanted):
+            found = []
+            for done, each in enumerate(wanted(model, pieces, pool)):
+                report(TOKENISING, done, len(pieces))
+                found.append(each)
+            report(TOKENISING, len(pieces), len(pieces))
+            if not any(spans for _, spans in found):
                 raise SubjectError(f"no text can be read: {model.name} takes {model.limit} tokens; give shorter texts")
-            width = _stream(model, wanted, wanted_layers, folder, report)
+            width = _stream(model, found, wanted_layers, folder, report)
             write_info(folder, {**configuration, "width": width, "dtype": dtype_name(model.dtype)})
             (folder / _DONE).unlink(missing_ok=True)
     return States.open(folder)
@@ -97,8 +102,8 @@ def random_init(model: TextModel, seed: int) -> TextModel:
     )
 
 
-def _wanted(model: TextModel, pieces: Sequence[Piece], pool: Pool) -> Iterator[Wanted]:
-    """Of each piece what is read of it: nothing where it is longer than the model takes."""
+def wanted(model: TextModel, pieces: Sequence[Piece], pool: Pool) -> Iterator[Wanted]:
+    """Of each piece what is read of it, a decoder's behind its BOS, or else its EOS; nothing where it is longer than the model takes."""
     number = 0
     for piece in pieces:
         first, number = number, number + len(piece.spans)
@@ -141,7 +146,7 @@ def _stream(model: TextModel, wanted: Sequence[Wanted], layers: Sequence[int], f
         for number in range(done, len(batches)):
             found = _batch(model, [wanted[at] for at in batches[number]], layers)
             for layer, states in found.items():
-                if not states.isfinite().all():
+                if not _finite(states):
                     raise SubjectError(
                         f"{model.name!r}: states of layer {layer} are not finite in {model.identity['dtype']!r}; load it with dtype float32"
                     )
@@ -218,6 +223,11 @@ def reading_layers(model: TextModel, keep: Callable[[int, Tensor], None]) -> Ite
             f"{model.name!r} ran {ran[0]} blocks where it has {model.layers} layers, so that its states cannot be told apart; choose "
             "a model that is one stack of blocks"
         )
+
+
+def _finite(states: Tensor) -> bool:
+    """Whether all are numbers: of their extremes, which are neither where one of them is not, in a tenth of the time of asking each."""
+    return all(bool(extreme.isfinite()) for extreme in states.aminmax())
 
 
 def _bytes(states: Tensor) -> bytes:

@@ -32,6 +32,12 @@ def _states() -> dict[str, Any]:
     return main()
 
 
+def _trees() -> dict[str, Any]:
+    from evals.bench.trees import main
+
+    return main()
+
+
 def _labels() -> dict[str, Any]:
     from evals.bench.labels import main
 
@@ -78,6 +84,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": _database,
     "attention": _attention,
     "states": _states,
+    "trees": _trees,
     "sampling": _sampling,
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from analyzers.corpus import SAMPLE, documents
 from analyzers.padding import like_lengths, padded
 from analyzers.states.pieces import Piece
-from analyzers.states.reading import bare_pass, read_states
+from analyzers.states.reading import bare_pass, read_states, wanted
 from analyzers.text_model import TextModel
 from analyzers.units import cut
 
@@ -27,7 +27,7 @@ def main() -> dict[str, Any]:
     model = TextModel.load(MODEL)
     pieces = _pieces(WORDS)
     few = _pieces(FEW)
-    ids = [model.read(piece.text).ids for piece in pieces]
+    ids = [read for read, _ in wanted(model, pieces, "mean")]
     _fresh(model, few)
     before = _peak()
     ways: dict[str, Callable[[], object]] = {

@@ -18,7 +18,7 @@ from analyzers.progress import Report
 from analyzers.whole_text import whole_text
 from evals.growing.config import ITEMS, GrowConfig
 from evals.growing.tally import Floats, Tallies, Tally
-from evals.source_files import files_of, sources
+from evals.source_files import files_of
 
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
@@ -46,7 +46,7 @@ class Facts:
     """See above. P@1 over the whole vocabulary, of the target's first token alone."""
 
     facts: tuple[Fact, ...]
-    source: dict[str, str]
+    files: tuple[Path, ...]
     there: int
     """Facts that these were drawn from."""
     given_away: int
@@ -121,14 +121,14 @@ class Facts:
 def load_facts(config: GrowConfig) -> Facts:
     """Read and draw. Raises CorpusError for files that are not in the form, with the line, and where no fact is left."""
     files = files_of(config.facts or SAMPLE, "--facts", (".jsonl", ".json"), _FORM)
-    read = [fact for path in files for fact in (_relation(path) if path.suffix == ".json" else _lines(path))]
-    facts = [fact for fact in dict.fromkeys(read) if not _is_given_away(fact)]
+    read = list(dict.fromkeys(fact for path in files for fact in (_relation(path) if path.suffix == ".json" else _lines(path))))
+    facts = [fact for fact in read if not _is_given_away(fact)]
     if not facts:
         raise CorpusError(f"--facts {str(config.facts)!r}: every prompt already has the first word of its target; give others")
     most = config.most(ITEMS)
     order = np.random.default_rng([config.seed, 7]).permutation(len(facts))[: most or len(facts)]
     drawn = tuple(facts[at] for at in np.sort(order).tolist())
-    return Facts(drawn, sources(files), len(facts), len(dict.fromkeys(read)) - len(facts))
+    return Facts(drawn, tuple(files), len(facts), len(read) - len(facts))
 
 
 def _is_given_away(fact: Fact) -> bool:

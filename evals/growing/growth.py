@@ -28,7 +28,7 @@ from evals.statistics import DRAWS, LEVEL, bootstrap
 SUMMARIES = ("grown", "t90", "area", "monotonicity", "forgetting")
 SHARE = 0.9
 FORGETTING_DRAWS = 4000
-"""More than of other intervals, since the ends of this one lie farther out."""
+"""More than of other intervals, since the ends of this one lie farther out: with some hundred checkpoints at the outermost draws."""
 NOT_GROWN = "did not grow"
 """How the reason of a curve begins that has no t90."""
 
@@ -53,14 +53,15 @@ def step_at(places: Floats) -> Floats:
 
 
 def values(tallies: Sequence[Tally | Failed], *, seed: int = 0) -> list[Value | Failure]:
-    """[checkpoint] each with its interval; n is what `among` counts."""
+    """[checkpoint] each with its interval, all on the same draws; n is what `among` counts."""
+    known = {str(at): tally for at, tally in enumerate(tallies) if isinstance(tally, Tally)}
+    units = max((len(tally.of) for tally in known.values()), default=0)
+    made = bootstrap({at: _value(tally) for at, tally in known.items()}, units, n=0, seed=seed)
     found: list[Value | Failure] = []
-    for tally in tallies:
-        if isinstance(tally, Failed):
-            found.append(failure(tally))
-            continue
-        value = bootstrap({"value": _value(tally)}, len(tally.of), n=round(float(tally.among.sum())), seed=seed)["value"]
-        found.append(failure(value) if isinstance(value, Failed) else value)
+    for at, tally in enumerate(tallies):
+        value = tally if isinstance(tally, Failed) else made[str(at)]
+        counted = 0 if isinstance(tally, Failed) else round(float(tally.among.sum()))
+        found.append(failure(value) if isinstance(value, Failed) else value.model_copy(update={"n": counted}))
     return found
 
 
@@ -102,7 +103,7 @@ def summaries(steps: Sequence[int], tallies: Sequence[Tally | Failed], *, seed: 
         )
     if counted[0].better == "lower":
         made["area"] = _turned(made["area"])
-    made["forgetting"] = _forgetting(risen, len(counted), units, n, seed)
+    made["forgetting"] = _forgetting(counted, n, seed)
     return {name: made[name] for name in SUMMARIES}
 
 
@@ -144,19 +145,21 @@ def monotonicity(at: Floats, curve: Floats) -> Masked:
     return np.ma.masked_array(ranks @ order / np.where(spread > 0, spread, 1.0), spread == 0)
 
 
-def _forgetting(risen: _Curves, checkpoints: int, units: int, n: int, seed: int) -> Value | Failure:
+def _forgetting(counted: Sequence[Tally], n: int, seed: int) -> Value | Failure:
     """Of the best checkpoint, with an interval that holds for all of them together."""
 
-    def less(one: int) -> Statistic:
+    def less(one: Tally) -> Statistic:
+        both = _risen([one, counted[-1]])
+
         def statistic(weights: Floats) -> Masked:
-            curve, defined = risen(weights)
-            return np.ma.masked_array(curve[:, one] - curve[:, -1], ~defined)
+            curve, defined = both(weights)
+            return np.ma.masked_array(curve[:, 0] - curve[:, 1], ~defined)
 
         return statistic
 
-    level = 1 - (1 - LEVEL) / (checkpoints - 1)
-    names = {str(one): less(one) for one in range(checkpoints - 1)}
-    found = bootstrap(names, units, n=n, draws=FORGETTING_DRAWS, seed=seed, level=level)
+    others = counted[:-1]
+    names = {str(at): less(one) for at, one in enumerate(others)}
+    found = bootstrap(names, len(counted[-1].of), n=n, draws=FORGETTING_DRAWS, seed=seed, level=1 - (1 - LEVEL) / len(others))
     known = [value for value in found.values() if isinstance(value, Value)]
     if len(known) < len(found):
         return failure(next(value for value in found.values() if isinstance(value, Failed)))

@@ -17,7 +17,7 @@ from analyzers.progress import Report
 from analyzers.whole_text import whole_text
 from evals.growing.config import ITEMS, GrowConfig
 from evals.growing.tally import Tallies, Tally
-from evals.source_files import files_of, sources
+from evals.source_files import files_of
 
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
@@ -40,7 +40,7 @@ class MinimalPairs:
     """See above. The log-probabilities of all tokens of a sentence are added up."""
 
     pairs: tuple[Pair, ...]
-    source: dict[str, str]
+    files: tuple[Path, ...]
     there: int
     """Pairs that these were drawn from."""
     name: str = "minimal-pairs"
@@ -93,10 +93,10 @@ class MinimalPairs:
 
 
 def load_pairs(config: GrowConfig) -> MinimalPairs:
-    """Read and draw, as many of each phenomenon. Raises CorpusError for files that are not in the form, with the line."""
+    """Read and draw, as many of each phenomenon, each pair once. Raises CorpusError for files that are not in the form, with the line."""
     files = files_of(config.pairs or SAMPLE, "--pairs", (".jsonl",), _FORM)
-    pairs = [pair for path in files for pair in _read(path)]
-    return MinimalPairs(tuple(_drawn(pairs, config.most(ITEMS), config.seed)), sources(files), len(pairs))
+    pairs = list(dict.fromkeys(pair for path in files for pair in _read(path)))
+    return MinimalPairs(tuple(_drawn(pairs, config.most(ITEMS), config.seed)), tuple(files), len(pairs))
 
 
 def _read(path: Path) -> list[Pair]:

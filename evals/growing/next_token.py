@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,11 @@ class NextToken:
     treebank: Treebank
     name: str = "next-token"
     needs_decoder: bool = True
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The treebank's."""
+        return self.treebank.files
 
     @property
     def identity(self) -> dict[str, Any]:

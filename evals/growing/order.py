@@ -6,6 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from analyzers.errors import Failed
+from evals.growing.growth import NOT_GROWN
+from evals.growing.results import Before, Series
 from evals.growing.tally import Floats
 from evals.results import Failure, Value, failure
 from evals.scores import Masked
@@ -26,6 +28,38 @@ def ranking(t90s: Mapping[str, Sequence[Value | Failure]]) -> list[str]:
         return len(t90s[name]) - len(steps), float(np.log2(1 + np.array(steps)).mean()) if steps else 0.0
 
     return sorted(t90s, key=key)
+
+
+def order_of(series: Sequence[Series]) -> list[str]:
+    """Curves of all trainings from the first acquired to the last."""
+    names = dict.fromkeys(curve.name for each in series for curve in each.curves)
+    missing = Failure(stage="score", reason="not measured in this training")
+
+    def t90(each: Series, name: str) -> Value | Failure:
+        curve = each.curve(name)
+        return missing if curve is None else curve.summary["t90"]
+
+    return ranking({name: [t90(each, name) for each in series] for name in names})
+
+
+def before(series: Sequence[Series], probes: Sequence[str]) -> list[Before]:
+    """Of every two probes which one was acquired before the other; none of two of which neither grew in any training."""
+    found = []
+    ranked = [name for name in order_of(series) if name in probes]
+    for first, then in combinations(ranked, 2):
+        seeds = apart = alone = 0
+        for each in series:
+            one, other = each.curve(first), each.curve(then)
+            if one is None or other is None or not isinstance(mine := one.summary["t90"], Value):
+                continue
+            theirs = other.summary["t90"]
+            if isinstance(theirs, Value):
+                seeds, apart = seeds + (mine.value < theirs.value), apart + (mine.high < theirs.low)
+            elif theirs.reason.startswith(NOT_GROWN):
+                seeds, alone = seeds + 1, alone + 1
+        if seeds:
+            found.append(Before(first=first, then=then, seeds=seeds, apart=apart, alone=alone))
+    return found
 
 
 def agreement(orders: Sequence[Mapping[str, float]], *, seed: int = 0) -> Value | Failure:

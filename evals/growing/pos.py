@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,11 @@ class Pos:
     needs_decoder: bool = False
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The treebank's."""
+        return self.treebank.files
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What decides the figures."""
         return {**self.treebank.identity, "depth": self.treebank.config.depth, "layers": "spread"}
@@ -39,8 +45,9 @@ class Pos:
     def notes(self) -> list[str]:
         """How it was measured."""
         return [
-            f"pos: a logistic probe of the universal part of speech, trained anew at every checkpoint, at {self.treebank.config.depth:g} "
-            "of the depth; best-layer is the best of a few layers on held-out training sentences, layer0 what enters the first block"
+            "pos: a logistic probe of the universal part of speech, trained anew at every checkpoint on "
+            f"{self.treebank.material.train:,} sentences, at {self.treebank.config.depth:g} of the depth; best-layer is the best of a few "
+            "layers on held-out training sentences, layer0 what enters the first block"
         ]
 
     def measure(self, model: "TextModel", report: Report) -> Tallies | Failed:

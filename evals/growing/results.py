@@ -75,7 +75,9 @@ class Before(_Model):
     seeds: int
     """Trainings in which its t90 is smaller, or the other one did not grow."""
     apart: int
-    """Of these, those in which the intervals of both t90 are apart, or the other one did not grow."""
+    """Of these, those in which both grew, and the intervals of their t90 are apart."""
+    alone: int
+    """Of these, those in which the other one is not seen to grow: when it would have grown is not known."""
 
 
 class Grown(_Model):
@@ -99,6 +101,6 @@ class Grown(_Model):
     before: list[Before]
     """Of every two probes, by their main curves."""
     training: dict[str, Any] = Field(default_factory=dict)
-    """Where it was trained here: `corpus`, `steps`, `parameters` and what the recipe says."""
+    """Where it was trained here: `corpus`, `corpus_identity` (SHA-256 of its files), `steps` and what the recipe says."""
     notes: list[str] = Field(default_factory=list)
     """What was done, where that is not always the same, and what to mind."""

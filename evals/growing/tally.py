@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -73,6 +74,11 @@ class Probe(Protocol):
     @property
     def needs_decoder(self) -> bool:
         """Whether it reads what comes next."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it was read from."""
         ...
 
     @property

@@ -1,6 +1,7 @@
 """Syntax trees: how many edges of the test sentences' trees a structural probe of distances finds (UUAS), at one depth."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 RANK = 64
 """Rows of the map, or the width of the states where they are narrower."""
+FEW = 2000
+"""Sentences to train on below which it is told that they are few; the published probe has some 40,000."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,11 @@ class Tree:
     treebank: Treebank
     name: str = "tree"
     needs_decoder: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The treebank's."""
+        return self.treebank.files
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -41,10 +49,13 @@ class Tree:
     @property
     def notes(self) -> list[str]:
         """How it was measured."""
-        return [
-            f"tree: UUAS of a structural probe of distances of rank {RANK} at most, trained anew at every checkpoint, at "
-            f"{self.treebank.config.depth:g} of the depth; a chain of neighbours is what it is read against"
-        ]
+        train = self.treebank.material.train
+        told = (
+            f"tree: UUAS of a structural probe of distances of rank {RANK} at most, trained anew at every checkpoint on {train:,} "
+            f"sentences, at {self.treebank.config.depth:g} of the depth; a chain of neighbours is what it is read against"
+        )
+        few = "tree: few sentences train it, from which it finds less the more else the states tell: a fall may be that (--limit for more)"
+        return [told, few] if train < FEW else [told]
 
     def measure(self, model: "TextModel", report: Report) -> Tallies | Failed:
         """`tree`."""

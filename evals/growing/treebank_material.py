@@ -1,5 +1,6 @@
 """Sentences with their words, tags and trees that several probes of a series share, so that their states are read once."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,6 @@ from analyzers.treebank import Sentence, read_treebank
 from evals.growing.config import SENTENCES, TESTS, GrowConfig
 from evals.probes.labels_data import SAMPLE
 from evals.probes.tree_material import Material, Readable, draw_material, readable
-from evals.source_files import sources
 
 if TYPE_CHECKING:
     from analyzers.states.store import States
@@ -31,13 +31,19 @@ class Treebank:
     """Some to train probes on, some to test on, none of them in both."""
 
     material: Material
-    source: dict[str, str]
+    files: tuple[Path, ...]
     config: GrowConfig
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides the states that are read, and their splits."""
-        return {"pieces": fingerprint(self.material.pieces), "train": self.material.train, "seed": self.config.seed}
+        """What decides the states that are read, their splits, and what is right: the same text may have other tags and trees."""
+        gold = repr([[(word.upos, word.xpos, word.head, word.form) for word in each.words] for each in self.material.sentences])
+        return {
+            "pieces": fingerprint(self.material.pieces),
+            "gold": hashlib.sha256(gold.encode("utf-8", "surrogatepass")).hexdigest(),
+            "train": self.material.train,
+            "seed": self.config.seed,
+        }
 
     @property
     def items(self) -> dict[str, int]:
@@ -77,12 +83,13 @@ class Read:
 
 def load_treebank(config: GrowConfig, *, report: Report) -> Treebank:
     """Read and draw. Raises CorpusError for files that are no CoNLL-U, and ExplicateError for too few sentences."""
-    files = config.conllu or (SAMPLE,)
+    files = tuple(Path(path) for path in config.conllu) or (SAMPLE,)
     banks = [read_treebank(path, report=report) for path in files]
     if len(banks) == 1:
         banks = list(_split(banks[0], config.seed))
-    material = draw_material(banks[0], banks[1], limit=config.most(SENTENCES), tests=config.most(TESTS), seed=config.seed)
-    return Treebank(material, sources([Path(path) for path in files]), config)
+    train, test = banks
+    material = draw_material(train, test, limit=config.most(SENTENCES), tests=config.most(TESTS), seed=config.seed, report=report)
+    return Treebank(material, files, config)
 
 
 def _split(sentences: Sequence[Sentence], seed: int) -> tuple[list[Sentence], list[Sentence]]:

@@ -43,7 +43,7 @@ def told_examples(labels: Sequence[str], examples: Sequence[Sequence[IclItem]]) 
     counts = np.array([np.bincount([item.label for item in own], minlength=len(labels)) for own in examples])
     each = ", ".join(f"{label} {_range(column)}" for label, column in zip(labels, counts.T, strict=True))
     without = [
-        f"of {label} no example was left in {int((column == 0).sum())} of {len(counts)} draws: what is found there is not of it"
+        f"of {label} no example was left in {int((column == 0).sum())} of {len(counts)} draws: what is found there says nothing of it"
         for label, column in zip(labels, counts.T, strict=True)
         if not column.all()
     ]

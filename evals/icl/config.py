@@ -34,3 +34,10 @@ class IclConfig:
             raise ExplicateError("there are no demonstrations, so that no label can be an anchor; give --shots 1 or more")
         if self.seeds < 1:
             raise ExplicateError("no demonstrations are drawn; give --seeds 1 or more")
+
+
+def check_loading(dtype: str, device: str) -> None:
+    """Raise SubjectError for a number format or device that a model cannot be loaded with, before it is."""
+    from analyzers.loading import choose_device, choose_dtype
+
+    choose_dtype(dtype, choose_device(device))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from analyzers.errors import ExplicateError
 from evals.icl.task import IclItem
+from evals.number_of import number_of
 
 Classes = npt.NDArray[np.int64]
 KEPT = 2
@@ -46,8 +47,8 @@ def draw(items: Sequence[IclItem], labels: Sequence[str], *, shots: int, n: int,
             asked.append(int(number))
     if len(asked) < 2:
         raise ExplicateError(
-            f"of {len(items)} items {len(asked)} are left to ask about beside the demonstrations, and an interval needs two; give more "
-            "items (--items, --n), or show fewer (--shots)"
+            f"of {number_of('item', len(items))} {len(asked)} can be asked about beside the demonstrations, and an interval needs two; "
+            "give more items (--items, --n), or show fewer (--shots)"
         )
     taken = set(asked)
     left = [int(number) for number in order if int(number) not in taken]
@@ -80,7 +81,8 @@ def _counts(of_class: Classes, labels: Sequence[str], shots: int) -> Classes:
     for label, count in zip(labels, counts, strict=True):
         if count < shots:
             raise ExplicateError(
-                f"there are {count} items of the label {label!r}, and {shots} are shown; give more items (--items), or show fewer (--shots)"
+                f"the label {label!r} has {number_of('item', int(count))}, and {shots} of each are shown; give more items (--items), or "
+                "show fewer (--shots)"
             )
     return counts
 

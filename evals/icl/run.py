@@ -8,11 +8,12 @@ import numpy as np
 from analyzers.errors import ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
 from evals.icl.analyses import ANALYSES
-from evals.icl.config import IclConfig
+from evals.icl.config import IclConfig, check_loading
 from evals.icl.drawing import Drawn, draw, shown_again
 from evals.icl.results import Analysis, IclResults, TaskTold
 from evals.icl.setting import Case, Setting
 from evals.icl.task import IclTask, load_icl_task
+from evals.number_of import number_of
 from evals.results import Failure
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
     """All analyses of the configuration on the same answers. Raises ExplicateError for what the user can mend."""
-    from analyzers.text_model import TextModel
-
-    # What is misspelt or missing is told before a model is fetched and loaded.
+    # What is misspelt or missing is told before a model is fetched and loaded, and before transformers is imported, which takes longer.
     config.check()
     task = load_icl_task(config.task, items=config.items, report=report)
     drawn = draw(task.items, task.labels, shots=config.shots, n=config.n, seeds=config.seeds, seed=config.seed)
+    check_loading(config.dtype, config.device)
+    from analyzers.icl.prompts import Template
+    from analyzers.text_model import TextModel
+
+    Template(task.template, task.labels)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     setting = prepared(model, task, drawn, seed=config.seed, report=report)
     chosen = np.bincount(setting.answers.chosen, minlength=len(task.labels)) / len(setting.cases)
@@ -52,16 +56,23 @@ def run_icl(config: IclConfig, *, report: Report = quiet) -> IclResults:
         label_mass=setting.mean(setting.answers.mass),
         chosen={label: float(share) for label, share in zip(task.labels, chosen, strict=True)},
         analyses=analysed(setting, config.analyses),
-        notes=_notes(task, drawn),
+        notes=_notes(task, drawn, config.n),
     )
 
 
-def _notes(task: IclTask, drawn: Drawn) -> list[str]:
+def _notes(task: IclTask, drawn: Drawn, n: int) -> list[str]:
     notes = []
+    if len(drawn.asked) < n:
+        notes.append(
+            f"--n {n} asks for more than there are: of {number_of('item', len(task.items))} {len(drawn.asked)} are asked about, and the "
+            "others are kept to be shown; give more (--items), or show fewer (--shots, --seeds)"
+        )
     if task.near_duplicates:
-        notes.append(f"left out, nearly the same as another text: {task.near_duplicates} texts")
+        notes.append(f"left out, nearly the same as another text: {number_of('text', task.near_duplicates)}")
     if again := shown_again(drawn, len(task.labels)):
-        told = ", ".join(f"{task.labels[label]} ({items} items in {places} places)" for label, (items, places) in again.items())
+        told = ", ".join(
+            f"{task.labels[label]} ({number_of('item', items)} in {number_of('place', places)})" for label, (items, places) in again.items()
+        )
         notes.append(
             f"too few items are left beside those asked about for each draw to show others: {told}; ask about fewer (--n), or give more "
             "(--items)"

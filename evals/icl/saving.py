@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from analyzers.errors import AssetError, ExplicateError, SubjectError
 from analyzers.progress import Report, quiet
-from evals.icl.config import IclConfig
+from evals.icl.config import IclConfig, check_loading
 from evals.icl.drawing import demonstrations
 from evals.icl.task import IclItem, load_icl_task
 from evals.results import Failure, Value, stored
@@ -69,25 +69,24 @@ def save_context(config: IclConfig, path: Path, *, report: Report = quiet) -> Sa
 
     Raises ExplicateError for what the user can mend.
     """
-    from analyzers.icl.prompts import Template
-    from analyzers.icl.saved_context import SavedContext, is_saved_context
-    from analyzers.text_model import TextModel
-
     config.check()
     if path.suffix != SUFFIX:
         raise ExplicateError(f"--save {str(path)!r} does not end with {SUFFIX}; name a file such as 'context{SUFFIX}'")
     if not path.absolute().parent.is_dir() or path.is_dir():
-        raise ExplicateError(f"--save {str(path)!r} is a folder or in one that is not there; name a file, such as 'context{SUFFIX}'")
-    if path.exists() and not is_saved_context(path):
-        raise ExplicateError(f"--save {str(path)!r} is there and is no saved context, which alone is written over; name another file")
+        raise ExplicateError(f"--save {str(path)!r} is a folder, or its folder is not there; name a file, such as 'context{SUFFIX}'")
     task = load_icl_task(config.task, items=config.items, report=report)
     shown = demonstrations(task.items, task.labels, shots=config.shots, seed=config.seed)
+    check_loading(config.dtype, config.device)
+    from analyzers.icl.prompts import Template
+    from analyzers.icl.saved_context import SavedContext, is_saved_context
+    from analyzers.text_model import TextModel
+
+    if path.exists() and not is_saved_context(path):
+        raise ExplicateError(f"--save {str(path)!r} is there and is no saved context; nothing else is written over: name another file")
+    template = Template(task.template, task.labels)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
-    saved = SavedContext.of(model, Template(task.template, task.labels), [(item.text, item.label) for item in shown])
-    try:
-        saved.save(path)
-    except OSError as error:
-        raise ExplicateError(f"--save {str(path)!r} cannot be written ({error.strerror}); name another file") from None
+    saved = SavedContext.of(model, template, [(item.text, item.label) for item in shown])
+    saved.save(path)
     left = [item for item in task.items if item not in shown]
     asked = np.random.default_rng([config.seed, 3]).permutation(len(left))[:ASKED]
     told = _compared(model, saved, shown, [left[number].text for number in asked.tolist()], seed=config.seed)
@@ -135,13 +134,17 @@ def answer_from(
     model: str, path: Path, texts: Sequence[str], *, dtype: str = "auto", device: str = "auto", report: Report = quiet
 ) -> SavedAnswers:
     """What a model answers to texts behind saved demonstrations; ExplicateError for what the user can mend."""
-    from analyzers.icl.saved_context import SavedContext
-    from analyzers.text_model import TextModel
-
     if not texts:
         raise ExplicateError('--load answers texts; give some, each with --ask "TEXT"')
+    if not all(text.strip() for text in texts):
+        raise ExplicateError('--ask has no text: give one, such as --ask "TEXT"')
     if not path.is_file():
         raise AssetError(f"there is no file {str(path)!r} to answer from; give one that --save wrote")
+    check_loading(dtype, device)
+    from analyzers.icl.saved_context import SavedContext, check_saved
+    from analyzers.text_model import TextModel
+
+    check_saved(path)
     read = TextModel.load(model, dtype=dtype, device=device, report=report)
     saved = SavedContext.load(path, read)
     labels = saved.template.labels

@@ -16,6 +16,8 @@ from analyzers.errors import ExplicateError
 from analyzers.progress import Report, quiet
 from evals.icl.labelled_lines import labelled_lines
 from evals.named_file import named_file, names_in
+from evals.number_of import number_of
+from evals.task_kinds import check_kind
 from evals.tasks.items import CSV_SUFFIXES, JSON_SUFFIXES, Reading, read_items
 from evals.toml_places import at_line, dotted
 
@@ -122,14 +124,17 @@ def _with_items(name: str, written: _TaskFile, source: str, found: Iterable[tupl
             kept.append((text, label))
     report("compare texts", len(labelled), len(labelled))
     if not kept:
-        raise ExplicateError(f"{source!r} has no item with a true label, and demonstrations need one; items are one of: {SOURCES}")
+        raise ExplicateError(
+            f"{source!r} has {number_of('text', len(labels))}, none of them with one true label, and demonstrations need some; give each "
+            f"text one of the labels {', '.join(written.labels)}"
+        )
     items = tuple(IclItem(number, text, written.labels.index(label)) for number, (text, label) in enumerate(kept))
     return IclTask(name, written.template, written.labels, items, source, len(labels) - len(labelled), len(labelled) - len(kept))
 
 
 def _labelled(source: str, folder: Path, written: _TaskFile) -> Iterable[tuple[str, str | None]]:
     if source.startswith("hf:") or source.endswith((*JSON_SUFFIXES, *CSV_SUFFIXES)):
-        reading = Reading(written.text, written.gold, written.labels, written.gold_names)
+        reading = Reading(written.text, written.gold, written.labels, written.gold_names, gold_needed=True)
         return [(item.text, item.gold) for item in read_items(source, reading, folder=folder).items]
     path = folder / source
     if not path.is_file():
@@ -145,13 +150,15 @@ def _read(path: Path) -> _TaskFile:
     except tomllib.TOMLDecodeError as error:
         raise ExplicateError(f"{str(path)!r} is not TOML: {error}; write {_FORMS['template']}") from None
     except ValidationError as error:
+        check_kind(path, found, "template", _FORMS["template"])
         # A misspelt key is why another one is missing.
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         place = list(first["loc"])
         if first["type"] == "extra_forbidden":
             told = f"unknown key {dotted(place)!r}; the keys are {', '.join(_FORMS)}"
         else:
-            told = f"{dotted(place)}: {first['msg']}; write {_FORMS[str(place[0])]}"
+            wrong = "the key is missing" if first["type"] == "missing" else first["msg"]
+            told = f"{dotted(place)}: {wrong}; write {_FORMS[str(place[0])]}"
         raise ExplicateError(f"{str(path)!r}{at_line(lines, place)}: {told}") from None
     folded = [label.casefold() for label in task.labels]
     if len(set(folded)) < len(folded):

@@ -217,8 +217,9 @@ def _items(material: Material, rows: Rows, spans: int) -> dict[str, int]:
 def _notes(config: LabelsConfig, material: Material, rows: Rows, reads: Sequence[Read], best: Read, as_good: Sequence[int]) -> list[str]:
     kind = _kind(config)
     notes = [
-        f"layer{' and strength of the regularisation' if kind == 'logistic' else ''} chosen on a tenth of the texts that train "
-        f"({len(rows.held_out)} of {len(rows.train)} rows): {best.choice.accuracy:.3f} right there"
+        f"layer{' and strength of the regularisation' if kind == 'logistic' else ''} chosen on {len(material.held_out)} of the "
+        f"{len(material.train) + len(material.held_out)} texts that train ({len(rows.held_out)} of {len(rows.train)} rows): "
+        f"{best.choice.accuracy:.3f} right there"
     ]
     if kind == "logistic":
         strengths = Counter(read.choice.strength for read in reads)

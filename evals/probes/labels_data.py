@@ -1,7 +1,7 @@
 """What a probe of labels trains on and is tested on: tags of a treebank's words, tasks made from its sentences, or items of a file."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from analyzers.sentence_tasks import SENTENCE_TASKS, sentence_items
 from analyzers.treebank import Sentence, Word, read_treebank
 from evals.probes.labels_config import LIMITS, LabelsConfig
 from evals.probes.labels_files import Labelled, read_items
+from evals.probes.tree_material import COMPARING
 from evals.source_files import sources
 
 SAMPLE = Path(__file__).parent / "samples" / "sample.conllu"
@@ -66,7 +67,7 @@ def load_material(config: LabelsConfig, *, report: Report = quiet) -> Material:
     if config.items is not None:
         found = read_items(config.items)
         train, held, test, notes = _split_items(found, config)
-        return _drawn(config, config.task or config.items.stem, train, held, test, notes, sources([config.items]))
+        return _drawn(config, config.task or config.items.stem, train, held, test, notes, sources([config.items]), report)
     files = config.conllu or (SAMPLE,)
     treebanks = [read_treebank(path, report=report) for path in files]
     notes = [] if config.conllu else ["the sample that is built in is small: its figures say little; give a treebank by --conllu"]
@@ -85,26 +86,27 @@ def load_material(config: LabelsConfig, *, report: Report = quiet) -> Material:
             [Labelled(item.text, ((0, len(item.text)),), (item.label,), (item.target,), item.document) for item in items]
             for items in (made, tested)
         )
-        return _drawn(config, task, train, [], test, notes, sources(files))
-    label = word_labels(task, treebanks[0])
-    train, test = ([item for sentence in treebank if (item := _tagged(sentence, label)).spans] for treebank in treebanks)
-    return _drawn(config, task, train, [], test, notes, sources(files))
+        return _drawn(config, task, train, [], test, notes, sources(files), report)
+    label = word_labels(task, treebanks[0], others=SENTENCE_TASKS)
+    train, test = ([item for sentence in treebank if (item := tagged(sentence, label)).spans] for treebank in treebanks)
+    return _drawn(config, task, train, [], test, notes, sources(files), report)
 
 
-def word_labels(task: str, treebank: Sequence[Sentence]) -> Callable[[Word], str]:
-    """Which label of a word the task names: a column, or a feature that the treebank has."""
+def word_labels(task: str, treebank: Sequence[Sentence], *, others: Collection[str] = ()) -> Callable[[Word], str]:
+    """Which label of a word the task names: a column, or a feature that the treebank has; others: tasks of sentences to be told of."""
     if task in COLUMNS:
         return COLUMNS[task]
     features = Counter(key for sentence in treebank for word in sentence.words for key in word.feats)
     if task not in features:
+        of_sentences = f"a task of sentences ({', '.join(others)}), " if others else ""
         raise ExplicateError(
-            f"no task is called {task!r}; choose {', '.join(COLUMNS)}, a task of sentences ({', '.join(SENTENCE_TASKS)}), or a feature "
-            f"of the treebank's words ({', '.join(name for name, _ in features.most_common(12)) or 'it has none'})"
+            f"no task is called {task!r}; choose {', '.join(COLUMNS)}, {of_sentences}or a feature of the treebank's words "
+            f"({', '.join(name for name, _ in features.most_common(12)) or 'it has none'})"
         )
     return lambda word: word.feats.get(task, "")
 
 
-def _tagged(sentence: Sentence, label: Callable[[Word], str]) -> Labelled:
+def tagged(sentence: Sentence, label: Callable[[Word], str]) -> Labelled:
     """The sentence with the labels of its words, but for those that share their characters."""
     shared = Counter(word.span for word in sentence.words)
     words = [word for word in sentence.words if shared[word.span] == 1 and label(word)]
@@ -153,26 +155,31 @@ def _drawn(
     test: Sequence[Labelled],
     notes: Sequence[str],
     source: dict[str, str],
+    report: Report,
 ) -> Material:
     """So many of each, in random order, without what stands elsewhere, those that test first; a tenth of what trains held out."""
     rng, known, passed = np.random.default_rng([config.seed, 2]), Duplicates(), 0
     whole = all(item.is_whole for item in (*train, *test))
     limit = LIMITS["sentences" if whole else "words"] if config.limit is None else config.limit
+    total, done = sum(min(limit or len(items), len(items)) for items in (test, held_out, train)), 0
 
     def some(items: Sequence[Labelled]) -> list[Labelled]:
-        nonlocal passed
+        nonlocal passed, done
         kept: list[Labelled] = []
         order: list[int] = rng.permutation(len(items)).tolist()
         for at in _in_turns(items, order) if whole else order:
             if limit and len(kept) == limit:
                 break
+            report(COMPARING, done, total)
             if known.seen(items[at].text) is None:
                 kept.append(items[at])
+                done += 1
             else:
                 passed += 1
         return kept
 
     tests, held, trains = some(test), some(held_out), some(train)
+    report(COMPARING, total, total)
     for part, items in (("train", trains), ("test", tests)):
         if len(items) < LEAST:
             raise ExplicateError(f"{len(items)} texts to {part} on are too few for a probe; give {LEAST} or more, each another text")

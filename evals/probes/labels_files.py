@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analyzers.corpus import text_lines
+from analyzers.corpus import json_objects, text_lines
 from analyzers.errors import CorpusError
 from analyzers.tokens import Span
 
@@ -39,14 +39,14 @@ class Labelled:
 
 def read_items(path: Path) -> list[Labelled]:
     """By the file's ending. Raises CorpusError, with the line, for what is not in its form, and for a file without items."""
-    if path.suffix.lower() == ".jsonl":
-        found = _json_lines(path)
-    elif path.suffix.lower() in SENTEVAL_ENDINGS:
-        found = _senteval(path)
-    else:
+    readers = {".jsonl": _json_lines, **dict.fromkeys(SENTEVAL_ENDINGS, _senteval)}
+    if path.suffix.lower() not in readers:
         raise CorpusError(
             f"--items {str(path)!r}: name a file that ends with .jsonl, or with {', '.join(SENTEVAL_ENDINGS)} for SentEval's own"
         )
+    if not path.is_file():
+        raise CorpusError(f"there is no file {str(path)!r}; name one that ends with .jsonl, or a SentEval file")
+    found = readers[path.suffix.lower()](path)
     if not found:
         raise CorpusError(f"{str(path)!r} holds no items; give lines such as {_FORM}")
     return found
@@ -55,13 +55,8 @@ def read_items(path: Path) -> list[Labelled]:
 def _json_lines(path: Path) -> list[Labelled]:
     """A line is an object with `text`, `spans` (characters, the end not included) and as many `labels`; `document` where it has one."""
     found = []
-    for number, line in _lines(path):
-        where = f"{str(path)!r} line {number}"
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{where} is not JSON ({error}); give one object a line, such as {_FORM}") from None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+    for number, (where, record) in json_objects(path, f"give one object a line, such as {_FORM}"):
+        if not isinstance(record.get("text"), str):
             raise CorpusError(f"{where} has no text; give lines such as {_FORM}")
         text, spans, labels = record["text"], record.get("spans"), record.get("labels")
         if not isinstance(spans, list) or not isinstance(labels, list) or len(spans) != len(labels) or not spans:
@@ -89,7 +84,9 @@ def _label(label: Any, where: str) -> str:
 def _senteval(path: Path) -> list[Labelled]:
     """A line is tr, va or te, a label, and a sentence, with tabs between."""
     found = []
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
+        if not line.strip():
+            continue
         columns = line.rstrip("\r\n").split("\t")
         where = f"{str(path)!r} line {number}"
         if len(columns) != 3:
@@ -106,9 +103,3 @@ def _senteval(path: Path) -> list[Labelled]:
         if part != "held_out" and found and not any(item.part == part for item in found):
             raise CorpusError(f"{str(path)!r} has no line that begins with {name}; a SentEval file trains on tr and tests on te")
     return found
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    if not path.is_file():
-        raise CorpusError(f"there is no file {str(path)!r}; name one that ends with .jsonl, or a SentEval file")
-    return [(number, line) for number, line in text_lines(path) if line.strip()]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from evals.probes.labels_measure import Indices, Read, Rows
 from evals.probes.results import Lift, Metrics
-from evals.results import Failure, Value, failure, stored
+from evals.results import Failure, Value, stored
 from evals.scores import Floats, Masked, Statistic
 from evals.statistics import benjamini_hochberg, bootstrap, sign_flip_p
 
@@ -122,8 +122,7 @@ def _mean_layer(layers: Floats, weights: Floats) -> Masked:
 
 
 def _over(statistics: Mapping[str, Statistic], rows: Rows, *, seed: int) -> dict[str, Value | Failure]:
-    found = bootstrap(statistics, int(rows.unit.max()) + 1, n=len(rows.test), seed=seed)
-    return {name: value if isinstance(value, Value) else failure(value) for name, value in found.items()}
+    return stored(bootstrap(statistics, int(rows.unit.max()) + 1, n=len(rows.test), seed=seed))
 
 
 def _numbered(values: Indices) -> Indices:

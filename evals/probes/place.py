@@ -126,7 +126,7 @@ def _neurons(model: "TextModel", pieces: Sequence["Piece"], material: Material, 
 
     try:
         aligned = most_aligned(model, found.probe.weights, NEURONS)
-        by_chance = most_aligned(model, found.shuffled.weights)
+        by_chance = most_aligned(model, found.by_chance.weights)
         wanted = sorted({(each.layer, each.number) for some in aligned for each in some})
         shown = neuron_states(model, pieces, wanted, report=material.report)
     except (SubjectError, ValueError) as error:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from analyzers.probes.geography import haversine_km, nearer_numbers, nearer_places, proximity_error, r2, spearman
 from evals.probes.results import Lift, Metrics
-from evals.results import Failure, Value, failure, stored
+from evals.results import Failure, Value, stored
 from evals.scores import Floats, Indices, Masked, Statistic
 from evals.statistics import bootstrap, sign_flip_p
 
@@ -61,12 +61,17 @@ def metrics(truth: Truth, predicted: Floats, *, seed: int = 0) -> Metrics:
     return stored(bootstrap(by_unit, truth.units, n=len(errors), seed=seed))
 
 
+def gained(truth: Truth, predicted: Floats, other: Floats, *, seed: int = 0) -> Value | Failure:
+    """R2 less that of another prediction, on the same draws."""
+    difference = _by_unit(lambda w: _over_axes(r2(truth.true, predicted, w)) - _over_axes(r2(truth.true, other, w)), truth.unit)
+    return stored(bootstrap({MAIN: difference}, truth.units, n=len(predicted), seed=seed))[MAIN]
+
+
 def lift(truth: Truth, predicted: Floats, baseline: Floats, *, seed: int = 0) -> Lift | Failure:
-    """R2 less that of a baseline on the same draws; p by exchanging the two's squared errors of whole units."""
-    difference = _by_unit(lambda w: _over_axes(r2(truth.true, predicted, w)) - _over_axes(r2(truth.true, baseline, w)), truth.unit)
-    value = bootstrap({MAIN: difference}, truth.units, n=len(predicted), seed=seed)[MAIN]
-    if not isinstance(value, Value):
-        return failure(value)
+    """What is gained over a baseline; p by exchanging the two's squared errors of whole units."""
+    value = gained(truth, predicted, baseline, seed=seed)
+    if isinstance(value, Failure):
+        return value
     saved = (((truth.true - baseline) ** 2 - (truth.true - predicted) ** 2) / truth.true.var(axis=0)).mean(axis=1)
     return Lift(**value.model_dump(), p=sign_flip_p(np.bincount(truth.unit, saved).astype(np.float64), two_sided=False, seed=seed))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from analyzers.probes.geography import r2
 from analyzers.probes.ridge import Ridge, Rows, fit_network, fit_ridge
 from analyzers.progress import Report, quiet
-from evals.probes.place_metrics import Truth, lift, metrics
+from evals.probes.place_metrics import Truth, gained, lift, metrics
 from evals.probes.place_results import HeldOut
 from evals.probes.place_split import Indices, Split
 from evals.probes.results import Baseline, Layer, Lift, Metrics
@@ -26,7 +26,7 @@ FEW_GROUPS = 10
 
 
 class Stack(Protocol):
-    """States of all entities at several layers."""
+    """States of all entities at all layers, 0 among them."""
 
     @property
     def layers(self) -> tuple[int, ...]: ...
@@ -58,7 +58,8 @@ class Line:
     """Layer of largest R2 on the training entities that choose."""
     predicted: dict[int, Floats]
     """By layer [test entity, target]."""
-    alphas: dict[int, float]
+    probes: dict[int, Ridge]
+    """By layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +76,8 @@ class Measured:
     """[test entity, target] at the best layer."""
     probe: Ridge
     """That of the best layer."""
-    shuffled: Ridge
-    """Of the same layer, trained on exchanged targets."""
+    by_chance: Ridge
+    """Of the same layer, trained on exchanged targets with the same penalty, by which a direction depends on how states vary."""
     fresh_best: int
     """The layer of the model with random weights that was best in the same way."""
     figures: Metrics = field(default_factory=dict)
@@ -85,15 +86,15 @@ class Measured:
 def probe_layers(material: Material, stack: Stack, what: str) -> Line:
     """Every layer's probe, trained on all training entities once its layer was judged by one that was not."""
     true, parts = material.true, material.split
-    judged, predicted, alphas = {}, {}, {}
+    judged, predicted, probes = {}, {}, {}
     for done, number in enumerate(stack.layers, 1):
         states = stack.layer(number)
         early = fit_ridge(states[parts.fit], true[parts.fit]).predict(states[parts.choose])
         judged[number] = _plain_r2(true[parts.choose], early)
-        probe = fit_ridge(states[parts.train], true[parts.train])
-        predicted[number], alphas[number] = probe.predict(states[parts.test]), probe.alpha
+        probes[number] = fit_ridge(states[parts.train], true[parts.train])
+        predicted[number] = probes[number].predict(states[parts.test])
         material.report(what, done, len(stack.layers))
-    return Line(max(judged, key=judged.__getitem__), predicted, alphas)
+    return Line(max(judged, key=judged.__getitem__), predicted, probes)
 
 
 def measure(material: Material, *, mlp: bool = False) -> Measured:
@@ -102,35 +103,33 @@ def measure(material: Material, *, mlp: bool = False) -> Measured:
     test = Truth.of(true[parts.test], material.columns)
     line = probe_layers(material, material.states, "probes")
     fresh = probe_layers(material, material.fresh, "probes of random weights")
-    states = material.states.layer(line.best)
-    probe = fit_ridge(states[parts.train], true[parts.train])
-    shuffled = fit_ridge(states[parts.train], _exchanged(true[parts.train], seed))
+    states, exchanged = material.states.layer(line.best), _exchanged(true[parts.train], seed)
+    probe = line.probes[line.best]
+    shuffled = fit_ridge(states[parts.train], exchanged)
     ignorant: dict[str, tuple[Floats, int | None]] = {
+        "layer0": (line.predicted[0], 0),
         "bag_of_tokens": (_bag(material, parts.train, parts.test), None),
         "random_init": (fresh.predicted[fresh.best], fresh.best),
         "shuffled": (shuffled.predict(states[parts.test]), line.best),
         "mean": (_mean(true, parts.train, parts.test), None),
     }
-    if 0 in line.predicted:
-        ignorant = {"layer0": (line.predicted[0], 0), **ignorant}
     best = line.predicted[line.best]
     curves = {"random_init": _over_layers(test, fresh.predicted, material, "metrics of random weights")}
     figures: Metrics = {}
     if mlp:
         networks = dict(_networks(material))
         curves["mlp"] = _over_layers(test, networks, material, "metrics of networks")
-        gained = lift(test, networks[line.best], best, seed=seed)
-        figures["mlp_minus_ridge"] = gained if isinstance(gained, Failure) else _value(gained)
+        figures["mlp_minus_ridge"] = gained(test, networks[line.best], best, seed=seed)
     return Measured(
         best=line.best,
         layers=_over_layers(test, line.predicted, material, "metrics"),
         baselines={name: Baseline.of(metrics(test, each, seed=seed), at) for name, (each, at) in ignorant.items()},
         lifts={name: lift(test, best, each, seed=seed) for name, (each, _) in ignorant.items()},
         curves=curves,
-        alphas=line.alphas,
+        alphas={number: each.alpha for number, each in line.probes.items()},
         predicted=best,
         probe=probe,
-        shuffled=shuffled,
+        by_chance=fit_ridge(states[parts.train], exchanged, alphas=np.array([probe.alpha])),
         fresh_best=fresh.best,
         figures=figures,
     )
@@ -143,17 +142,15 @@ def hold_out(material: Material, groups: Sequence[str | None], folds: Indices, *
     """
     true, seed = material.true, material.seed
     asked = np.setdiff1d(np.flatnonzero(folds >= 0), material.split.choose)
-    states, fresh = material.states.layer(best), material.fresh.layer(fresh_best)
-    first = material.states.layer(0) if 0 in material.states.layers else None
-    names = ["held_out", *(["layer0"] if first is not None else []), "bag_of_tokens", "random_init", "shuffled", "mean"]
+    states, first, fresh = material.states.layer(best), material.states.layer(0), material.fresh.layer(fresh_best)
+    names = ("held_out", "layer0", "bag_of_tokens", "random_init", "shuffled", "mean")
     predicted = {name: np.zeros((len(asked), true.shape[1])) for name in names}
     number = int(folds.max()) + 1
     for fold in range(number):
         train, test = np.flatnonzero((folds >= 0) & (folds != fold)), asked[folds[asked] == fold]
         here = np.flatnonzero(folds[asked] == fold)
         predicted["held_out"][here] = fit_ridge(states[train], true[train]).predict(states[test])
-        if first is not None:
-            predicted["layer0"][here] = fit_ridge(first[train], true[train]).predict(first[test])
+        predicted["layer0"][here] = fit_ridge(first[train], true[train]).predict(first[test])
         predicted["bag_of_tokens"][here] = _bag(material, train, test)
         predicted["random_init"][here] = fit_ridge(fresh[train], true[train]).predict(fresh[test])
         predicted["shuffled"][here] = fit_ridge(states[train], _exchanged(true[train], seed)).predict(states[test])
@@ -227,9 +224,3 @@ def _exchanged(true: Floats, seed: int) -> Floats:
 def _plain_r2(true: Floats, predicted: Floats) -> float:
     """Mean over targets; minus infinity where one does not vary."""
     return float(r2(true, predicted, np.ones((1, len(true)))).filled(-np.inf).mean())
-
-
-def _value(lifted: Lift) -> Any:
-    from evals.results import Value
-
-    return Value(**lifted.model_dump(include={"value", "low", "high", "n"}))

@@ -37,7 +37,7 @@ class PlaceNeuron(_Model):
     """The module that the weights are of."""
     cosine: float
     by_chance: float
-    """The largest cosine in size of any neuron with the direction of a probe of shuffled targets."""
+    """The largest cosine in size of any neuron with the direction of a probe of shuffled targets with the same penalty."""
     spearman: Value | Failure
     """Of what it shows at the last token of an entity and the target, over the entities of the test."""
 

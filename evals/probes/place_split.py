@@ -50,7 +50,8 @@ def split(test: Sequence[bool | None], seed: int) -> Split:
 def group_folds(groups: Sequence[str | None], folds: int | None, seed: int) -> Indices:
     """[entity] the fold in which its whole group is held out; -1 without a group. Large groups are dealt out first, to the smallest fold.
 
-    folds: None for five, or as many as there are groups. Raises ExplicateError for fewer groups than folds, and for a single fold.
+    folds: None for five, or as many as there are groups. Raises ExplicateError for fewer groups than folds, for a single fold, and where a
+    fold leaves too few entities to train a probe on.
     """
     counts = Counter(group for group in groups if group is not None)
     wanted = min(5, len(counts)) if folds is None else folds
@@ -65,4 +66,9 @@ def group_folds(groups: Sequence[str | None], folds: int | None, seed: int) -> I
         fold = min(range(wanted), key=sizes.__getitem__)
         sizes[fold] += counts[group]
         of[group] = fold
+    if sum(sizes) - max(sizes) < LEAST_TRAIN:
+        raise ExplicateError(
+            f"without the largest of {wanted} folds {sum(sizes) - max(sizes)} entities of other groups are left to train a probe; it needs "
+            f"{LEAST_TRAIN}: name another column by --hold-out, or give more --folds, a larger file or a larger --limit"
+        )
     return np.array([-1 if group is None else of[group] for group in groups], np.intp)

@@ -1,16 +1,15 @@
 """Entities with where or when they are, from a CSV file."""
 
-import csv
-import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from analyzers.corpus import text_lines
+from analyzers.corpus import csv_rows
 from analyzers.errors import ExplicateError
+from evals.source_files import sources
 
 SAMPLE = Path(__file__).parent / "samples" / "places.csv"
 PLACE = ("latitude", "longitude")
@@ -50,14 +49,20 @@ class Entities:
 
 
 def read_entities(path: Path, *, target: Sequence[str] = (), name: str = "name", group: str | None = None, drawn: bool = False) -> Entities:
-    """Read a CSV file, or with the ending .tsv one with tabs.
+    """Read a CSV file as `csv_rows` does.
 
     target: two columns, latitude first, or one of numbers, years or ISO dates; none: latitude and longitude, or the only one of DATES.
     drawn: whether a column `is_test` is passed over. Raises ExplicateError that names the file, and the line where there is one: no such
-    file or column, a coordinate out of range, what is no number or date, a row with more or fewer columns than the first.
+    file or column, no row, a coordinate out of range, what is no number or date, and as `csv_rows` does.
     """
-    rows = _rows(path)
-    header = next(rows, (0, []))[1]
+    if not path.is_file():
+        raise ExplicateError(f"there is no file {str(path)!r}; give a CSV file with a column of names and one or two of targets")
+    rows = list(csv_rows(path))
+    if not rows:
+        raise ExplicateError(
+            f"{str(path)!r} is empty; give a CSV file whose first line names its columns, with an entity in each other one"
+        )
+    header = list(rows[0][1])
     columns = _target(path, header, target)
     for needed in (name, *columns, *([] if group is None else [group])):
         if needed not in header:
@@ -65,9 +70,7 @@ def read_entities(path: Path, *, target: Sequence[str] = (), name: str = "name",
     tested = TEST in header and not drawn
     found: dict[str, list[Entity]] = {}
     left_out = {"without_target": 0, "repeated": 0, "ambiguous": 0}
-    for number, values in rows:
-        row = dict(zip(header, values, strict=True))
-        where = f"{str(path)!r} line {number}"
+    for where, row in rows:
         called, said = row[name].strip(), [row[column].strip() for column in columns]
         if not called:
             raise ExplicateError(f"{where} has no {name!r}; name the entity, or leave the row out")
@@ -85,40 +88,7 @@ def read_entities(path: Path, *, target: Sequence[str] = (), name: str = "name",
         else:
             left_out["repeated"] += len(same) - 1
             entities.append(same[0])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Entities(tuple(entities), columns, {path.name: digest}, left_out)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line and the fields of every row that is not blank, the header first."""
-    if not path.is_file():
-        raise ExplicateError(f"there is no file {str(path)!r}; give a CSV file with a column of names and one or two of targets")
-    reader = csv.reader((line for _, line in text_lines(path)), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-    width, before = 0, 0
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise ExplicateError(
-                f"{str(path)!r} line {reader.line_num} is not CSV ({error}); double what quotes a quoted text has"
-            ) from None
-        if row is None:
-            break
-        number, before = before + 1, reader.line_num
-        if not row:
-            continue
-        if not width:
-            width, row = len(row), [column.strip() for column in row]
-            if len(set(row)) < len(row):
-                raise ExplicateError(f"{str(path)!r}: two columns have one name among {', '.join(row)}; give each its own in line 1")
-        if len(row) != width:
-            raise ExplicateError(
-                f"{str(path)!r} line {number} has {len(row)} columns and line 1, which names them, {width}; put double quotes around "
-                "what contains the delimiter"
-            )
-        yield number, row
-    if not width:
-        raise ExplicateError(f"{str(path)!r} is empty; give a CSV file whose first line names its columns")
+    return Entities(tuple(entities), columns, sources([path]), left_out)
 
 
 def _target(path: Path, header: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:

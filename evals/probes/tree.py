@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from analyzers.probes.scaling import Scaling
 from analyzers.probes.tree_measures import TreeScores, tree_scores
 from analyzers.probes.trees import Forest, spanning_edges
+from evals.probes.results import Metrics
 from evals.probes.tree_material import Split
+from evals.probes.tree_scores import metrics
 
 if TYPE_CHECKING:
     from analyzers.probes.structural import StructuralProbe
 
+LONGEST = 2.0
+"""Lengths of the median state that no state may exceed."""
 States = npt.NDArray[np.float32]
 """[word of the forest, width] of one layer."""
 
@@ -29,6 +34,8 @@ class Fitted:
     held_out: TreeScores
     """Of the held-out sentences, in their order."""
     test: TreeScores
+    metrics: Metrics
+    """Of the test sentences."""
 
     @cached_property
     def chosen_by(self) -> float:
@@ -54,7 +61,7 @@ def fit_layer(layer: int, states: States, forest: Forest, split: Split, *, rank:
         train_probe(kind, scaled, forest, split.train, split.held_out, rank=rank, seed=seed) for kind in ("distance", "depth")
     )
     held_out, test = (_measured(distance, depth, scaled, forest, some) for some in (split.held_out, split.test))
-    return Fitted(layer, distance, depth, held_out, test)
+    return Fitted(layer, distance, depth, held_out, test, metrics(test, seed=seed))
 
 
 def random_projection(states: States, forest: Forest, split: Split, *, rank: int, seed: int) -> TreeScores:
@@ -77,12 +84,10 @@ def predicted_trees(fitted: Fitted, states: States, forest: Forest, split: Split
 
 def standardised(states: States, forest: Forest, split: Split) -> States:
     """By the words of the sentences that are trained on, held-out ones not among them."""
-    from analyzers.probes.structural import Scaling
-
     trained = np.zeros(len(states), np.bool_)
     for sentence in split.train.tolist():
         trained[forest.words(sentence)] = True
-    return Scaling.of(states[trained]).apply(states)
+    return Scaling.of(states[trained], longest=LONGEST).apply(states)
 
 
 def best_of(fitted: Sequence[Fitted]) -> Fitted:

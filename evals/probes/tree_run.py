@@ -1,13 +1,11 @@
 """The structural probe of a model, by its name: all layers, baselines, ranks, and some trees to look at."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analyzers.probes.tree_measures import TreeScores, ceiling_scores, chain_scores, chance_scores
 from analyzers.progress import Report, quiet
-from evals.probes.results import Baseline, Layer, Lift
+from evals.probes.results import Baseline, Layer, Lift, Metrics
 from evals.probes.tree import Fitted, States, best_of, fit_layer, predicted_trees, random_projection
 from evals.probes.tree_config import TreeConfig
 from evals.probes.tree_material import Material, Readable, draw_material, readable
@@ -15,11 +13,13 @@ from evals.probes.tree_results import AtRank, TreeProbed
 from evals.probes.tree_scores import metrics, uuas_lift
 from evals.probes.tree_shown import shown_trees
 from evals.results import Failure
+from evals.source_files import sources
 
 if TYPE_CHECKING:
     from analyzers.states.store import States as Store
 
 TRAINING = "train probes"
+MEASURING = "measure baselines"
 FEW = 800
 """Sentences to train on below which it is told that there are few."""
 
@@ -33,7 +33,7 @@ def run_tree(config: TreeConfig, *, report: Report = quiet) -> TreeProbed:
     # What is misspelt or missing is told before a model is fetched and loaded.
     config.check()
     train, test = (read_treebank(path, report=report) for path in config.conllu)
-    material = draw_material(train, test, limit=config.limit, tests=config.test, seed=config.seed)
+    material = draw_material(train, test, limit=config.limit, tests=config.test, seed=config.seed, report=report)
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     layers = config.layers_of(model.layers)
     read = sorted({0, *layers})
@@ -72,19 +72,25 @@ def probed(
         report(TRAINING, done, total)
         return made
 
+    def measured(scores: TreeScores, at_layer: int | None = None) -> tuple[TreeScores, Metrics, int | None]:
+        return scores, metrics(scores, seed=seed), at_layer
+
     fitted = {layer: fit(states, layer) for layer in sorted({0, *layers})}
     best = best_of([fitted[layer] for layer in layers])
     untrained = [fit(fresh, layer) for layer in layers]
     untrained_best = best_of(untrained)
-    of_rank = {each: fit(states, best.layer, each).test for each in ranks}
-    scores: dict[str, tuple[TreeScores, int | None]] = {
-        "chance": (chance_scores(forest, split.test), None),
-        "linear_chain": (chain_scores(forest, split.test), None),
-        "random_projection": (random_projection(at(states, best.layer), forest, split, rank=rank, seed=seed), best.layer),
-        "layer0": (fitted[0].test, 0),
-        "random_init": (untrained_best.test, untrained_best.layer),
+    of_rank = {each: fit(states, best.layer, each).metrics for each in ranks}
+    report(MEASURING, 0, 1)
+    beside: dict[str, tuple[TreeScores, Metrics, int | None]] = {
+        "chance": measured(chance_scores(forest, split.test)),
+        "linear_chain": measured(chain_scores(forest, split.test)),
+        "random_projection": measured(random_projection(at(states, best.layer), forest, split, rank=rank, seed=seed), best.layer),
+        "layer0": (fitted[0].test, fitted[0].metrics, 0),
+        "random_init": (untrained_best.test, untrained_best.metrics, untrained_best.layer),
     }
     ceiling = metrics(ceiling_scores(forest, split.test), seed=seed)
+    trees = shown_trees(ready, list(predicted_trees(best, at(states, best.layer), forest, split)), seed=seed)
+    report(MEASURING, 1, 1)
     return TreeProbed(
         model=dict(model),
         task="syntax trees",
@@ -95,26 +101,17 @@ def probed(
         pool="mean",
         main="uuas",
         best=best.layer,
-        layers=[Layer.of(layer, metrics(fitted[layer].test, seed=seed)) for layer in layers],
-        baselines={name: Baseline.of(metrics(known, seed=seed), at=layer) for name, (known, layer) in scores.items()},
-        lifts={name: _lift(best, known, layer, name, seed) for name, (known, layer) in scores.items()},
-        curves={"random_init": [Layer.of(each.layer, metrics(each.test, seed=seed)) for each in untrained]},
+        layers=[Layer.of(layer, fitted[layer].metrics) for layer in layers],
+        baselines={name: Baseline.of(found, at=layer) for name, (_, found, layer) in beside.items()},
+        lifts={name: _lift(best, scores, layer, name, seed) for name, (scores, _, layer) in beside.items()},
+        curves={"random_init": [Layer.of(each.layer, each.metrics) for each in untrained]},
         figures={f"{name}_ceiling": ceiling[name] for name in ("dspr", "nspr")},
         notes=[*notes, *_notes(config, rank, best, len(split.train))],
         rank=rank,
         held_out=[Layer.of(layer, {"uuas": metrics(fitted[layer].held_out, seed=seed)["uuas"]}) for layer in layers],
-        ranks=[
-            AtRank(rank=each, metrics=metrics(known, seed=seed)) for each, known in sorted({**of_rank, rank: best.test}.items()) if of_rank
-        ],
-        trees=shown_trees(ready, list(predicted_trees(best, at(states, best.layer), forest, split)), seed=seed),
+        ranks=[AtRank(rank=each, metrics=found) for each, found in sorted({**of_rank, rank: best.metrics}.items()) if of_rank],
+        trees=trees,
     )
-
-
-def sources(files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of each file by its name, or by its path where two have the same name."""
-    names = [path.name for path in files]
-    called = names if len(set(names)) == len(names) else [str(path) for path in files]
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zip(called, files, strict=True)}
 
 
 def _items(material: Material, ready: Readable) -> dict[str, int]:

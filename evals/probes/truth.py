@@ -12,12 +12,12 @@ from analyzers.probes.truth import KINDS, probability
 from analyzers.progress import Report, quiet
 from evals.confidence.measures import measure
 from evals.confidence.reliability import reliability
-from evals.probes.results import Baseline, Layer, Lift, Metrics
-from evals.probes.truth_beside import beside, failed_metrics, metrics_of, shuffled
+from evals.probes.results import Baseline, Lift, Metrics
+from evals.probes.truth_beside import FEW_SHUFFLES, beside, failed_metrics, metrics_of, profile, shuffled
 from evals.probes.truth_carrying import also, topic_found, transfer
 from evals.probes.truth_causal import run_causal
 from evals.probes.truth_config import TruthConfig
-from evals.probes.truth_folds import Bank, HeldOut, Parts, check_enough, frames, held_out, outer, parts_of
+from evals.probes.truth_folds import SLOW, Bank, HeldOut, Parts, check_enough, frames, held_out, outer, parts_of, spread
 from evals.probes.truth_intervals import Sample
 from evals.probes.truth_material import Material, Rows, rows_of
 from evals.probes.truth_results import Also, Causal, Histogram, TruthProbed
@@ -28,8 +28,6 @@ from evals.scores import Floats
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
 
-FRESH_LAYERS = 6
-"""Layers of the model with random weights that are probed, at most: its states differ little from layer to layer."""
 BINS = 24
 FEW = 100
 """Statements of a topic below which it is told that they are few."""
@@ -52,7 +50,7 @@ def run_truth(config: TruthConfig, *, save: Path | None = None, report: Report =
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     layers = sorted({0, *config.layers_of(model.layers)})
     states = read_states(model, material.pieces(), pool="last", layers=layers, report=report)
-    few = sorted({layers[round(at)] for at in np.linspace(0, len(layers) - 1, FRESH_LAYERS)})
+    few = spread(layers)
     fresh = read_states(random_init(model, config.seed), material.pieces(only_topics=True), pool="last", layers=few, report=report)
     statements = material.statements
     kept = rows_of(states, len(statements)) >= 0
@@ -71,7 +69,7 @@ def run_truth(config: TruthConfig, *, save: Path | None = None, report: Report =
         )
     probed = probed_of(config, material, parts, found, unlearnt, texts, rows, model=model, report=report)
     if save is not None:
-        save_detector(save, config, material, parts, found, model, probed)
+        save_detector(save, config, material, parts, found, model, probed, report)
     return probed
 
 
@@ -90,26 +88,27 @@ def probed_of(
     """All figures; texts [statement] of what is in parts, unlearnt the states of the model with random weights."""
     sample = Sample(parts.topic, parts.true, config.seed)
     nested, best = found.nested, found.best
-    report("baselines", 0, 0)
-    luck = shuffled(parts, found, sample)
+    luck = shuffled(parts, found, sample, report)
     others, baselines, curves = beside(parts, found, unlearnt, texts, sample, model, report)
-    lifts: dict[str, Lift | Failure] = {
-        name: failure(scores) if isinstance(scores, Failed) else _lift(sample, nested, scores)
-        for name, scores in others.items()
+    lifts: dict[str, Lift | Failure] = {}
+    for done, (name, scores) in enumerate(others.items(), 1):
         # What an encoder cannot say is no baseline that it must lie above.
-        if model.causal or name != "log_probability"
-    }
+        if model.causal or name != "log_probability":
+            lifts[name] = failure(scores) if isinstance(scores, Failed) else _lift(sample, nested, scores)
+        report("lifts", done, len(others))
     own = sample.auroc(nested)
     baselines["shuffled"] = Baseline.of(failed_metrics(luck) if isinstance(luck, Failed) else luck.metrics, best)
     beyond = luck if isinstance(luck, Failed) else luck.lift(own)
     lifts["shuffled"] = failure(beyond) if isinstance(beyond, Failed) else beyond
-    report("detectors", 0, 0)
-    detectors: dict[str, Metrics] = {config.detector: metrics_of(sample, nested)}
-    for kind in KINDS:
+    whole = metrics_of(sample, nested)
+    detectors: dict[str, Metrics] = {config.detector: whole}
+    for done, kind in enumerate(KINDS):
+        report("detectors", done, len(KINDS))
         if kind != config.detector:
             other = outer(parts, found.chosen, found.penalty, kind=kind)
             detectors[kind] = failed_metrics(other) if isinstance(other, Failed) else metrics_of(sample, other)
-    varied = also(material, parts, found, rows)
+    report("detectors", len(KINDS), len(KINDS))
+    varied = also(material, parts, found, rows, report)
     confident = probability(np.abs(nested))
     right = (nested > 0) == parts.true
     causal: Causal | Failure | None = None
@@ -134,17 +133,17 @@ def probed_of(
         pool="last",
         main="auroc",
         best=best,
-        layers=[Layer.of(layer, metrics_of(sample, scores)) for layer, scores in found.scores.items()],
+        layers=profile(sample, found.scores, what="intervals", report=report),
         baselines=baselines,
         lifts=lifts,
         curves=curves,
-        figures={f"nested_{name}": value for name, value in metrics_of(sample, nested).items()},
+        figures={f"nested_{name}": value for name, value in whole.items()},
         notes=_notes(config, material, parts, found, varied),
         detector=config.detector,
         left_out="topic" if config.leave_topic_out else "statements",
-        topics=[topic_found(name, number, parts, found, sample) for number, name in enumerate(names)],
+        topics=[topic_found(name, number, parts, found, sample, report) for number, name in enumerate(names)],
         detectors=detectors,
-        transfer=transfer(names, parts, found, best),
+        transfer=transfer(names, parts, found, best, report),
         also=varied,
         calibration=stored({name: value for name, value in measure(confident, right, seed=config.seed).items() if name in CALIBRATION}),
         # In steps, so that its histogram has bars.
@@ -187,6 +186,11 @@ def _notes(config: TruthConfig, material: Material, parts: Parts, found: HeldOut
         + " are trained on much the same, so that chance moves their mean more: what shuffled labels get, for which they are trained anew, "
         "and its p hold that"
     )
+    if config.detector in SLOW:
+        told.append(
+            f"logistic regression chose the layers; {config.detector} is trained at these and at layers "
+            f"{', '.join(map(str, spread(parts.bank.layers)))}, and on {FEW_SHUFFLES} orders of labels"
+        )
     if not config.leave_topic_out:
         told.append(
             "tested on statements of topics that were trained on: a detector may know the topic, not the truth; --leave-topic-out tells"

@@ -1,6 +1,6 @@
 """What a detector of truth is measured against: states that know less, no states at all, and the model's own probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ import numpy as np
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from evals.probes.results import Baseline, Layer, Lift, Metrics
-from evals.probes.truth_folds import Bank, HeldOut, Parts, held_out, outer
+from evals.probes.truth_folds import SLOW, Bank, HeldOut, Parts, held_out, outer, outer_of_orders
 from evals.probes.truth_intervals import Flags, Sample
 from evals.probes.truth_words import bag_of_words, best_threshold
 from evals.results import Value, stored
@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
 SHUFFLES, FEW_SHUFFLES = 39, 9
 """Orders of labels that detectors are trained on, and of detectors that are slow to train."""
-SLOW = ("saplma", "ccs")
 
 
 def metrics_of(sample: Sample, scores: Floats, right: Flags | None = None) -> Metrics:
     """auroc and accuracy of log-odds [statement]; right: [statement] in place of which side of 0 they are on."""
     rate = sample.accuracy(scores) if right is None else sample.rate(right)
     return stored({"auroc": sample.auroc(scores), "accuracy": rate})
+
+
+def profile(sample: Sample, scores: Mapping[int, Floats | Failed], *, what: str, report: Report = quiet) -> list[Layer]:
+    """auroc and accuracy by layer of log-odds [statement] by layer."""
+    found = []
+    for done, (layer, each) in enumerate(scores.items()):
+        report(what, done, len(scores))
+        found.append(Layer.of(layer, failed_metrics(each) if isinstance(each, Failed) else metrics_of(sample, each)))
+    report(what, len(scores), len(scores))
+    return found
 
 
 def failed_metrics(failed: Failed) -> Metrics:
@@ -53,7 +62,7 @@ class Shuffled:
         return Lift(**moved, n=found.n, p=permutation_p(found.value, self.aurocs))
 
 
-def shuffled(parts: Parts, found: HeldOut, sample: Sample) -> Shuffled | Failed:
+def shuffled(parts: Parts, found: HeldOut, sample: Sample, report: Report = quiet) -> Shuffled | Failed:
     """Trained anew for every order of the labels within topics, at the layers that were chosen by the true ones.
 
     They are tested on the same order: where one direction is most of what varies, any detector finds it, one way round or the other.
@@ -61,19 +70,17 @@ def shuffled(parts: Parts, found: HeldOut, sample: Sample) -> Shuffled | Failed:
     vary in the same way.
     """
     rng = np.random.default_rng(parts.seed)
-    aurocs, accuracies = list[float](), list[float]()
-    for _ in range(SHUFFLES if parts.kind not in SLOW else FEW_SHUFFLES):
-        true = parts.true.copy()
+    orders = [parts.true.copy() for _ in range(FEW_SHUFFLES if parts.kind in SLOW else SHUFFLES)]
+    for true in orders:
         for number in np.unique(parts.topic):
             own = parts.topic == number
             true[own] = rng.permutation(true[own])
-        scores = outer(parts, found.chosen, found.penalty, true=true)
-        if isinstance(scores, Failed):
-            return scores
-        order = replace(sample, true=true)
-        aurocs.append(order.plain_auroc(scores))
-        accuracies.append(order.plain_rate((scores > 0) == true))
-    return Shuffled(np.array(aurocs), {"auroc": _spread(np.array(aurocs)), "accuracy": _spread(np.array(accuracies))})
+    scores = outer_of_orders(parts, found.chosen, found.penalty, orders, what="shuffled labels", report=report)
+    if isinstance(scores, Failed):
+        return scores
+    aurocs = np.array([replace(sample, true=true).plain_auroc(each) for true, each in zip(orders, scores, strict=True)])
+    accuracies = np.array([sample.plain_rate((each > 0) == true) for true, each in zip(orders, scores, strict=True)])
+    return Shuffled(aurocs, {"auroc": _spread(aurocs), "accuracy": _spread(accuracies)})
 
 
 def _spread(values: Floats) -> Value:
@@ -96,13 +103,13 @@ def beside(
     majority = np.empty(len(parts.true))
     for number in parts.numbers:
         majority[parts.part == number] = 1.0 if parts.true[parts.part != number].mean() > 0.5 else -1.0
-    fresh = held_out(replace(parts, bank=unlearnt), unlearnt.layers)
+    fresh = held_out(replace(parts, bank=unlearnt), unlearnt.layers, what="random weights", report=report)
     scores: dict[str, Floats | Failed] = {
         "layer0": found.scores[0],
         "random_init": fresh if isinstance(fresh, Failed) else fresh.nested,
         # One verdict for a whole topic ranks nothing in it.
         "majority": majority,
-        "bag_of_words": bag_of_words(texts, parts.true, parts.part),
+        "bag_of_words": bag_of_words(texts, parts.true, parts.part, report=report),
         "log_probability": mean_logprobs(model, texts, report=report),
     }
     layers = {"layer0": 0} | ({} if isinstance(fresh, Failed) else {"random_init": fresh.best})
@@ -114,16 +121,23 @@ def beside(
         baselines[name] = Baseline.of(
             failed_metrics(told) if isinstance(told, Failed) else metrics_of(sample, told, right), layers.get(name)
         )
-    curves = (
-        {} if isinstance(fresh, Failed) else {"random_init": [Layer.of(at, metrics_of(sample, each)) for at, each in fresh.scores.items()]}
-    )
+    lines: dict[str, Mapping[int, Floats | Failed]] = {} if isinstance(fresh, Failed) else {"random_init": fresh.scores}
+    if found.choosing:
+        lines["logistic"] = found.choosing
     if parts.kind != "mass-mean":
-        simple = {layer: outer(parts, layer, found.penalty, kind="mass-mean") for layer in found.scores}
-        curves["mass_mean"] = [
-            Layer.of(layer, failed_metrics(each) if isinstance(each, Failed) else metrics_of(sample, each))
-            for layer, each in simple.items()
-        ]
+        lines["mass_mean"] = _mass_mean(parts, found, report)
+    curves = {name: profile(sample, each, what=f"intervals: {name}", report=report) for name, each in lines.items()}
     return scores, baselines, curves
+
+
+def _mass_mean(parts: Parts, found: HeldOut, report: Report) -> dict[int, Floats | Failed]:
+    """By layer, also where slower detectors are not trained."""
+    told: dict[int, Floats | Failed] = {}
+    for done, layer in enumerate(layers := found.choosing or found.scores):
+        report("train mass-mean", done, len(layers))
+        told[layer] = outer(parts, layer, found.penalty, kind="mass-mean")
+    report("train mass-mean", len(layers), len(layers))
+    return told
 
 
 def _by_threshold(scores: Floats, parts: Parts) -> Flags:

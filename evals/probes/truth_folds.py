@@ -1,20 +1,21 @@
 """Detectors trained without the statements that they are tested on, the layer chosen without these, too.
 
 Every statement is in one part: its topic, where whole topics are left out, else one of five drawn at random, in which statements that
-differ in their last word alone stay together. The detector of a part is
-trained on all others. Its layer, and the penalty of logistic regression, are those with the best AUROC on a second part that is left out
-as well, mean over those; of two parts alone the one that trains is halved for that.
+differ in their last word alone stay together. The detector of a part is trained on all others. Its layer, and the penalty of logistic
+regression, are those with the best AUROC on a second part that is left out as well, mean over those; of two parts alone the one that
+trains is halved for that. For detectors that take long to train, logistic regression chooses the layer, and they are trained there and at
+a few layers more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from analyzers.errors import ExplicateError, Failed
-from analyzers.probes.truth import C, Detector, Kind, fit
+from analyzers.probes.truth import C, Detector, Kind, fit, fit_logistic
 from analyzers.progress import Report, quiet
 from evals.probes.truth_intervals import Flags, _auroc
 from evals.scores import Floats, Indices
@@ -24,6 +25,11 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 PARTS = 5
 SECONDS = 5
 """Second parts that are left out, at most, for one that is tested."""
+SLOW: tuple[Kind, ...] = ("saplma", "ccs")
+"""Kinds that take long to train."""
+FEW_LAYERS = 6
+"""At which these are trained beside the chosen ones, at most, and at which the model with random weights is probed: its states differ
+little from layer to layer."""
 TRAINING = "train detectors"
 
 
@@ -74,12 +80,29 @@ class Parts:
 
     def train(self, layer: int, rows: Flags, *, c: float = C, kind: Kind | None = None, true: Flags | None = None) -> Detector | Failed:
         """One on these statements [statement], by default of their own labels."""
-        kind, x = kind or self.kind, self.bank.at(layer)
-        pairs = None
-        if kind == "ccs":
-            kept = rows[self.bank.paired]
-            pairs = (x[self.bank.paired[kept]], self.bank.negations(layer)[kept])
-        return fit(kind, x[rows], (self.true if true is None else true)[rows], seed=self.seed, pairs=pairs, c=c)
+        return self.train_all(layer, [rows], c=[c], kind=kind, true=None if true is None else [true])[0]
+
+    def train_all(
+        self,
+        layer: int,
+        rows: Sequence[Flags],
+        *,
+        c: Sequence[float],
+        kind: Kind | None = None,
+        true: Sequence[Flags] | None = None,
+    ) -> list[Detector | Failed]:
+        """As `train`, for several at once, which logistic regression makes little longer."""
+        kind, x, true = kind or self.kind, self.bank.at(layer), true or [self.true] * len(rows)
+        if kind == "logistic":
+            return fit_logistic(x, true, rows, c)
+        found = []
+        for own, labels in zip(rows, true, strict=True):
+            pairs = None
+            if kind == "ccs":
+                kept = own[self.bank.paired]
+                pairs = (x[self.bank.paired[kept]], self.bank.negations(layer)[kept])
+            found.append(fit(kind, x[own], labels[own], seed=self.seed, pairs=pairs))
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +119,8 @@ class HeldOut:
     """[statement]"""
     inner: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
     """By layer and part, the mean AUROC on second parts."""
+    choosing: Mapping[int, Floats] = field(default_factory=dict)
+    """By layer, what logistic regression says, where it has chosen the layers of another kind of detector."""
 
     @property
     def nested(self) -> Floats:
@@ -154,86 +179,129 @@ def check_enough(parts: Parts, names: Sequence[str]) -> None:
                 )
 
 
-def held_out(parts: Parts, layers: Sequence[int], *, report: Report = quiet) -> HeldOut | Failed:
+def spread(layers: Sequence[int]) -> list[int]:
+    """FEW_LAYERS of the layers, or all where they are fewer, the first and the last among them."""
+    return sorted({layers[round(at)] for at in np.linspace(0, len(layers) - 1, FEW_LAYERS)})
+
+
+def held_out(parts: Parts, layers: Sequence[int], *, what: str = TRAINING, report: Report = quiet) -> HeldOut | Failed:
     """The log-odds of every statement at every layer, of detectors that were not trained on its part; the layer of each part by choice.
 
+    SLOW detectors have them at the layers that logistic regression has chosen and at a spread of others. what: the work that is reported.
     Failed where a detector cannot be trained.
     """
+    if parts.kind in SLOW:
+        chosen = held_out(replace(parts, kind="logistic"), layers, what=f"{what}: choose layers", report=report)
+        if isinstance(chosen, Failed):
+            return chosen
+        scores = _at_layers(parts, sorted({*spread(layers), *chosen.chosen.values()}), chosen.penalty, what, report)
+        return scores if isinstance(scores, Failed) else replace(chosen, scores=scores, choosing=chosen.scores)
     penalties = PENALTIES if parts.kind == "logistic" else (C,)
     penalty = dict.fromkeys(parts.numbers, penalties[0])
     if len(penalties) > 1:
         middle = layers[len(layers) // 2]
         best = dict.fromkeys(parts.numbers, -np.inf)
-        for c in penalties:
+        for done, c in enumerate(penalties):
+            report(f"{what}: choose penalty", done, len(penalties))
             tried = _inner(parts, middle, dict.fromkeys(parts.numbers, c))
             if isinstance(tried, Failed):
                 return tried
             for part, value in tried.items():
                 if value > best[part]:
                     best[part], penalty[part] = value, c
-    scores: dict[int, Floats] = {}
+        report(f"{what}: choose penalty", len(penalties), len(penalties))
     inner: dict[int, dict[int, float]] = {}
     for done, layer in enumerate(layers):
-        report(TRAINING, done, len(layers))
+        report(f"{what}: choose layers", done, len(layers))
         found = _inner(parts, layer, penalty)
         if isinstance(found, Failed):
             return found
-        told = outer(parts, layer, penalty)
-        if isinstance(told, Failed):
-            return told
-        inner[layer], scores[layer] = found, told
-    report(TRAINING, len(layers), len(layers))
-    chosen = {part: _highest({layer: told[part] for layer, told in inner.items()}) for part in parts.numbers}
-    return HeldOut(scores, chosen, penalty, parts.part, inner)
+        inner[layer] = found
+    report(f"{what}: choose layers", len(layers), len(layers))
+    scores = _at_layers(parts, layers, penalty, what, report)
+    if isinstance(scores, Failed):
+        return scores
+    best_layers = {part: _highest({layer: told[part] for layer, told in inner.items()}) for part in parts.numbers}
+    return HeldOut(scores, best_layers, penalty, parts.part, inner)
 
 
-def outer(
-    parts: Parts, layer: int | Mapping[int, int], penalty: Mapping[int, float], *, kind: Kind | None = None, true: Flags | None = None
-) -> Floats | Failed:
-    """[statement] log-odds of detectors that were trained on all other parts; layer: the same for all parts, or by part.
+def _at_layers(parts: Parts, layers: Sequence[int], penalty: Mapping[int, float], what: str, report: Report) -> dict[int, Floats] | Failed:
+    found: dict[int, Floats] = {}
+    for done, layer in enumerate(layers):
+        report(what, done, len(layers))
+        scores = outer(parts, layer, penalty)
+        if isinstance(scores, Failed):
+            return scores
+        found[layer] = scores
+    report(what, len(layers), len(layers))
+    return found
 
-    true: labels to train on in place of their own.
-    """
+
+def outer(parts: Parts, layer: int | Mapping[int, int], penalty: Mapping[int, float], *, kind: Kind | None = None) -> Floats | Failed:
+    """[statement] log-odds of detectors that were trained on all other parts; layer: the same for all parts, or by part."""
+    chosen = dict.fromkeys(parts.numbers, layer) if isinstance(layer, int) else layer
     found = np.empty(len(parts.true))
-    for part in parts.numbers:
-        own, at = parts.part == part, layer if isinstance(layer, int) else layer[part]
-        detector = parts.train(at, ~own, c=penalty[part], kind=kind, true=true)
-        if isinstance(detector, Failed):
-            return detector
-        found[own] = detector.score(parts.bank.at(at)[own])
+    for at in sorted(set(chosen.values())):
+        x, alike = parts.bank.at(at), [part for part in parts.numbers if chosen[part] == at]
+        detectors = parts.train_all(at, [parts.part != part for part in alike], c=[penalty[part] for part in alike], kind=kind)
+        for part, detector in zip(alike, detectors, strict=True):
+            if isinstance(detector, Failed):
+                return detector
+            found[parts.part == part] = detector.score(x[parts.part == part])
+    return found
+
+
+def outer_of_orders(
+    parts: Parts, layer: Mapping[int, int], penalty: Mapping[int, float], orders: Sequence[Flags], *, what: str, report: Report = quiet
+) -> Floats | Failed:
+    """[order, statement] as `outer`, of detectors that were trained on each of these orders of labels [statement]."""
+    found = np.empty((len(orders), len(parts.true)))
+    for done, part in enumerate(parts.numbers):
+        report(what, done, len(parts.numbers))
+        own, x = parts.part == part, parts.bank.at(layer[part])
+        for order, detector in enumerate(parts.train_all(layer[part], [~own] * len(orders), c=[penalty[part]] * len(orders), true=orders)):
+            if isinstance(detector, Failed):
+                return detector
+            found[order, own] = detector.score(x[own])
+    report(what, len(parts.numbers), len(parts.numbers))
     return found
 
 
 def _inner(parts: Parts, layer: int, penalty: Mapping[int, float]) -> dict[int, float] | Failed:
     """By part, the mean AUROC on second parts of detectors that were trained on neither."""
-    x = parts.bank.at(layer)
-    found: dict[int, list[float]] = {part: [] for part in parts.numbers}
+    # Leaving out a and b serves both: a's choice is tested on b and b's on a.
+    plans = _plans(parts)
+    keys = list(dict.fromkeys((left, penalty[part]) for part, left, _, _ in plans))
+    rows = {left: train for _, left, train, _ in plans}
+    detectors = dict(zip(keys, parts.train_all(layer, [rows[left] for left, _ in keys], c=[c for _, c in keys]), strict=True))
+    x, found = parts.bank.at(layer), {part: list[float]() for part in parts.numbers}
     failed: Failed | None = None
-    if len(found) == 2:
-        half = _halves(parts)
-        for part, told in found.items():
-            for side in (0, 1):
-                detector = parts.train(layer, (parts.part != part) & (half == side), c=penalty[part])
-                if isinstance(detector, Failed):
-                    failed = detector
-                else:
-                    told.append(_score(parts, detector, x, (parts.part != part) & (half != side)))
-    else:
-        # Leaving out a and b serves both: a's choice is tested on b and b's on a.
-        trained: dict[tuple[frozenset[int], float], Detector | Failed] = {}
-        for part, told in found.items():
-            for second in parts.seconds(part):
-                key = (frozenset((part, second)), penalty[part])
-                if key not in trained:
-                    trained[key] = parts.train(layer, (parts.part != part) & (parts.part != second), c=penalty[part])
-                if isinstance(detector := trained[key], Failed):
-                    failed = detector
-                else:
-                    told.append(_score(parts, detector, x, parts.part == second))
+    for part, left, _, test in plans:
+        detector = detectors[left, penalty[part]]
+        if isinstance(detector, Failed):
+            failed = detector
+        else:
+            found[part].append(_score(parts, detector, x, test))
     # CCS may lack pairs where the only topics with any are left out.
     if failed is not None and not all(found.values()):
         return failed
     return {part: float(np.mean(each)) for part, each in found.items()}
+
+
+def _plans(parts: Parts) -> list[tuple[int, frozenset[int], Flags, Flags]]:
+    """(part, what names the training statements, training statements, statements to test on) by which a part chooses."""
+    if len(parts.numbers) == 2:
+        half = _halves(parts)
+        return [
+            (part, frozenset((part, -1 - side)), (parts.part != part) & (half == side), (parts.part != part) & (half != side))
+            for part in parts.numbers
+            for side in (0, 1)
+        ]
+    return [
+        (part, frozenset((part, second)), (parts.part != part) & (parts.part != second), parts.part == second)
+        for part in parts.numbers
+        for second in parts.seconds(part)
+    ]
 
 
 def _highest(values: Mapping[int, float]) -> int:

@@ -5,6 +5,7 @@ A difference of means of scores between topics is no knowledge of truth, so stat
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +99,9 @@ class Sample:
         for number, own in self._topics():
             if len(own) < 2:
                 return Failed("score", "a topic has a single statement, which no interval can be drawn from")
-            of, rng = statistic(own), np.random.default_rng([self.seed, number])
+            of, weights = statistic(own), _drawn(self.seed, number, self.draws, len(own))
             rows = max(1, _CELLS // len(own))
-            parts = [of(_weights(rng, min(rows, self.draws - start), len(own))) for start in range(0, self.draws, rows)]
+            parts = [of(weights[start : start + rows].astype(np.float64)) for start in range(0, self.draws, rows)]
             whole.append(of(np.ones((1, len(own)))))
             drawn.append(np.ma.hstack(parts))
         # A mean over topics is undefined where one topic's figure is.
@@ -108,6 +109,16 @@ class Sample:
             np.ma.masked_array(np.ma.getdata(each).mean(0), np.ma.getmaskarray(each).any(0)) for each in map(np.ma.stack, (whole, drawn))
         ]
         return _value(together[0], together[1].compressed(), self.draws, len(self), LEVEL)
+
+
+@lru_cache(maxsize=64)
+def _drawn(seed: int, number: int, draws: int, size: int) -> npt.NDArray[np.uint8]:
+    """[draw, statement] how often each statement of a topic of this size was drawn; a count beyond 255 does not occur."""
+    rng, rows = np.random.default_rng([seed, number]), max(1, _CELLS // size)
+    found = np.empty((draws, size), np.uint8)
+    for start in range(0, draws, rows):
+        found[start : start + rows] = _weights(rng, min(rows, draws - start), size)
+    return found
 
 
 def _auroc(scores: Floats, true: Flags) -> Floats:

@@ -88,10 +88,11 @@ class Rows:
         self.paired: Indices = place[denied[usable]]
         self._denials = found[usable]
         self._layer = lru_cache(maxsize=2)(states.layer)
+        self._at = lru_cache(maxsize=2)(lambda layer: self._layer(layer)[self._rows[self._kept]])
 
     def at(self, layer: int) -> npt.NDArray[np.float32]:
         """float32 [statement, width]"""
-        return self._layer(layer)[self._rows[self._kept]]
+        return self._at(layer)
 
     def negations(self, layer: int) -> npt.NDArray[np.float32]:
         """float32 [pair, width]"""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analyzers.text_model import TextModel
 
 SUFFIX = ".safetensors"
+SAVING = "where training statements lie"
 OUTSIDE = 99
 """Per cent of the training statements, beyond whose distance another one lies outside."""
 
@@ -40,7 +41,14 @@ def check_save(path: Path) -> None:
 
 
 def save_detector(
-    path: Path, config: TruthConfig, material: Material, parts: Parts, found: HeldOut, model: "TextModel", probed: TruthProbed
+    path: Path,
+    config: TruthConfig,
+    material: Material,
+    parts: Parts,
+    found: HeldOut,
+    model: "TextModel",
+    probed: TruthProbed,
+    report: Report = quiet,
 ) -> None:
     """Train one on all topics at the best layer and write it with the error rate of its like on held-out statements."""
     from analyzers.probes.region import Region, distances_left_out, quantiles, random_parts
@@ -65,13 +73,14 @@ def save_detector(
         left_out=probed.left_out,
     )
     several = len(material.topics) > 1
-    saved = SavedDetector(
-        detector,
-        Region.of(x),
-        quantiles(distances_left_out(x, random_parts(len(x), config.seed))),
-        quantiles(distances_left_out(x, parts.topic)) if several else None,
-        told,
-    )
+    report(SAVING, 0, 3)
+    region = Region.of(x)
+    report(SAVING, 1, 3)
+    nearer = quantiles(distances_left_out(x, random_parts(len(x), config.seed)))
+    report(SAVING, 2, 3)
+    nearer_left_out = quantiles(distances_left_out(x, parts.topic)) if several else None
+    report(SAVING, 3, 3)
+    saved = SavedDetector(detector, region, nearer, nearer_left_out, told)
     try:
         saved.save(path)
     except OSError as problem:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from analyzers.errors import ExplicateError
 from analyzers.whole_text import whole_text
-from evals.tasks.items import _rows
+from evals.tasks.items import rows_of
 
 STATEMENT, LABEL, NEGATION = "statement", "label", "negation"
 SAMPLES = Path(__file__).parent / "samples" / "truth"
@@ -116,7 +116,7 @@ def _key(statement: Statement) -> str:
 
 
 def _topic(source: str, one_class: bool) -> Topic:
-    rows = list(_rows(source, Path()))
+    rows = list(rows_of(source))
     if not rows:
         raise ExplicateError(f"{source!r} has no statement; give {_FORM}")
     columns = list(rows[0][1])

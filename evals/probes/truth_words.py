@@ -5,20 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from analyzers.errors import Failed
+from analyzers.progress import Report, quiet
 from evals.probes.truth_intervals import Flags
 from evals.scores import Floats, Indices
 
 WORD = r"(?u)\b\w+\b"
 
 
-def bag_of_words(texts: Sequence[str], true: Flags, part: Indices) -> Floats | Failed:
+def bag_of_words(texts: Sequence[str], true: Flags, part: Indices, *, report: Report = quiet) -> Floats | Failed:
     """[statement] log-odds of logistic regression on tf-idf of words and pairs of words, trained on all other parts; 0 where a statement
     has no word of them. Failed where no word can be counted."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     found = np.empty(len(texts))
-    for number in np.unique(part):
+    numbers = np.unique(part)
+    for done, number in enumerate(numbers, 1):
         own = part == number
         reading = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORD)
         try:
@@ -27,6 +29,7 @@ def bag_of_words(texts: Sequence[str], true: Flags, part: Indices) -> Floats | F
             return Failed("bag_of_words", f"no words to count: {error}")
         model = LogisticRegression(max_iter=1000).fit(counts, true[~own])
         found[own] = model.decision_function(reading.transform([text for text, left in zip(texts, own, strict=True) if left]))
+        report("bag of words", done, len(numbers))
     return found
 
 

@@ -12,7 +12,6 @@ from evals.probes.view_measures import Told, chance_of, viewed_layer
 from evals.probes.view_points import FEWEST, Spot, load_spots
 from evals.probes.view_results import Point, Viewed
 
-STAGE = "drawing layers"
 LARGE = 5.0
 """How many times as large states are told of."""
 
@@ -42,12 +41,10 @@ def run_view(config: ViewConfig, *, report: Report = quiet) -> Viewed:
         raise ExplicateError(f"{model.name} could read {len(kept)} of the points to show, and fewer than {FEWEST} are no view; give more")
     told = _told(kept, others, spots.labelled)
     found, notes = [], list(spots.notes)
-    for number, layer in enumerate(layers):
-        report(STAGE, number, len(layers))
+    for layer in layers:
         rows = states.layer(layer).astype(np.float64)
-        found.append(viewed_layer(layer, rows[shown], rows[fitted], told, seed=config.seed))
+        found.append(viewed_layer(layer, rows[shown], rows[fitted], told, seed=config.seed, report=report))
         notes += _large(layer, rows[shown])
-    report(STAGE, len(layers), len(layers))
     return Viewed(
         model=model.identity,
         task=spots.task,

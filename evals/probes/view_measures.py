@@ -9,16 +9,16 @@ import numpy.typing as npt
 from analyzers.errors import Failed
 from analyzers.probes.planes import (
     Kept,
+    Space,
     kept,
     label_plane,
-    nearest,
     neighbour_embedding,
     number_plane,
     principal,
     random_plane,
-    standard,
 )
-from analyzers.probes.ridge import Floats
+from analyzers.probes.ridge import Floats, Scale
+from analyzers.progress import Report, quiet
 from evals.probes.results import Metrics
 from evals.probes.view_results import Plane, ViewedLayer
 from evals.results import Failure, Value, failure
@@ -41,12 +41,12 @@ class Told:
     """[fitted, number]"""
 
 
-def viewed_layer(layer: int, shown: Floats, fitted: Floats, told: Told, *, seed: int) -> ViewedLayer:
+def viewed_layer(layer: int, shown: Floats, fitted: Floats, told: Told, *, seed: int, report: Report = quiet) -> ViewedLayer:
     """All views of the states `shown` [point, feature]; with nothing to fit to, `fitted` has no rows."""
-    rows = standard(fitted if len(fitted) else shown, shown)
-    others = standard(fitted, fitted) if len(fitted) else fitted
-    random = random_plane(rows, seed)
-    base = kept(rows, random)
+    scale = Scale.of(fitted if len(fitted) else shown)
+    rows, others = scale.standard(shown), scale.standard(fitted)
+    states, random = Space.of(rows), Space.of(random_plane(rows, seed))
+    base = kept(states, random)
     explained: list[float] = []
 
     def components() -> Floats:
@@ -58,14 +58,18 @@ def viewed_layer(layer: int, shown: Floats, fitted: Floats, told: Told, *, seed:
     if (own := _own(others, rows, told)) is not None:
         made["probe"] = own
     made["neighbours"] = lambda: neighbour_embedding(rows, seed)
-    planes = {name: _plane(make, rows, base, told) for name, make in made.items()}
+    planes = {}
+    for done, (name, make) in enumerate(made.items()):
+        report(f"drawing layer {layer}", done, len(made))
+        planes[name] = _plane(make, states, base, told)
     controls = {"random_plane": _figures(random, base, None, told)}
     same = None
     if told.labels is not None and told.fitted_labels is not None:
         shuffled = np.random.default_rng([seed, 4]).permutation(told.fitted_labels)
-        plane = _plane(lambda: label_plane(others, shuffled, rows), rows, base, told)
+        plane = _plane(lambda: label_plane(others, shuffled, rows), states, base, told)
         controls["shuffled_labels"] = plane.figures
-        same = _mean(_same(rows, told.labels), told)
+        same = _mean(_same(states, told.labels), told)
+    report(f"drawing layer {layer}", len(made), len(made))
     return ViewedLayer(layer=layer, explained=explained, planes=planes, controls=controls, same_label=same)
 
 
@@ -85,17 +89,18 @@ def chance_of(labels: npt.NDArray[np.int64]) -> float:
     return float((counts * (counts - 1)).sum() / (len(labels) * (len(labels) - 1)))
 
 
-def _plane(make: Callable[[], Floats], rows: Floats, base: Kept, told: Told) -> Plane:
+def _plane(make: Callable[[], Floats], states: Space, base: Kept, told: Told) -> Plane:
     """The view with its figures, or why there is none."""
     try:
         points = make()
     except ValueError as error:
         return Plane(failure=Failure(stage="view", reason=str(error)))
     x, y = ([float(f"{value:.{DIGITS}g}") for value in axis] for axis in points.T.tolist())
-    return Plane(x=x, y=y, figures=_figures(points, kept(rows, points), base, told))
+    view = Space.of(points)
+    return Plane(x=x, y=y, figures=_figures(view, kept(states, view), base, told))
 
 
-def _figures(points: Floats, found: Kept, base: Kept | None, told: Told) -> Metrics:
+def _figures(view: Space, found: Kept, base: Kept | None, told: Told) -> Metrics:
     figures: Metrics = {
         "trustworthiness": _mean(found.trustworthiness, told),
         "neighbours_kept": _mean(found.neighbours, told),
@@ -103,13 +108,13 @@ def _figures(points: Floats, found: Kept, base: Kept | None, told: Told) -> Metr
     if base is not None:
         figures["neighbours_kept_over_random"] = _mean(found.neighbours - base.neighbours, told)
     if told.labels is not None:
-        figures["same_label"] = _mean(_same(points, told.labels), told)
+        figures["same_label"] = _mean(_same(view, told.labels), told)
     return figures
 
 
-def _same(points: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+def _same(space: Space, labels: npt.NDArray[np.int64]) -> Floats:
     """[point] share of its nearest ones with its label."""
-    found: Floats = (labels[nearest(points)] == labels[:, None]).mean(axis=1)
+    found: Floats = (labels[space.near] == labels[:, None]).mean(axis=1)
     return found
 
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy as np
 from analyzers.errors import ExplicateError
 from analyzers.progress import Report, quiet
 from evals.probes.view_config import ViewConfig
+from evals.source_files import sources
 
 if TYPE_CHECKING:
     from analyzers.states.pieces import Piece
-    from analyzers.treebank import Sentence, Word
 
 PER_SENTENCE = 5
 """Words of a sentence at most, where there are sentences enough."""
@@ -116,12 +115,11 @@ def _of_treebank(config: ViewConfig, report: Report) -> Spots:
     """Words of sentences: half of the sentences are shown, as many words of the others are fitted to."""
     from analyzers.duplicates import Duplicates
     from analyzers.treebank import read_treebank
-    from evals.probes.labels_data import SAMPLE
-    from evals.source_files import sources
+    from evals.probes.labels_data import SAMPLE, tagged, word_labels
 
     files = config.conllu or (SAMPLE,)
     sentences = [sentence for path in files for sentence in read_treebank(path, report=report)]
-    label = _labeller(config.task, sentences)
+    label = word_labels(config.task, sentences)
     known, rng = Duplicates(), np.random.default_rng([config.seed, 3])
     fresh = [sentences[at] for at in rng.permutation(len(sentences)).tolist() if known.seen(sentences[at].text) is None]
     if len(fresh) < 2:
@@ -133,28 +131,13 @@ def _of_treebank(config: ViewConfig, report: Report) -> Spots:
         for sentence in half:
             if len(spots) >= config.limit:
                 break
-            words = [word for word in sentence.words if label(word)]
-            left_out += len(sentence.words) - len(words)
-            chosen = sorted(rng.permutation(len(words))[:each].tolist())
-            spots += [Spot(sentence.text, words[at].span, sentence.text, label(words[at])) for at in chosen]
+            words = tagged(sentence, label)
+            left_out += words.unlabelled
+            chosen = sorted(rng.permutation(len(words.spans))[:each].tolist())
+            spots += [Spot(sentence.text, words.spans[at], sentence.text, words.labels[at]) for at in chosen]
         parts.append(spots[: config.limit])
     notes = () if config.conllu else ("The sample that is built in is small; give a treebank by --conllu.",)
     return Spots(config.task, "labels", "sentences", tuple(parts[0]), tuple(parts[1]), sources(files), left_out, notes=notes)
-
-
-def _labeller(task: str, sentences: "Sequence[Sentence]") -> "Callable[[Word], str]":
-    """Which label of a word the task names: a column, or a feature that the treebank has."""
-    from evals.probes.labels_data import COLUMNS
-
-    if task in COLUMNS:
-        return COLUMNS[task]
-    features = Counter(key for sentence in sentences for word in sentence.words for key in word.feats)
-    if task not in features:
-        raise ExplicateError(
-            f"no task is called {task!r}; choose {', '.join(COLUMNS)}, or a feature of the treebank's words "
-            f"({', '.join(name for name, _ in features.most_common(12)) or 'it has none'})"
-        )
-    return lambda word: word.feats.get(task, "")
 
 
 def _of_table(config: ViewConfig, path: Path) -> Spots:
@@ -171,7 +154,7 @@ def _of_table(config: ViewConfig, path: Path) -> Spots:
         )
     column = config.label[0] if config.label else None
     items = read_items(str(path), Reading(text=config.name, gold=column))
-    source = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    source = sources([path])
     golds = [item.gold for item in items if item.gold is not None]
     if not golds:
         if column is not None:

@@ -1,6 +1,5 @@
 """The items of a task: texts, with the true answer where it is known, from a text file, JSON lines, CSV or a Hugging Face dataset."""
 
-import csv
 import hashlib
 import json
 import math
@@ -10,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
-from analyzers.corpus import dataset_parts, dataset_rows, json_objects, text_lines
+from analyzers.corpus import csv_rows, dataset_parts, dataset_rows, json_objects, text_lines
 from analyzers.errors import ExplicateError
 from analyzers.whole_text import whole_text
 
@@ -79,6 +78,8 @@ class Reading:
     """What a true answer can be; empty where it can be anything."""
     gold_names: Mapping[str, str] = field(default_factory=dict)
     """What values of the field are called among the labels."""
+    gold_needed: bool = False
+    """Whether a source without a field for the true answer is refused."""
 
 
 def read_items(source: str, reading: Reading, *, folder: Path = Path()) -> Items:
@@ -88,7 +89,7 @@ def read_items(source: str, reading: Reading, *, folder: Path = Path()) -> Items
     it, an item without text, a true answer that is no label, fields that are missing or could be several, spans that are not in the text.
     """
     rows: list[_Row] = []
-    for each in _rows(source, folder):
+    for each in rows_of(source, folder):
         rows.append(each)
         if len(rows) > MOST_ITEMS:
             raise ExplicateError(f"{source!r} has more than {MOST_ITEMS:,} items; give a smaller file or another split")
@@ -101,10 +102,9 @@ def read_items(source: str, reading: Reading, *, folder: Path = Path()) -> Items
     text_field = _field(source, "text", reading.text, TEXT_FIELDS, fields)
     gold_field = _field(source, "gold", reading.gold, GOLD_FIELDS, fields)
     if text_field is None:
-        raise ExplicateError(
-            f"{source!r} has no field for the text: it has {_listed(fields)}; call it one of {', '.join(TEXT_FIELDS)}, "
-            'or name it in the task: text = "..."' + ("; the first line must name the columns" if source.endswith(CSV_SUFFIXES) else "")
-        )
+        raise _no_field(source, "text", "text", TEXT_FIELDS, fields)
+    if gold_field is None and reading.gold_needed:
+        raise _no_field(source, "true answer", "gold", GOLD_FIELDS, fields)
     texts: dict[str, tuple[Span, ...]] = {}
     golds: dict[str, dict[str, None]] = {}
     for where, row in rows:
@@ -149,6 +149,13 @@ def _field(source: str, what: str, given: str | None, usual: Sequence[str], fiel
             f'name one in the task: {what} = "{found[0]}"'
         )
     return found[0] if found else None
+
+
+def _no_field(source: str, what: str, key: str, usual: Sequence[str], fields: Mapping[str, str]) -> ExplicateError:
+    return ExplicateError(
+        f"{source!r} has no field for the {what}: it has {_listed(fields)}; call it one of {', '.join(usual)}, or name it in the task, a "
+        f'TOML file of your own: {key} = "..."' + ("; the first line must name the columns" if source.endswith(CSV_SUFFIXES) else "")
+    )
 
 
 def _gold(where: str, name: str, value: Any, reading: Reading) -> str | None:
@@ -196,7 +203,8 @@ def _spans(where: str, found: Any, text: str) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _rows(source: str, folder: Path) -> Iterator[_Row]:
+def rows_of(source: str, folder: Path = Path()) -> Iterator[_Row]:
+    """Where each row of a source stands, and its fields, as `read_items` reads them and with its errors."""
     if source.startswith("hf:"):
         if dataset_parts(source)[3]:
             raise ExplicateError(f'{source!r} names a column; write hf:<dataset>[:config][:split] and text = "..." in the task')
@@ -205,9 +213,9 @@ def _rows(source: str, folder: Path) -> Iterator[_Row]:
     if not path.is_file():
         raise ExplicateError(f"there is no file {str(path)!r}; items are one of: {SOURCES}")
     if source.endswith(JSON_SUFFIXES):
-        return _json_rows(path)
+        return (row for _, row in json_objects(path))
     if source.endswith(CSV_SUFFIXES):
-        return _csv_rows(path)
+        return csv_rows(path)
     if source.endswith(".txt"):
         return _text_rows(path)
     raise ExplicateError(f"{str(path)!r} is no kind of file that items are read from; give one of: {SOURCES}")
@@ -221,48 +229,3 @@ def _text_rows(path: Path) -> Iterator[_Row]:
         if line.strip():
             yield from blank
             blank.clear()
-
-
-def _json_rows(path: Path) -> Iterator[_Row]:
-    return (row for _, row in json_objects(path))
-
-
-def _csv_rows(path: Path) -> Iterator[_Row]:
-    lines = [line for _, line in text_lines(path)]
-    # The delimiter under which the header has most columns.
-    rows = max((_Csv(path, lines, delimiter) for delimiter in ",;\t"), key=lambda rows: len(rows.header))
-    if len(set(rows.header)) < len(rows.header) or "" in rows.header:
-        raise ExplicateError(
-            f"{str(path)!r}: its columns are called {', '.join(map(repr, rows.header))}; give each a name of its own in line 1"
-        )
-    yield from rows
-
-
-class _Csv:
-    """The rows of a CSV file under one delimiter."""
-
-    def __init__(self, path: Path, lines: Sequence[str], delimiter: str) -> None:
-        self._path = path
-        self._reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        self.header = [name.strip() for name in self._next() or []]
-
-    def __iter__(self) -> Iterator[_Row]:
-        before = self._reader.line_num
-        while (row := self._next()) is not None:
-            where, before = f"{str(self._path)!r} line {before + 1}", self._reader.line_num
-            if row and len(row) != len(self.header):
-                raise ExplicateError(
-                    f"{where} has {len(row)} columns and line 1, which names them, {len(self.header)}; put double quotes around what "
-                    "contains the delimiter"
-                )
-            if row:
-                yield where, dict(zip(self.header, row, strict=True))
-
-    def _next(self) -> list[str] | None:
-        try:
-            return next(self._reader, None)
-        except csv.Error as error:
-            raise ExplicateError(
-                f"{str(self._path)!r} line {self._reader.line_num} is not CSV ({error}); double what quotes a quoted text has, or give "
-                "JSON lines"
-            ) from None

@@ -16,6 +16,7 @@ from analyzers.corpus import text_lines
 from analyzers.errors import ExplicateError
 from analyzers.units import Units, cut
 from evals.named_file import named_file, names_in
+from evals.task_kinds import check_kind
 from evals.tasks.items import SOURCES, Item, Items, Reading, read_items
 from evals.toml_places import at_line, dotted
 
@@ -190,6 +191,7 @@ def _read(path: Path) -> _TaskFile:
         raise ExplicateError(f"{str(path)!r} is not TOML: {error}; {_form('instruction')}") from None
     if not found:
         raise ExplicateError(f"{str(path)!r} is empty; a task has at least an instruction, labels and items: {_form('instruction')}")
+    check_kind(path, found, "instruction", _FORMS["instruction"])
     for key in found:
         if key not in _FORMS:
             raise _unknown(path, lines, [key], tuple(_FORMS))

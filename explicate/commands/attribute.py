@@ -1,9 +1,11 @@
 """`explicate attribute`: which words of a text decide a model's choice among labels, or how it goes on."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +13,11 @@ from explicate.commands import options
 
 USUAL = ("occlusion", "shapley")
 """Methods where none is named."""
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+MIXED = "mixed"
+"""A number format of those that answer on a CPU."""
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+"""Told apart before torch is imported, which takes seconds; whether a device is there only torch knows."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,10 @@ def attribute(
     ] = 200,
     interactions: Annotated[bool, typer.Option("--interactions", help="Of every two words, too: what they do only together.")] = False,
     instruction: Annotated[str, typer.Option(help="What the model is asked, in place of a plain question or the task's.")] = "",
-    out: Annotated[Path | None, typer.Option(help="A page to write, such as attribution.html: the text shaded, and charts.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A file to write: .html (a page: the text shaded, and charts), or .json (all figures)."),
+    ] = None,
     base_url: options.BaseUrl = None,
     max_calls: options.MaxCalls = None,
     max_tokens: options.MaxTokens = None,
@@ -100,18 +110,19 @@ def attribute(
     from analyzers.perturbations import OPERATORS
     from analyzers.units import cut
     from analyzers.whole_text import whole_text
-    from evals.attribute_run import asking_of, run_attribute
+    from evals.attribute_run import asking_of, check_label, run_attribute
     from evals.label_config import Limits
+    from explicate.attribution_page import FORMS
     from explicate.attribution_table import show_attribution
-    from explicate.progress import bars
-    from explicate.running import await_, plain, show_json
-    from explicate.written_file import check_file, write_text
+    from explicate.running import await_, run_written
 
     methods = options.listed(method)
     # What is misspelt is told before a model is fetched and loaded.
     if method and not methods:
         raise ExplicateError(f"--method {method!r} names no method; choose some of {', '.join(METHODS.all())}")
-    if target is not None or prompts is not None:
+    continues = target is not None or prompts is not None
+    _check_numbers(dtype, device, DTYPES if continues else (*DTYPES, MIXED))
+    if continues:
         asked: dict[str, object] = {
             "--labels": labels,
             "--task": task,
@@ -134,42 +145,28 @@ def attribute(
     OPERATORS.get(operator)
     if unit != "demonstration":
         cut(whole_text(text), unit)
-    if out is not None:
-        check_file(out, "attribution.html")
     asking = asking_of(task, options.listed(whole_text(labels)), instruction=whole_text(instruction), unit=unit)
+    label = label.strip() if label else None
+    check_label(label, asking)
     limits = Limits(calls=max_calls, tokens=max_tokens, usd=max_usd, price=price, concurrency=concurrency, timeout=timeout)
-    with bars() as report:
-        found = await_(
-            run_attribute(
-                model,
-                asking,
-                whole_text(text),
-                methods=methods,
-                operator=operator,
-                unit=unit,
-                most=budget,
-                label=label.strip() if label else None,
-                interactions=interactions,
-                seed=seed,
-                limits=limits,
-                base_url=base_url,
-                dtype=dtype,
-                device=device,
-                report=report,
-            )
-        )
-    if out is not None:
-        from explicate.attribution_page import render
-
-        write_text(render(found), out)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    show_attribution(found)
-    if out is not None:
-        from rich.console import Console
-
-        Console(emoji=False).print(f"Report: {plain(str(out))}", soft_wrap=True)
+    work = partial(
+        run_attribute,
+        model,
+        asking,
+        whole_text(text),
+        methods=methods,
+        operator=operator,
+        unit=unit,
+        most=budget,
+        label=label,
+        interactions=interactions,
+        seed=seed,
+        limits=limits,
+        base_url=base_url,
+        dtype=dtype,
+        device=device,
+    )
+    run_written(lambda report: await_(work(report=report)), out, FORMS, show_attribution, usual="attribution.html", json=json)
 
 
 def _continuation(
@@ -177,45 +174,42 @@ def _continuation(
 ) -> None:
     """Attribute the continuation of one text, or compare methods over many prompts, and show what came of it."""
     from analyzers.errors import ExplicateError
+    from analyzers.progress import Report
     from analyzers.saliency import SALIENCIES
     from analyzers.whole_text import whole_text
     from evals.continuation import Continuation, How
-    from evals.continuation_compare import run_continuation, run_prompts
-    from explicate.continuation_page import render
-    from explicate.continuation_table import show_comparison, show_continuation
-    from explicate.progress import bars
-    from explicate.running import plain, show_json
-    from explicate.written_file import check_file, write_text
+    from evals.continuation_compare import Comparison, read_prompts, run_continuation, run_prompts
+    from explicate.continuation_page import FORMS
+    from explicate.continuation_table import show
+    from explicate.running import run_written
 
     if prompts is not None:
         _refuse({"TEXT": text is not None, "--target": target is not None}, "and --prompts exclude each other; give one of the two")
+        # Before the methods that read a model are looked for, which imports torch.
+        read_prompts(prompts)
     elif text is None:
         raise ExplicateError("--target is the continuation of a text: give the text, too")
-    if out is not None:
-        check_file(out, "attribution.html")
     everything = compare or prompts is not None
     methods = chosen.methods or [*USUAL, *(SALIENCIES.all() if everything else ())]
     how = How(methods, operator=chosen.operator, unit=chosen.unit, most=chosen.budget, chat=chosen.chat, seed=chosen.seed)
-    with bars() as report:
-        found: Any
-        if prompts is not None:
-            found = run_prompts(chosen.model, prompts, how, dtype=chosen.dtype, device=chosen.device, report=report)
-        else:
-            texts = whole_text(text or ""), whole_text(target or "")
-            found = run_continuation(chosen.model, *texts, how, compare=compare, dtype=chosen.dtype, device=chosen.device, report=report)
-    if out is not None:
-        write_text(render(found), out)
-    if json:
-        show_json({**({} if out is None else {"report": str(out)}), **found.model_dump(mode="json")})
-        return
-    if isinstance(found, Continuation):
-        show_continuation(found)
-    else:
-        show_comparison(found)
-    if out is not None:
-        from rich.console import Console
 
-        Console(emoji=False).print(f"Report: {plain(str(out))}", soft_wrap=True)
+    def work(report: Report) -> Continuation | Comparison:
+        if prompts is not None:
+            return run_prompts(chosen.model, prompts, how, dtype=chosen.dtype, device=chosen.device, report=report)
+        texts = whole_text(text or ""), whole_text(target or "")
+        return run_continuation(chosen.model, *texts, how, compare=compare, dtype=chosen.dtype, device=chosen.device, report=report)
+
+    run_written(work, out, FORMS, show, usual="attribution.html", json=json)
+
+
+def _check_numbers(dtype: str, device: str, dtypes: tuple[str, ...]) -> None:
+    """Raise ExplicateError for a number format or a device that is none."""
+    from analyzers.errors import ExplicateError
+
+    if dtype not in dtypes:
+        raise ExplicateError(f"--dtype {dtype!r} is no number format; choose one of {', '.join(dtypes)}")
+    if DEVICE.fullmatch(device) is None:
+        raise ExplicateError(f"--device {device!r} is no device; choose auto, cpu, cuda or mps")
 
 
 def _refuse(given: Mapping[str, object], why: str) -> None:

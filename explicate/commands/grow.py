@@ -20,7 +20,7 @@ def grow(
     probes: Annotated[str, typer.Option(help="Comma-separated: pos and tree, and of decoders next-token, minimal-pairs and facts.")] = (
         "pos,tree,next-token,minimal-pairs,facts"
     ),
-    revisions: Annotated[str, typer.Option(help="Of a model on the Hub, such as step0,step1000,step143000.")] = "",
+    revisions: Annotated[str, typer.Option(help="Of organisation/model on the Hub, such as step0,step1000,step143000.")] = "",
     train: Annotated[
         str | None, typer.Option(help="Train a small model here first, on a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")
     ] = None,
@@ -48,7 +48,11 @@ def grow(
     depth: Annotated[float, typer.Option(help="Which layer pos and tree read, as a share of all layers.")] = 0.5,
     limit: Annotated[
         int | None,
-        typer.Option(help="Sentences to train probes on, as many to test on, pairs and facts, at most, drawn by seed; 0: all.", min=0),
+        typer.Option(
+            help="Sentences to train probes on, as many to test on, pairs and facts, at most, drawn by seed; 0: all. "
+            "By default 400, 300, 1000 and 1000.",
+            min=0,
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
     seed: options.Seed = 0,

@@ -1,5 +1,6 @@
 """`explicate icl`: how a model learns a task from the examples in its context."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,14 @@ import typer
 
 from explicate.commands import options
 
+OF_DEMONSTRATIONS = ("task", "shots", "items", "seed")
+"""Options that say which demonstrations are read."""
+OF_ANALYSES = ("analyses", "n", "seeds")
+"""Options that only the analyses have."""
+
 
 def icl(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A decoder: an asset (see `explicate models`), a folder, or a Hub id.")],
     task: Annotated[
         str, typer.Option(help="sentiment, topic, a TOML file of your own, or with --items the paper's trec or sst2.")
@@ -48,7 +55,12 @@ def icl(
         raise ExplicateError("--save, --load and --out do different things; give one of them")
     if load is None and ask:
         raise ExplicateError("--ask is answered from compressed demonstrations; give their file with --load")
+    if save is not None:
+        _refuse(context, OF_ANALYSES, "is for the analyses, and --save only compresses demonstrations; leave it out")
     if load is not None:
+        _refuse(
+            context, OF_DEMONSTRATIONS + OF_ANALYSES, "is not for --load, which answers behind the demonstrations in the file; leave it out"
+        )
         with bars() as report:
             answered = answer_from(model, load, [whole_text(each) for each in ask or ()], dtype=dtype, device=device, report=report)
         if json:
@@ -77,3 +89,13 @@ def icl(
             show_saved(saved)
         return
     run_written(partial(run_icl, config), out, FORMS, show_icl, usual="icl.html", json=json)
+
+
+def _refuse(context: typer.Context, options: Sequence[str], why: str) -> None:
+    """Raise ExplicateError for the first of these options that was given, rather than ignore it."""
+    from analyzers.errors import ExplicateError
+
+    for name in options:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ExplicateError(f"--{name} {why}")

@@ -49,6 +49,8 @@
   const screen = () => ({ blue: style("--true").split(",").map(Number), orange: "rgb(" + style("--sim") + ")", ink: style("--ink"), dim: style("--dim"), unseen: style("--card"), seen: "rgba(" + style("--first") + ",.09)" });
   const paper = { blue: [44, 115, 210], orange: "rgb(217,108,10)", ink: "#1b2330", dim: "#5d6878", unseen: "#fff", seen: "#eef0f3" };
 
+  let measure = measures.attention, token = tokens.length - 1;
+
   // ---- all heads
   const grid = find("grid"), buttons = [], waiting = new Set();
   let blue = screen().blue, selected = 0;
@@ -64,10 +66,10 @@
     });
     context.putImageData(image, 0, 0);
   };
-  // Some in each frame, so that the page answers while it draws.
+  // Some in each frame, so that the page answers while it draws: to put a picture on the screen takes longer than to draw it.
   let drawing = false;
   const draw = () => {
-    const until = performance.now() + 8;
+    const until = performance.now() + 4;
     for (const head of waiting) {
       waiting.delete(head);
       thumbnail(head);
@@ -107,7 +109,12 @@
     if (!shown.includes(selected)) select(shown[0]);
     else reachable();
   };
-  const reachable = () => buttons.forEach((button, head) => { button.tabIndex = head === selected ? 0 : -1; button.setAttribute("aria-pressed", String(head === selected)); });
+  // What is of a layer is of all its heads, and what is of all layers of none.
+  const isDrawn = (head) => measure.of !== "all" && planeOf(measure, head) === planeOf(measure, selected);
+  const reachable = () => {
+    buttons.forEach((button, head) => { button.tabIndex = head === selected ? 0 : -1; button.setAttribute("aria-pressed", String(isDrawn(head))); });
+    document.querySelectorAll(".grids rect").forEach((rect) => rect.classList.toggle("at", isDrawn(Number(rect.dataset.layer) * data.heads + Number(rect.dataset.head))));
+  };
   find("roles").onclick = (event) => { const chosen = event.target.closest("button"); if (chosen) { role = chosen.dataset.role; arrange(); } };
   find("order").onchange = arrange;
   const step = (event, at, count, columns) => {
@@ -125,8 +132,7 @@
 
   // ---- the selected head, large
   const map = find("map"), strip = [...find("strip").children];
-  let measure = measures.attention, plane = 0, values = new Uint8Array(0), largest = 1, picture = null, from = true, at = null, cell = 8, room = 60;
-  let token = tokens.length - 1;
+  let plane = 0, values = new Uint8Array(0), largest = 1, picture = null, from = true, at = null, cell = 8, room = 60;
   const sink = () => find("sink").checked;
   // Of the strongest colour: without the first token the others are drawn relative to the largest of them.
   const depth = (query, key) => sink() && key === 0 ? 0 : Math.sqrt(Math.min(values[query * measure.size + key] / largest, 1));
@@ -224,18 +230,21 @@
     // The largest of what the token attends to, or of what attends to it.
     const byte = (place) => from ? values[token * measure.size + place] : values[place * measure.size + token];
     const largest = Array.from({ length: measure.size }, (_, place) => place).filter(byte).sort((a, b) => byte(b) - byte(a)).slice(0, 5);
-    line.replaceChildren(strong(named(token)), " (" + token + ") " + (from ? "attends to " : "is attended to by "));
+    line.replaceChildren(strong(named(token)), " (" + token + ") " + (measure === measures.attention ? from ? "attends to " : "is attended to by " : from ? "most from " : "most to "));
     if (from && !measure.queries.includes(token)) line.append("(not computed for this token)");
     else if (!largest.length) line.append("nothing that could be drawn");
     largest.forEach((place, number) => line.append(number ? ", " : "", strong(named(place)), " (" + place + ") " + told(measure, plane, byte(place))));
   };
-  const refresh = () => { prepare(); fit(); show(); shade(); read(); };
-  const select = (head) => {
-    selected = head;
-    at = null;
-    reachable();
-    const found = roles.get(head), numbers = statistics.get(head), title = find("name"), tag = document.createElement("span"), score = document.createElement("small");
-    title.textContent = "Layer " + Math.floor(head / data.heads) + ", head " + head % data.heads;
+  // Only what is of one head stands below its name.
+  const entitle = () => {
+    const found = roles.get(selected), numbers = statistics.get(selected), title = find("name"), said = find("said"), tag = document.createElement("span"), score = document.createElement("small");
+    const layer = "Layer " + Math.floor(selected / data.heads), name = data.names[Object.keys(measures).find((each) => measures[each] === measure)];
+    title.textContent = { head: layer + ", head " + selected % data.heads, layer: layer + ", all heads", all: "All layers and heads together" }[measure.of];
+    map.setAttribute("aria-label", title.textContent + ", " + name + ": a row a query and a column a key; arrow keys move from cell to cell");
+    if (measure.of !== "head") {
+      said.textContent = measure.of === "layer" ? "The mean of " + name + " over the heads of the layer." : name[0].toUpperCase() + name.slice(1) + " belongs to no head: it goes through the attention of all layers. Choose a head to see its own.";
+      return;
+    }
     if (found?.role) {
       const of = found.scores[found.role];
       tag.className = "role " + found.role;
@@ -243,8 +252,19 @@
       score.textContent = of.value.toFixed(2) + " [" + of.low.toFixed(2) + ", " + of.high.toFixed(2) + "], chance " + of.chance.toFixed(2);
       title.append(tag, score);
     } else if (found) { score.textContent = "no role found"; title.append(score); }
-    find("said").textContent = numbers ? "In this text: entropy " + numbers.entropy.toFixed(2) + " nats, distance " + numbers.distance.toFixed(1) + " tokens; of its attention " + [["first", "the first token"], ["self", "the token itself"], ["previous", "the one before"]].map(([key, says]) => Math.round(100 * numbers[key]) + "% on " + says).join(", ") : "";
-    document.querySelectorAll(".grids rect").forEach((rect) => rect.classList.toggle("at", Number(rect.dataset.layer) * data.heads + Number(rect.dataset.head) === head));
+    said.textContent = numbers ? "In this text: entropy " + numbers.entropy.toFixed(2) + " nats, distance " + numbers.distance.toFixed(1) + " tokens; of its attention " + [["first", "the first token"], ["self", "the token itself"], ["previous", "the one before"]].map(([key, says]) => Math.round(100 * numbers[key]) + "% on " + says).join(", ") + " (these can be the same)" : "";
+  };
+  const refresh = () => { reachable(); entitle(); prepare(); fit(); show(); shade(); read(); };
+  const draws = (name) => {
+    measure = measures[name];
+    at = null;
+    // A token from which nothing was computed would show nothing.
+    if (from && !measure.queries.includes(token) && measure.queries.length) token = Math.min(measure.queries.at(-1), tokens.length - 1);
+  };
+  const select = (head) => {
+    selected = head;
+    at = null;
+    if (measure.of === "all") { draws("attention"); document.querySelector("input[name=measure][value=attention]").checked = true; }
     refresh();
     within(buttons[head]);
     // So that a link leads to a head; a page within another one has no address of its own.
@@ -287,7 +307,7 @@
     pick(to);
     strip[to].focus();
   };
-  find("measures").onchange = (event) => { measure = measures[event.target.value]; at = null; refresh(); };
+  find("measures").onchange = (event) => { draws(event.target.value); refresh(); };
   find("sink").onchange = refresh;
   document.querySelectorAll("input[name=way]").forEach((each) => { each.onchange = () => { from = each.value === "from"; shade(); read(); }; });
   document.querySelectorAll("[data-layer]").forEach((each) => { each.onclick = () => { role = ""; find("order").value = "layer"; select(Number(each.dataset.layer) * data.heads + Number(each.dataset.head)); arrange(); within(buttons[selected]); }; });

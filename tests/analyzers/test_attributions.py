@@ -1,7 +1,7 @@
 """Attribution methods on planted value functions whose Shapley values are known in closed form."""
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, permutations
 from math import factorial
 
 import numpy as np
@@ -73,10 +73,44 @@ def test_a_function_without_a_pattern_is_found_with_enough_sets() -> None:
     table = {frozenset(some): rng.normal() for size in range(8) for some in combinations(range(7), size)}
     true = exact(7, table.__getitem__)
     assert attributed("kernel-shap", 7, table.__getitem__, most=128) == pytest.approx(true, abs=1e-8)
-    few, many = (np.abs(attributed("shapley", 7, table.__getitem__, most=most) - true).max() for most in (30, 20_000))
-    assert many < 0.06 < few
+    few, many, every = (np.abs(attributed("shapley", 7, table.__getitem__, most=most) - true).max() for most in (30, 127, 128))
+    assert every < 1e-9 < many < few
+    drawn_often = [attributed("shapley", 7, table.__getitem__, most=127, seed=seed) for seed in range(200)]
+    assert np.abs(np.mean(drawn_often, axis=0) - true).max() < 0.06
     drawn = attributed("kernel-shap", 7, table.__getitem__, most=100)
     assert np.corrcoef(drawn, true)[0, 1] > 0.8
+
+
+@given(st.integers(1, 5).flatmap(lambda units: st.lists(st.floats(-9, 9), min_size=2**units, max_size=2**units)), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_where_all_sets_fit_shapley_is_the_mean_over_all_orders(table: list[float], seed: int) -> None:
+    """Of any values of all sets, against every permutation walked through, one unit added after the other."""
+    units = len(table).bit_length() - 1
+
+    def value(kept: Kept) -> float:
+        return table[sum(1 << unit for unit in kept)]
+
+    added = np.zeros(units)
+    orders = list(permutations(range(units)))
+    for order in orders:
+        for place, unit in enumerate(order):
+            added[unit] += value(frozenset(order[: place + 1])) - value(frozenset(order[:place]))
+    plan = METHODS.get("shapley")(units, 2**units, np.random.default_rng(seed))
+    assert len(plan.sets) == len(set(plan.sets)) == 2**units
+    of = {kept: value(kept) for kept in plan.sets}
+    assert plan.values(of) == pytest.approx(added / len(orders), abs=1e-9)
+    assert plan.errors(of) is None
+
+
+@pytest.mark.parametrize(("units", "most", "exact"), [(7, 128, True), (7, 127, False), (4, 4, True), (5, 4, False), (500, 200, False)])
+def test_what_fits_is_exact_and_what_does_not_is_sampled_with_errors(units: int, most: int, exact: bool) -> None:
+    """Four units at the least budget have no more sets than the least that is asked for."""
+    for method in ("shapley", "kernel-shap"):
+        plan = METHODS.get(method)(units, most, np.random.default_rng(0))
+        of = {kept: float(len(kept) ** 2) for kept in plan.sets}
+        assert (plan.errors(of) is None) == exact, method
+        if exact:
+            assert len(of) == 2**units
 
 
 def test_lime_is_the_regression_of_the_lime_package() -> None:
@@ -142,7 +176,7 @@ def test_the_standard_errors_are_the_spread_over_seeds(method: str) -> None:
 
 
 def test_what_samples_nothing_has_no_standard_error() -> None:
-    for method, most in (("occlusion", 100), ("kernel-shap", 64)):
+    for method, most in (("occlusion", 100), ("kernel-shap", 64), ("shapley", 64)):
         plan = METHODS.get(method)(6, most, np.random.default_rng(0))
         assert plan.errors(dict.fromkeys(plan.sets, 1.0)) is None
 

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import json
 import sys
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analyzers.corpus import Document, documents, source_identity
+from analyzers.corpus import Document, csv_rows, documents, source_identity
 from analyzers.errors import CorpusError
 
 
@@ -62,6 +63,48 @@ def test_bad_json_names_file_and_line(tmp_path: Path) -> None:
     assert "c.jsonl' line 3 is not JSON" in error(path)
     path.write_text('["a"]\n')
     assert "line 1 holds no JSON object but list" in error(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_rows_of_csv_are_those_that_were_written_under_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+    written = [{"name": f'the "old", {delimiter} town\nby a river', "x": "1"}, {"name": "b", "x": ""}]
+    path = tmp_path / "c.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        file.write("\r\n")
+        table = csv.DictWriter(file, ["name", "x"], delimiter=delimiter, quoting=csv.QUOTE_ALL)
+        table.writeheader()
+        table.writerow(written[0])
+        file.write("\r\n")
+        table.writerow(written[1])
+    assert list(csv_rows(path)) == [(f"{str(path)!r} line 3", written[0]), (f"{str(path)!r} line 6", written[1])]
+
+
+def test_a_file_with_tabs_has_only_these_and_a_first_column_needs_no_name(tmp_path: Path) -> None:
+    tabs = tmp_path / "c.tsv"
+    tabs.write_text("name, in a town, of old\tx\na, b\t1\n")
+    assert [row for _, row in csv_rows(tabs)] == [{"name, in a town, of old": "a, b", "x": "1"}]
+    numbered = tmp_path / "n.csv"
+    numbered.write_text(",name\n0,a\n")
+    assert [row for _, row in csv_rows(numbered)] == [{"": "0", "name": "a"}]
+    numbered.write_text("")
+    assert list(csv_rows(numbered)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,\na,b\n", r"its columns are called 'name', ''; give each a name of its own"),
+        ("name, name\na,b\n", r"its columns are called 'name', 'name'"),
+        ('name,x\n"two\nlines",1\nb\n', r"c\.csv' line 4 has 1 columns and line 1, which names them, 2"),
+        ('name,x\n"open,1\nb,2\n', r"c\.csv' line 3 is not CSV"),
+        ('"name\n', r"c\.csv' line 1 is not CSV"),
+    ],
+)
+def test_bad_csv_names_file_and_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match=said):
+        list(csv_rows(path))
 
 
 def test_a_folder_holds_a_document_a_file(tmp_path: Path) -> None:

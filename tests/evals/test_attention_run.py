@@ -56,6 +56,8 @@ def test_an_encoder_is_read_with_its_own_tokens_and_flows_from_the_first(tiny_ch
     assert torch.allclose(torch.tensor(found.rollout), rollout(weights)[-1].float(), atol=1e-6)
     assert found.flow is not None
     assert found.flow.queries == [0]
+    assert [token if span is None else TEXT[slice(*span)] for token, span in zip(found.tokens, found.spans, strict=True)] == found.tokens
+    assert sum(span is not None for span in found.spans) > 5
     assert (found.causal, found.gradient, found.norms, found.predicting) == (False, None, None, None)
     assert {role for head in found.head_roles for role in head.scores} == {"previous", "first", "self", "duplicate", "next"}
 
@@ -75,6 +77,15 @@ def test_an_encoder_tells_a_target_at_its_masks(family: str, masked_model: Calla
     assert torch.allclose(torch.tensor(found.gradient), expected, atol=1e-6)
     with pytest.raises(SubjectError, match=f"the text has no masks; write {mask * n} where".replace("[", r"\[")):
         run_attention(str(tmp_path), "The river rises in the", target="hills" if n == 1 else "river")
+
+
+def test_a_text_of_one_token_is_refused(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(tiny_checkpoint("gpt2"))
+    one = TextModel.load(folder, device="cpu").tokenizer.decode([50])
+    assert len(TextModel.load(folder, device="cpu").prompt(one)) == 1
+    monkeypatch.setattr("analyzers.text_model.TextModel.forward", lambda *_args, **_kwargs: pytest.fail("it was read"))
+    with pytest.raises(ExplicateError, match=r"the text is one token, .* give a text of at least two tokens"):
+        run_attention(folder, one)
 
 
 def test_a_text_whose_attention_cannot_be_held_is_refused_before_it_is_read(

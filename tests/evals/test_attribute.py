@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.beliefs import READERS, Reader
 from agents.budget import Budget
@@ -17,8 +19,9 @@ from agents.providers.local import LocalLLM
 from agents.providers.scripted import ScriptedLLM
 from agents.self_explanations import Asking, ask
 from analyzers.errors import ExplicateError, Failed
-from evals.attribute import Attributed, attribute
+from evals.attribute import Attributed, Listed, attribute, other_orders
 from evals.attribute_run import asking_of
+from evals.results import Failure
 
 TEXT = "the food was cold but the staff were lovely"
 LABELS = ("good", "very bad")
@@ -131,9 +134,67 @@ async def test_what_several_methods_ask_for_is_evaluated_once() -> None:
     budget = Budget()
     metered = Metered(llm, budget=budget, cache=None, price=FREE)
     found = await attributed(metered)
-    assert found.texts_evaluated == budget.spent.made == len(llm.history) < found.sets_asked
+    # And the whole text once more, with the labels listed the other way round.
+    assert found.texts_evaluated + 1 == budget.spent.made == len(llm.history) < found.sets_asked
     assert budget.spent.cached == 0
     assert sum(by.sets for by in found.methods.values()) == found.sets_asked
+
+
+def by_place(request: Request) -> str:
+    """Answers the label that is listed first, whatever the text."""
+    assert request.kind == "chat"
+    listed = request.messages[-1].content.split("Answer with one of: ")[1].split(".\n")[0].split(", ")
+    return f"Answer: {listed[0]}\nConfidence: 90%"
+
+
+@pytest.mark.parametrize("unit", ["word", "demonstration"])
+async def test_a_choice_that_follows_the_order_of_the_labels_is_told(unit: str) -> None:
+    shown = (("Cold soup.", "very bad"), ("Warm bread.", "good"))
+    asking = Asking("Which label fits the text?", LABELS, demonstrations=shown)
+    found = await attributed(ScriptedLLM(by_place, capabilities=frozenset({"chat"})), asking=asking, unit=unit, methods=["occlusion"])
+    assert found.label == "good"
+    assert found.order_decides
+    (other,) = found.other_orders
+    assert isinstance(other, Listed)
+    assert (other.labels, other.label) == (["very bad", "good"], "very bad")
+    assert other.probabilities == pytest.approx({"very bad": 0.9, "good": 0.1})
+    assert found.notes == [
+        "The order in which the labels are listed decides: listed as good, very bad, the model chooses good (0.90); as very bad, good, it "
+        "chooses very bad (0.90). The values hold for the first of these orders alone."
+    ]
+    # Which label is attributed changes nothing of that.
+    assert (await attributed(ScriptedLLM(by_place, capabilities=frozenset({"chat"})), label="very bad")).notes == found.notes
+
+
+async def test_a_choice_that_stays_is_asked_for_again_and_not_noted(local: LocalLLM) -> None:
+    steady = ScriptedLLM(lambda request: "Answer: good\nConfidence: 80%", capabilities=frozenset({"chat"}))
+    found = await attributed(steady, methods=["occlusion"])
+    assert (found.order_decides, found.notes, len(found.other_orders)) == (False, [], 1)
+    # Of a model that reads: the probabilities of the very question with the labels exchanged.
+    turned = (await attributed(local, methods=["occlusion"])).other_orders[0]
+    assert isinstance(turned, Listed)
+    bad, good = np.exp(alone(local, TEXT, Asking(ASKING.instruction, LABELS[::-1])))
+    assert turned.probabilities == pytest.approx({"good": good / (good + bad), "very bad": bad / (good + bad)}, rel=1e-3)
+
+
+async def test_what_another_order_comes_to_may_not_be_known() -> None:
+    def says(request: Request) -> str | Failed:
+        return Failed("ask", "refused: no") if "very bad, good" in str(request) else "Answer: good\nConfidence: 80%"
+
+    found = await attributed(ScriptedLLM(says, capabilities=frozenset({"chat"})), methods=["occlusion"])
+    assert found.methods["occlusion"].values == pytest.approx([0.0] * 9)
+    assert not found.order_decides
+    assert isinstance(found.other_orders[0], Failure)
+    assert found.notes == ["What the order of the labels does is not known: refused: no."]
+
+
+@given(st.lists(st.text(min_size=1, max_size=3), min_size=2, max_size=6, unique=True))
+def test_every_label_stands_elsewhere_in_some_other_order(labels: list[str]) -> None:
+    orders = other_orders(labels)
+    assert len(orders) == (1 if len(labels) == 2 else 2)
+    assert all(sorted(order) == sorted(labels) and list(order) != labels for order in orders)
+    for at, label in enumerate(labels):
+        assert any(order[at] != label for order in orders)
 
 
 async def test_the_same_is_found_again(local: LocalLLM) -> None:
@@ -222,7 +283,7 @@ async def test_a_chat_model_is_attributed_by_the_alternatives_to_its_tokens() ->
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"text": "word"}, "1 units"),
+        ({"text": "word"}, "1 unit "),
         ({"text": "   "}, "0 units"),
         ({"text": "word " * 600}, "600 units"),
         ({"label": "excellent"}, "good, very bad"),

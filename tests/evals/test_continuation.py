@@ -98,6 +98,49 @@ def test_occlusion_is_the_fall_of_the_log_probability_when_the_word_is_left_out(
     assert found.target_ids == list(target)
 
 
+def test_what_the_model_would_write_instead_is_told(model: TextModel) -> None:
+    found, _ = attributed(model, TEXT, TARGET, How(["occlusion"]))
+    ids, written, value = list(model.prompt(TEXT).ids), [], 0.0
+    for _ in found.target_ids:
+        with torch.no_grad():
+            chances = torch.log_softmax(model.model(torch.tensor([[*ids, *written]])).logits[0, -1], -1)
+        written.append(int(chances.argmax()))
+        value += float(chances.max())
+    assert len(written) > 1
+    assert found.instead.text == model.tokens.decode(written)
+    assert found.instead.value == pytest.approx(value, abs=1e-3)
+    # What the model writes itself is what it would write instead.
+    own, _ = attributed(model, TEXT, found.instead.text, How(["occlusion"]))
+    if tuple(own.target_ids) == tuple(written):
+        assert own.value == pytest.approx(own.instead.value, abs=1e-3)
+
+
+@pytest.mark.parametrize("unlikely", [True, False])
+def test_a_target_that_the_model_would_hardly_write_is_noted(unlikely: bool, model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = attributed(model, TEXT, TARGET, How(["occlusion"]))[0].value
+    n = len(model.continuation(TEXT, TARGET))
+    # The geometric mean of its tokens' probabilities is a little below, or a little above.
+    monkeypatch.setattr("evals.continuation.UNLIKELY", np.exp(value / n) * (1.01 if unlikely else 0.99))
+    found, _ = attributed(model, TEXT, TARGET, How(["occlusion"]))
+    assert found.unlikely == unlikely
+    assert [("would hardly write this target" in note, repr(found.instead.text) in note) for note in found.notes] == [
+        (True, True)
+    ] * unlikely
+
+
+def test_an_encoder_would_put_the_likeliest_at_each_mask(encoder: TextModel) -> None:
+    target = "carried and swept"
+    text = MASKED.format(masks(encoder, MASKED, target))
+    found, _ = attributed(encoder, text, target, How(["occlusion"]))
+    ids = encoder.prompt(text).ids
+    with torch.no_grad():
+        chances = encoder.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    at = [place for place, token in enumerate(ids) if token == encoder.tokenizer.mask_token_id]
+    assert len(at) > 1
+    assert found.instead.value == pytest.approx(float(chances[at].max(-1).values.sum()), abs=1e-4)
+    assert found.instead.text == encoder.tokenizer.decode(chances[at].argmax(-1), clean_up_tokenization_spaces=False)
+
+
 @pytest.mark.parametrize("chat", [False, True])
 def test_controls_read_the_text_and_the_ids_of_its_own_tokens_alone(model: TextModel, chat: bool) -> None:
     text = "the old bridge, which was carried away"
@@ -378,7 +421,7 @@ def test_what_has_no_rank_does_not_agree() -> None:
 def test_what_the_user_can_mend(model: TextModel, tiny_checkpoint: Callable[[str], Path]) -> None:
     how = How(["occlusion"])
     for text, target, told in (
-        ("bridge", TARGET, "has 1 units"),
+        ("bridge", TARGET, "has 1 unit "),
         (TEXT, "", "not one continuation"),
         (" ", TARGET, "empty|has 0 units"),
         ("a " * 501, TARGET, "has 501 units"),
@@ -395,7 +438,7 @@ def test_masks_that_are_not_one_for_each_token_are_told(encoder: TextModel) -> N
     for text in ("the old bridge", f"the {mask * 9} bridge", f"the {mask} old {mask} bridge"):
         with pytest.raises(SubjectError, match=r"the text has .* masks?( that stand apart)?; write .* where the target is to stand"):
             attributed(encoder, text, "river", How(["occlusion"]))
-    with pytest.raises(ExplicateError, match="has 1 units"):
+    with pytest.raises(ExplicateError, match="has 1 unit "):
         attributed(encoder, f"bridge {masks(encoder, 'bridge {}', 'river')}", "river", How(["occlusion"]))
 
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.units import Kept
-from evals.continuation import KINDS, Continuation, ContinuationBy, How, agreeing, controlled
+from evals.continuation import KINDS, Continuation, ContinuationBy, How, Instead, Kind, agreeing, controlled
 from evals.continuation_compare import (
+    ALONE,
+    FEW,
     MOST_COMPARED,
     SHIPPED,
     Comparison,
@@ -44,6 +46,9 @@ def prompt_of(methods: Mapping[str, list[float]], **changes: Any) -> Continuatio
         target=" z",
         target_ids=[1],
         value=-1.0,
+        instead=Instead(text=" y", value=-0.5),
+        unlikely=False,
+        notes=[],
         unit="word",
         units=list("abcdefgh"[:units]),
         outside=[],
@@ -181,12 +186,13 @@ def over_prompts(n: int, *, failed: int = 0) -> Comparison:
 
 
 def test_methods_that_know_are_told_from_those_that_do_not() -> None:
-    found = over_prompts(12)
+    found = over_prompts(24)
     assert found.trusted == ["occlusion", "noisy"]
+    assert (found.too_few, found.notes) == (False, [])
     assert {name for name, each in found.comparison.items() if each.trusted} == {"occlusion", "noisy"}
     best = found.comparison["occlusion"].deletion
     assert isinstance(best, Value)
-    assert (best.value, best.low, best.high, best.n) == (pytest.approx(1), pytest.approx(1), pytest.approx(1), 12)
+    assert (best.value, best.low, best.high, best.n) == (pytest.approx(1), pytest.approx(1), pytest.approx(1), 24)
     reverse = found.comparison["reverse"]
     assert isinstance(reverse.deletion, Value)
     assert reverse.deletion.value == pytest.approx(-1)
@@ -206,16 +212,70 @@ def test_methods_that_know_are_told_from_those_that_do_not() -> None:
 
 
 def test_what_failed_is_counted_and_too_much_of_it_voids() -> None:
-    some, many = over_prompts(12, failed=2), over_prompts(12, failed=4)
-    for found, failed in ((some, 2), (many, 4)):
+    some, many = over_prompts(24, failed=4), over_prompts(24, failed=8)
+    for found, failed in ((some, 4), (many, 8)):
         each = found.comparison["occlusion"]
-        assert (each.n, each.n_failed) == (12, failed)
+        assert (each.n, each.n_failed) == (24, failed)
         assert [(missing.reason, missing.n) for missing in each.missing] == [("too long", failed)]
     assert some.trusted == ["occlusion", "noisy"]
     assert many.trusted == []
     assert all(each.void for each in many.comparison.values())
-    # Of two prompts chance cannot be excluded, whatever their intervals say.
-    assert over_prompts(2).trusted == []
+
+
+def test_of_too_few_prompts_there_is_no_verdict() -> None:
+    """Where one more would have given one: what can be read does not count those that failed."""
+    assert over_prompts(FEW).trusted == ["occlusion", "noisy"]
+    found = over_prompts(FEW - 1, failed=2)
+    assert found.too_few
+    assert found.trusted == [name for name, each in found.comparison.items() if each.trusted] == []
+    assert found.comparison["occlusion"].q is not None
+    assert found.comparison["occlusion"].q < 0.05
+    (note,) = found.notes
+    assert f"Few prompts ({FEW - 1})" in note
+
+
+def test_targets_that_the_model_would_hardly_write_are_counted() -> None:
+    prompts = [each.model_copy(update={"unlikely": number < 3}) for number, each in enumerate(over_prompts(FEW).prompts)]
+    (note,) = judged(prompts).notes
+    assert note.startswith(f"In 3 of {FEW} prompts the model would hardly write the target")
+
+
+def test_a_truth_is_judged_by_its_curves_and_other_methods_by_agreement_too() -> None:
+    """Occlusion and Shapley values that contradict each other, both with curves above those of the controls."""
+    found = over_prompts(24)
+    prompts = []
+    for each in found.prompts:
+        assert isinstance(each, Continuation)
+        best = by(each.methods["occlusion"])
+        turned = best.model_copy(update={"agreement": {"occlusion": -1.0}})
+        other = best.model_copy(update={"agreement": {"occlusion": 1.0, "shapley": -1.0}})
+        methods = {"occlusion": best.model_copy(update={"agreement": {"shapley": -1.0}}), "shapley": turned, "other": other}
+        prompts.append(each.model_copy(update={"methods": methods}))
+    again = compared(prompts, How(["occlusion", "shapley", "other"]), model={"name": "m"}, source="mine")
+    assert again.trusted == ["occlusion", "shapley"]
+    # Their agreement is told all the same.
+    agreement = again.comparison["occlusion"].agreement["shapley"]
+    assert isinstance(agreement, Value)
+    assert agreement.value == -1
+    # Where it has no figure at all, a truth lacks nothing.
+    for each in prompts:
+        by(each.methods["occlusion"]).agreement.clear()
+    alone = compared(prompts, How(["occlusion", "shapley", "other"]), model={"name": "m"}, source="mine").comparison["occlusion"]
+    assert (alone.n, alone.n_failed, alone.trusted) == (24, 0, True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["occlusion", "noisy"])
+def test_a_method_whose_curve_is_no_better_than_a_controls_is_not_trusted(kind: Kind, name: str) -> None:
+    """Of either curve, and of a truth as well."""
+    prompts = []
+    for each in over_prompts(24).prompts:
+        assert isinstance(each, Continuation)
+        mine = by(each.methods[name])
+        placed = dict(mine.normalised or {}) | {kind: (each.controls["later-first"].normalised or {})[kind]}
+        prompts.append(each.model_copy(update={"methods": each.methods | {name: mine.model_copy(update={"normalised": placed})}}))
+    again = judged(prompts)
+    assert again.trusted == [other for other in ("occlusion", "noisy") if other != name]
 
 
 @pytest.mark.parametrize(("lost", "void"), [(4, False), (5, True), (18, True)])
@@ -261,7 +321,7 @@ def test_a_method_that_knows_no_more_than_position_is_not_trusted() -> None:
     assert min(agreement.low, position.deletion.low) > 0
     assert position.q < 0.05
     assert not position.void
-    assert set(position.lift) == {"deletion", "occlusion"}
+    assert set(position.lift) == {"deletion", "insertion", "occlusion"}
     for figure, each in position.lift.items():
         assert isinstance(each, Lift)
         assert (each.value, each.low, each.high, each.n, each.over, each.score) == (0, 0, 0, 30, "later-first", figure)
@@ -284,7 +344,7 @@ def test_sizes_are_held_against_what_a_control_agrees_with_sizes() -> None:
 
 
 def test_a_method_without_a_control_is_not_trusted() -> None:
-    bare = [each.model_copy(update={"controls": {}}) for each in over_prompts(12).prompts if isinstance(each, Continuation)]
+    bare = [each.model_copy(update={"controls": {}}) for each in over_prompts(24).prompts if isinstance(each, Continuation)]
     found = judged([*bare])
     assert found.trusted == []
     assert found.controls == {}
@@ -295,18 +355,16 @@ def test_a_method_without_a_control_is_not_trusted() -> None:
 def test_the_lift_is_the_mean_paired_difference_from_the_best_control(name: str) -> None:
     found = over_prompts(14, failed=1)
     rng = np.random.default_rng(0)
-    assert set(found.comparison[name].lift) == {"deletion"} | ({"occlusion"} - {name})
+    assert set(found.comparison[name].lift) == {*KINDS} | ({"occlusion"} - {name})
     for figure, lift in found.comparison[name].lift.items():
         mine, theirs = [], {control: [] for control in found.controls}
         for each in found.prompts:
             if not isinstance(each, Continuation):
                 continue
-            mine.append(
-                (by(each.methods[name]).normalised or {})["deletion"] if figure == "deletion" else by(each.methods[name]).agreement[figure]
-            )
+            mine.append((by(each.methods[name]).normalised or {})[figure] if figure in KINDS else by(each.methods[name]).agreement[figure])
             for control, values in theirs.items():
                 held = each.controls[control]
-                values.append((held.normalised or {})["deletion"] if figure == "deletion" else held.agreement[figure])
+                values.append((held.normalised or {})[figure] if figure in KINDS else held.agreement[figure])
         best = "later-first" if sum(theirs["later-first"]) > sum(theirs["earlier-first"]) else "earlier-first"
         differences = np.array(mine) - np.array(theirs[best])
         drawn = [differences[rng.integers(0, 14, 14)].mean() for _ in range(4000)]
@@ -362,13 +420,16 @@ def test_prompts_of_a_file_with_one_that_cannot_be_asked(tiny: str, tmp_path: Pa
     assert isinstance(other, Continuation)
     # The same prompt alone, the first of its kind.
     alone = run_continuation(tiny, "the river rises in", " the hills", how, compare=True, device="cpu", dtype="float32")
-    assert alone == good
+    assert alone.model_copy(update={"notes": good.notes}) == good
+    assert alone.notes == [*good.notes, ALONE]
+    assert (found.too_few, found.trusted) == (True, [])
     # All sets of four words, none of which read alike.
     assert good.texts_evaluated == 2**4
     deletion = by(good.methods["occlusion"]).deletion or []
     assert deletion[0] == pytest.approx(good.value)
     plain = run_continuation(tiny, "the river rises in", " the hills", how, compare=False, device="cpu", dtype="float32")
     assert plain.random is None
+    assert plain.notes == good.notes
     assert by(plain.methods["occlusion"]).values == pytest.approx(by(good.methods["occlusion"]).values)
     assert by(plain.methods["occlusion"]).deletion is None
 
@@ -385,7 +446,7 @@ def test_what_cannot_be_compared_is_told(tiny: str, tmp_path: Path) -> None:
     for content, told in (
         ('{"prompt": "a b c", "target": ""}\n', "line 1 has no texts"),
         ('{"prompt": "a b c", "target": " d"}\n\n{"prompt": "a b c"}\n', "line 3 has no texts"),
-        ("[1, 2]\n", "line 1 has no texts"),
+        ("[1, 2]\n", "line 1 holds no JSON object but list"),
         ("{", "line 1 is not JSON"),
         ('{"prompt": "a b c", "target": " d"}\n', "has 1 prompts"),
         ("", "has 0 prompts"),

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
-from evals.attention import Attention, Flow, HeadRoles, HeadStatistics, RoleScore
+from evals.attention import CAUTION, Attention, Flow, HeadRoles, HeadStatistics, RoleScore
 from explicate.cli import app
 from explicate.running import plain
 
@@ -41,6 +41,15 @@ def test_the_table_has_every_token_and_every_role_and_no_control_signs(arguments
         assert rows[str(place)] == plain(token).strip().replace("\\[", "[") or not token.strip()
     assert "[" in rows.values()
     assert "\x1b[2J" not in shown
+    assert f"{CAUTION} To learn that, change the text" in " ".join(shown.split())
+
+
+def test_with_all_columns_there_is_still_room_for_tokens(arguments: list[str]) -> None:
+    shown = call(arguments, "--rollout", "--flow", "--norms", "--target", " and").stdout
+    (header,) = re.findall(r"^ *token .*$", shown, re.MULTILINE)
+    assert header.split() == ["token", "last", "layer", "rollout", "flow", "norms", "×", "gradient"]
+    assert re.search(r"^ +\d+ +the +\d", shown, re.MULTILINE)
+    assert "…" not in shown
 
 
 def test_json_is_one_object_that_is_documented(arguments: list[str]) -> None:
@@ -76,9 +85,15 @@ def test_norms_and_gradients_are_sums_over_layers(arguments: list[str], monkeypa
 
 def test_the_drawing_has_a_panel_of_all_that_was_asked_for(arguments: list[str], tmp_path: Path) -> None:
     out = tmp_path / "attention.svg"
-    call(arguments, "--norms", "--target", " and", "-o", str(out))
+    call(arguments, "--norms", "--target", " and", "--rollout", "--flow", "-o", str(out))
     drawn = out.read_text("utf-8")
-    for expected in ("Attention of", "Value norms", "Attention × gradient of the log-probability of “ and”"):
+    for expected in (
+        "Attention of each head",
+        "Value norms",
+        "Attention × gradient of the log-probability of “ and”",
+        "Rollout",
+        "Flow through",
+    ):
         assert expected in drawn
 
 
@@ -135,6 +150,15 @@ def test_what_is_wrong_is_told_in_one_line(arguments: list[str], more: list[str]
     with pytest.raises(ExplicateError, match=told) as error:
         CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("more", [["--device", "nowhere"], ["--dtype", "float99"]])
+def test_a_device_or_a_number_format_is_refused_before_a_model_is_looked_for(
+    more: list[str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyzers.assets.model_source", lambda *_args, **_kwargs: pytest.fail("it was looked for"))
+    with pytest.raises(ExplicateError, match="choose auto"):
+        CliRunner().invoke(app, ["attention", "no-such-model", "The river", *more], catch_exceptions=False)
 
 
 def test_a_text_that_is_too_long_names_both_lengths(arguments: list[str]) -> None:

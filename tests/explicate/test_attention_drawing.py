@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analyzers.attention import Role
-from evals.attention import Attention, HeadRoles, HeadStatistics, RoleScore
-from explicate.attention_drawing import COLOURS, SHARES, SIDE, draw_overview, pooled, runs
+from evals.attention import CAUTION, Attention, Flow, HeadRoles, HeadStatistics, RoleScore
+from explicate.attention_drawing import BAR, COLOURS, LISTED, ROWS, SHARES, SIDE, draw_overview, pooled, runs
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -29,6 +29,7 @@ def attention_of(weights: np.ndarray, *, tokens: list[str] | None = None, roles:
         causal=bool(np.all(np.triu(weights, 1) == 0)),
         token_ids=list(range(n)),
         tokens=tokens or [f" t{at}" for at in range(n)],
+        spans=[None] * n,
         attention=weights.tolist(),
         statistics=[HeadStatistics(layer=at, head=head, entropy=1, distance=2, first=0.1, self=0.2, previous=0.3) for at, head in places],
         head_roles=[
@@ -129,7 +130,7 @@ def test_norms_and_gradients_are_drawn_relative_to_their_largest(n: int, behind:
         assert (shown == expected)[~near].all()
     titles = [text.text for text in root.iter(f"{SVG}text") if text.get("font-size") == "16"]
     assert titles == [
-        "Attention of model",
+        "Attention of each head",
         *(["Value norms: what each head writes"] if norms else []),
         "Attention × gradient of the log-probability of “ <hi>”",
     ]
@@ -139,9 +140,10 @@ def test_panels_stand_one_below_the_other_within_the_drawing() -> None:
     weights = causal_weights((9, 3, 5), 1)
     found = attention_of(weights).model_copy(update={"norms": weights.tolist(), "gradient": weights[:, 0].tolist(), "target": "x"})
     root = ET.fromstring(draw_overview(found))
-    tops = [float(re.findall(r"translate\(0 (\d+)\)", panel.get("transform", ""))[0]) for panel in root if panel.tag == f"{SVG}g"]
+    panels = [each for each in root if each.tag == f"{SVG}g" and each.get("transform")]
+    tops = [float(re.findall(r"translate\(0 (\d+)\)", panel.get("transform", ""))[0]) for panel in panels]
     ends = []
-    for top, panel in zip(tops, [panel for panel in root if panel.tag == f"{SVG}g"], strict=True):
+    for top, panel in zip(tops, panels, strict=True):
         squares = [group.get("transform", "") for group in panel.iter(f"{SVG}g") if "scale" in group.get("transform", "")]
         corners = [tuple(map(float, re.findall(r"translate\(([\d.]+) ([\d.]+)\)", square)[0])) for square in squares]
         assert len(set(corners)) == len(corners)
@@ -160,6 +162,61 @@ def test_roles_are_written_above_their_heads_and_no_others() -> None:
     }
     expected = {"L0.0": [], "L0.1": [("previous", COLOURS["previous"])], "L1.0": [("induction", COLOURS["induction"])], "L1.1": []}
     assert said == expected
+
+
+def texts(element: ET.Element) -> list[str]:
+    return [str(text.text) for text in element.iter(f"{SVG}text")]
+
+
+def test_a_drawing_says_what_attention_is_not_and_has_the_text() -> None:
+    root = ET.fromstring(draw_overview(attention_of(causal_weights((1, 1, 4), 1), tokens=["The", " river", " ", "\n"])))
+    assert CAUTION in " ".join(texts(root))
+    (text,) = (group for group in root.iter(f"{SVG}g") if group.get("class") == "text")
+    assert texts(text) == ["0", "The", "1", "river", "2", "␣", "3", "↵"]
+    n = LISTED + 3
+    long = ET.fromstring(draw_overview(attention_of(causal_weights((1, 1, n), 1))))
+    (text,) = (group for group in long.iter(f"{SVG}g") if group.get("class") == "text")
+    assert texts(text) == [each for at in range(LISTED) for each in (str(at), f"t{at}")]
+    assert "and 3 more tokens" in texts(long)
+    assert max(float(each.attrib["x"]) for each in text) < float(long.attrib["width"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(0, 1000), st.booleans())
+def test_rollout_is_drawn_as_it_is_with_its_tokens(n: int, seed: int, causal: bool) -> None:
+    weights = causal_weights((2, 2, n), 0.3, seed) if causal else causal_weights((2, 2, n), 0.3, seed)[..., ::-1, ::-1]
+    rollout = weights[0, 0]
+    root = ET.fromstring(draw_overview(attention_of(weights).model_copy(update={"rollout": rollout.tolist()})))
+    (group,) = (group for group in root.iter(f"{SVG}g") if group.get("id") == "rollout")
+    expected = sum((rollout.astype(np.float32) >= share).astype(int) for share in SHARES)
+    assert (read_back(group, n) == expected).all()
+    assert texts(group) == [f"t{at} {at}" for at in range(n) for _ in range(2)]
+    assert ("ends on the first token" in " ".join(texts(root))) == (causal and n > 1 and rollout[-1, 0] > 0.9)
+
+
+def test_rollout_of_a_long_text_is_drawn_in_fields_with_the_number_of_their_first_token() -> None:
+    weights = causal_weights((1, 1, 130), 0.1)
+    root = ET.fromstring(draw_overview(attention_of(weights).model_copy(update={"rollout": weights[0, 0].tolist()})))
+    (group,) = (group for group in root.iter(f"{SVG}g") if group.get("id") == "rollout")
+    assert texts(group)[::2] == [str(3 * at) for at in range(44)]
+
+
+@given(st.integers(1, ROWS + 9), st.integers(1, 3), st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_flow_has_a_bar_for_every_token_and_query(n: int, queries: int, seed: int) -> None:
+    values = np.random.default_rng(seed).random((queries, n))
+    flow = Flow(queries=list(range(min(queries, n))), values=values[: min(queries, n)].tolist())
+    root = ET.fromstring(draw_overview(attention_of(causal_weights((1, 1, n), 1)).model_copy(update={"flow": flow})))
+    most = np.max(flow.values, axis=0)
+    kept = sorted(np.argsort(-most, kind="stable")[:ROWS])
+    columns = {str(group.get("id")): group for group in root.iter(f"{SVG}g") if str(group.get("id")).startswith("flow.")}
+    assert list(columns) == [f"flow.{query}" for query in flow.queries]
+    for query, group in zip(flow.queries, columns.values(), strict=True):
+        own = np.asarray(flow.values)[query, kept]
+        assert texts(group) == [f"from {query} t{query}", *(f"{value:.2f}" for value in own)]
+        assert [float(bar.attrib["width"]) for bar in group.iter(f"{SVG}rect")] == pytest.approx(list(BAR * own), rel=1e-3, abs=1e-9)
+    assert ("left out" in " ".join(texts(root))) == (n > ROWS)
+    assert all(float(bar.attrib["x"]) + BAR < float(root.attrib["width"]) for group in columns.values() for bar in group.iter(f"{SVG}rect"))
 
 
 @pytest.mark.parametrize("concentration", [0.05, 0.3, 1.0, 10.0])
@@ -196,4 +253,4 @@ def test_any_text_is_drawn_as_text() -> None:
     root = ET.fromstring(drawn.encode())
     assert {each.tag.removeprefix(SVG) for each in root.iter()} <= {"svg", "g", "path", "rect", "text", "title"}
     assert "\u202e" not in drawn
-    assert "Attention of <b>&␇" in [text.text for text in root.iter(f"{SVG}text")]
+    assert "Where <b>&␇ attends" in [text.text for text in root.iter(f"{SVG}text")]

@@ -57,6 +57,7 @@ def attention_of(
         causal=causal,
         token_ids=list(range(n)),
         tokens=tokens or [f" t{at}" for at in range(n)],
+        spans=[None] * n,
         attention=weights.tolist(),
         norms=(weights * drawn.gamma(2, 3, size=(layers, heads, 1, n))).tolist() if more else None,
         rollout=weights.mean(axis=(0, 1)).tolist() if more else None,
@@ -154,7 +155,7 @@ def test_the_page_loads_nothing_and_says_what_its_numbers_are_not() -> None:
         assert tag not in {"link", "img", "iframe", "object"}
         assert "src" not in attributes
         assert (attributes.get("href") or "#").startswith("#")
-    assert "Attention is not an explanation" in page
+    assert "<b>Attention is not an explanation:</b> it says where a head reads, not what that did to the answer (" in page
     assert "explicate attribute --compare" in page
     for said in ("Kobayashi et al. 2020", "Abnar &amp; Zuidema 2020", "Chefer et al. 2021"):
         assert said in page
@@ -200,6 +201,34 @@ def test_a_long_text_is_told_with_what_is_left_out() -> None:
     weights = np.asarray(found.attention)
     kept = np.sort(weights, axis=-1)[..., -EDGES:].sum(axis=-1).mean()
     assert f"They hold {kept:.0%} of the attention on average" in " ".join(render(found).split())
+
+
+class Strip(HTMLParser):
+    """The text as the page shows it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.inside, self.text = False, ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = self.inside or ("id", "strip") in attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "div"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.inside else ""
+
+
+def test_between_the_words_of_an_encoder_stands_what_the_text_has_there() -> None:
+    found = attention_of((1, 1, 7), causal=False, more=False, tokens=["[CLS]", "The", "un", "believable", "[MASK]", ".", "[SEP]"])
+    found.text, found.spans = "The  unbelievable\n[MASK].", [None, (0, 3), (5, 7), (7, 17), (18, 24), (24, 25), None]
+    assert Strip(render(found)).text == "[CLS] The  unbelievable↵[MASK]. [SEP]"
+    # Of a decoder every space is in a token.
+    found = attention_of((1, 1, 3), more=False, tokens=["<s>", "The", " river"])
+    found.text, found.spans = "The river", [None, (0, 3), (3, 9)]
+    assert Strip(render(found)).text == "<s>The river"
 
 
 def test_no_text_can_become_markup() -> None:
@@ -378,6 +407,38 @@ def test_the_other_measures_are_drawn_relative_to_their_largest(opened: Callable
     tab.check("input[value=flow]")
     tab.locator("#strip span").nth(2).hover()
     assert "not computed" in tab.inner_text("#read")
+
+
+def test_what_belongs_to_no_head_stands_under_no_heads_name(opened: Callable[..., Any]) -> None:
+    tab = opened(attention_of((2, 2, 5), roles={(1, 1): "previous"}), at="#L1.1")
+    pressed = tab.locator("#grid button[aria-pressed=true]")
+    for name, title, heads in (
+        ("norms", "Layer 1, head 1", 1),
+        ("rollout", "All layers and heads together", 0),
+        ("flow", "All layers and heads together", 0),
+        ("gradient", "Layer 1, all heads", 2),
+    ):
+        tab.check(f"input[value={name}]")
+        told = tab.inner_text("#name")
+        assert told.startswith(title) if heads == 1 else told == title, name
+        assert ("entropy" in tab.inner_text("#said")) == (heads == 1), name
+        assert pressed.count() == heads, name
+        assert tab.get_attribute("#map", "aria-label").startswith(title), name
+    # A head that is chosen is shown, and what is of its layer stays.
+    tab.locator("#grid button").first.click()
+    assert tab.inner_text("#name") == "Layer 0, all heads"
+    tab.check("input[value=flow]")
+    assert tab.inner_text("#read").startswith("t4 (4) most from t")
+    tab.locator("#grid button").first.click()
+    assert tab.inner_text("#name").startswith("Layer 0, head 0")
+    assert tab.is_checked("input[value=attention]")
+
+
+def test_flow_is_shown_of_a_token_that_it_was_computed_for(opened: Callable[..., Any]) -> None:
+    tab = opened(attention_of((1, 1, 5)))
+    tab.locator("#strip span").nth(2).hover()
+    tab.check("input[value=flow]")
+    assert tab.inner_text("#read").startswith("t4 (4) most from t")
 
 
 def test_pictures_and_data_are_saved(opened: Callable[..., Any], tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
-from evals.attribute import Attributed, AttributedBy, Interaction
-from evals.continuation import Continuation, ContinuationBy, ControlBy, Curves
+from evals.attribute import Attributed, AttributedBy, Interaction, Listed
+from evals.continuation import Continuation, ContinuationBy, ControlBy, Curves, Instead
 from evals.continuation_compare import Compared, Comparison, Control
 from explicate.attribution_page import ARCS, BARS, render
 from explicate.cli import app
@@ -46,11 +46,39 @@ def test_json_is_one_object(arguments: list[str]) -> None:
     assert set(found.methods) == {"occlusion", "shapley"}
     assert all(len(by.values) == len(found.units) for by in found.methods.values())
     assert found.methods["occlusion"].errors is None
-    assert len(found.methods["shapley"].errors or ()) == len(found.units)
+    # Four units have sixteen sets, which fit twenty.
+    assert found.methods["shapley"].errors is None
+    assert found.methods["shapley"].sets == 16
+    sampled = Attributed.model_validate(json.loads(call(arguments, "--json", "--method", "lime").stdout))
+    assert len(sampled.methods["lime"].errors or ()) == len(found.units)
     line = documented()
     assert all(
-        f"`{key}`" in line for key in (*Attributed.model_fields, *AttributedBy.model_fields, *Interaction.model_fields, *found.model)
+        f"`{key}`" in line
+        for key in (*Attributed.model_fields, *AttributedBy.model_fields, *Interaction.model_fields, *Listed.model_fields, *found.model)
     )
+
+
+def test_a_choice_that_follows_the_order_of_the_labels_is_told(arguments: list[str], workplace: Path) -> None:
+    """In the table, on the page and in both JSON forms."""
+    rules = [{"contains": "Answer with one of: good, bad", "reply": "Answer: good\nConfidence: 90%"}]
+    script = {"rules": rules, "default": "Answer: bad\nConfidence: 80%", "capabilities": ["chat"]}
+    (workplace / "script.json").write_text(json.dumps(script), encoding="utf-8")
+    asked = ["attribute", f"scripted:{workplace / 'script.json'}", "the food was", "--method", "occlusion", "--labels"]
+    said = "listed as good, bad, the model chooses good (0.90); as bad, good, it chooses bad (0.80)"
+    told = json.loads(call(asked, "good,bad", "--json", "-o", "page.html").stdout)
+    assert told["order_decides"]
+    assert said in told["notes"][0]
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert page.split("Not shown by this.")[0].count(said) == 1
+    shown = " ".join(call(asked, "good,bad", "-o", "all.json").stdout.split())
+    assert said in shown
+    # It is told once.
+    assert "With the labels listed in another order" not in shown
+    assert "With the labels listed in another order, as bad, good: good 0.20, bad 0.80." in page
+    assert said in Attributed.model_validate_json(Path("all.json").read_text(encoding="utf-8")).notes[0]
+    steady = " ".join(call(asked, "bad,fine").stdout.split())
+    assert "decides" not in steady
+    assert "as fine, bad: bad 0.80, fine 0.20." in steady
 
 
 def test_interactions_are_shown_below_the_table(arguments: list[str]) -> None:
@@ -104,6 +132,10 @@ def test_a_wrong_name_is_told_before_a_model_is_loaded(arguments: list[str]) -> 
         (["--labels", "good, Good"], "at least two different"),
         (["--task", "sentimnt"], "did you mean 'sentiment'"),
         (["--unit", "demonstration"], "demonstrations of a --task"),
+        (["--label", "best"], "none of the labels good, [b]bad"),
+        (["--dtype", "float12"], "auto, float32, bfloat16, float16, mixed"),
+        (["--device", "tpu"], "auto, cpu, cuda or mps"),
+        (["--device", "cuda:99"], "'cuda:99' is not there"),
     ):
         refused = CliRunner().invoke(app, [*missing, *more])
         assert isinstance(refused.exception, ExplicateError)
@@ -128,6 +160,9 @@ def attributed(units: list[str], values: list[float], *, errors: list[float] | N
         value="log-odds",
         probabilities={"bad": 0.25, "good": 0.75},
         label_mass=0.03,
+        other_orders=[Listed(labels=["good", "bad"], label="good", probabilities={"good": 0.5625, "bad": 0.4375})],
+        order_decides=False,
+        notes=[],
         operator="delete",
         methods={"shapley": AttributedBy(values=values, errors=errors, sets=9)},
         interactions=sorted(pairs, key=lambda pair: -abs(pair.value)),
@@ -138,18 +173,26 @@ def attributed(units: list[str], values: list[float], *, errors: list[float] | N
 
 
 def test_the_page_has_the_text_the_bars_and_the_pairs(arguments: list[str], workplace: Path) -> None:
-    shown = call(arguments, "--method", "occlusion,shapley", "--interactions", "--out", "page.html").stdout
+    shown = call(arguments, "--method", "occlusion,lime", "--interactions", "--out", "page.html").stdout
     assert shown.splitlines()[-1] == "Report: page.html"
     page = Path("page.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=", page)
-    for expected in ("<h3>occlusion, ", "<h3>shapley, ", "The choice", "label mass", "[red]food␛[2J", "What two units do only together"):
+    for expected in (
+        "<h3>occlusion, ",
+        "<h3>lime, ",
+        "The choice",
+        "Not shown by this.",
+        "label mass",
+        "[red]food␛[2J",
+        "What two units do only together",
+    ):
         assert expected in page
     assert "\x1b" not in page
     # Standard errors stand only where texts were sampled.
-    occlusion, shapley = page.split("<h3>occlusion")[1].split("<h3>shapley")
+    occlusion, lime = page.split("<h3>occlusion")[1].split("<h3>lime")
     assert "±" not in occlusion
-    assert "±" in shapley.split("The choice")[0]
+    assert "±" in lime.split("How this was measured")[0]
     told = json.loads(call(arguments, "--method", "occlusion", "--json", "--out", "page.html").stdout)
     assert told["report"] == "page.html"
     assert told["units"]
@@ -203,7 +246,9 @@ def test_of_many_units_the_largest_are_drawn_and_the_page_says_so() -> None:
     assert re.findall(r"[\d.]*\b(?:nan|inf)\b", nothing.partition("</style>")[2]) == []
 
 
-@pytest.mark.parametrize(("path", "said"), [(".", "is a folder; name a file"), ("nowhere/page.html", "there is no folder")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("page", "ends with .html, .json"), (".html", "ends with"), ("nowhere/page.html", "there is no folder")]
+)
 def test_a_page_that_cannot_be_is_told_before_a_model_is_loaded(arguments: list[str], path: str, said: str) -> None:
     refused = CliRunner().invoke(app, ["attribute", "no-such-model", *arguments[2:], "--out", path])
     assert isinstance(refused.exception, ExplicateError)
@@ -229,7 +274,7 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
         "' and'",
         "occlusion",
         "shapley",
-        "gradient-x-input",
+        "gradient-x-",
         "attention",
         "[red]river",
         ":cold:",
@@ -241,8 +286,14 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
     ):
         assert expected in shown
     told = " ".join(shown.split())
-    assert "different prompts read, units taken away by delete" in told
+    assert "different prompts read, units taken away by operator delete" in told
     assert "Rank agreement with occlusion and shapley; deletion" in told
+    assert "the model would write" in told
+    assert "One prompt says little" in told
+    # Four words have fewer sets than the budget.
+    assert "shapley is exact, over all sets of the units." in told
+    assert "±" not in told
+    assert "…" not in shown
     assert "Values without a sign (attention) are held against the sizes of those of occlusion and shapley" in told
     assert "\x1b[2J" not in shown
     alone = call(continued, "--target", " and", "--method", "gradient-norm", "--chat").stdout
@@ -250,6 +301,35 @@ def test_a_continuation_has_a_table_of_every_unit_and_method(continued: list[str
     assert "later-first" not in alone
     # Those of the chat template.
     assert re.search(r"Tokens in no unit .* left out: \d+\.", " ".join(alone.split()))
+
+
+def test_only_values_with_a_sign_are_printed_with_one(continued: list[str]) -> None:
+    """By column: sizes have none, and what may be against the continuation has."""
+    signs = {"occlusion": True, "attention-x-gradient": True, "gradient-norm": False, "value-norm": False, "attention": False}
+    for method, signed in signs.items():
+        shown = call(continued, "--target", " and", "--method", method, "-o", "page.html").stdout
+        rows = [line for line in shown.splitlines() if line.strip().startswith(":cold:")]
+        assert [bool(re.match(r"\s*:cold:\s+[+-]\d", row)) for row in rows] == [signed], method
+        assert [bool(re.match(r"\s*:cold:\s+\d", row)) for row in rows] == [not signed], method
+        titles = re.findall(r'--g:\S+" title="([^"]*)"', Path("page.html").read_text(encoding="utf-8"))
+        assert titles
+        assert all((title[0] in "+-") == signed for title in titles), method
+
+
+def test_number_formats_are_those_that_can_be_loaded() -> None:
+    from analyzers import loading
+    from explicate.commands.attribute import DTYPES, MIXED
+
+    assert ("auto", *loading.DTYPES) == DTYPES
+    assert MIXED == loading.MIXED
+
+
+def test_a_target_that_the_model_would_hardly_write_is_told(continued: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound, expected in ((1.0, True), (0.0, False)):
+        monkeypatch.setattr("evals.continuation.UNLIKELY", bound or 1e-300)
+        shown = call(continued, "--target", " and", "--method", "occlusion", "-o", "page.html").stdout
+        assert ("would hardly write this target" in " ".join(shown.split())) == expected
+        assert ("would hardly write this target" in Path("page.html").read_text(encoding="utf-8")) == expected
 
 
 def test_integrated_gradients_that_did_not_converge_are_told(continued: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +361,7 @@ def test_a_continuation_as_one_object_that_is_documented(continued: list[str]) -
     line = documented()
     fields = (
         *Continuation.model_fields,
+        *Instead.model_fields,
         *ContinuationBy.model_fields,
         *Curves.model_fields,
         *Comparison.model_fields,
@@ -317,9 +398,12 @@ def test_methods_are_compared_over_many_prompts(continued: list[str]) -> None:
         "Controls read no model: later-first (the last unit first), earlier-first",
         "gradient-x-",
         "95% intervals",
-        "to be trusted: for none",
+        "Few prompts (3)",
+        "Too few prompts to tell which method to trust.",
+        "What counts: deletion, insertion, and agreement",
     ):
         assert expected in shown
+    assert "to be trusted" not in shown
     found = Comparison.model_validate(json.loads(call(asked, "--json").stdout))
     assert [each.text for each in found.prompts] == prompts
     assert {name: each.n for name, each in found.comparison.items()} == {"occlusion": 3, "gradient-x-input": 3}
@@ -328,6 +412,9 @@ def test_methods_are_compared_over_many_prompts(continued: list[str]) -> None:
     page = Path("many.html").read_text(encoding="utf-8")
     assert "Agreement with occlusion" in page
     assert all(each in page for each in ("rises", "three", "stone"))
+    assert page.count('<td><span class="dim">too few</span></td>') == 2
+    call(asked, "-o", "many.json")
+    assert Comparison.model_validate_json(Path("many.json").read_text(encoding="utf-8")) == found
 
 
 def test_what_does_not_go_with_a_continuation_is_told_before_a_model_is_loaded(continued: list[str]) -> None:
@@ -343,6 +430,10 @@ def test_what_does_not_go_with_a_continuation_is_told_before_a_model_is_loaded(c
         ([text, "--prompts", "facts"], "exclude each other"),
         (["--prompts", "facts", "--target", " x"], "exclude each other"),
         (["--prompts", "nowhere.jsonl"], "no such file"),
+        (["--prompts", "nowhere.jsonl", "--method", "saliency"], "no such file"),
+        ([text, "--target", " x", "--dtype", "mixed"], "auto, float32, bfloat16, float16"),
+        (["--prompts", "facts", "--device", "tpu"], "auto, cpu, cuda or mps"),
+        ([text, "--target", " x", "--device", "cuda:99"], "'cuda:99' is not there"),
         (["--target", " x"], "give the text, too"),
         ([text, "--compare"], "give --target or --prompts"),
         ([text, "--chat", "--labels", "a,b"], "give --target or --prompts"),

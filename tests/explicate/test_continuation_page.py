@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evals.continuation import Continuation, ContinuationBy, ControlBy, Curves
+from evals.continuation import KINDS, Continuation, ContinuationBy, ControlBy, Curves, Instead
 from evals.continuation_compare import Compared, Comparison, Control, PromptFailure
 from evals.results import Failure, Value
 from explicate.continuation_page import HEIGHT, WIDTH, render
@@ -41,6 +41,9 @@ def continued(units: list[str], values: list[float], *, text: str | None = None,
         target=target,
         target_ids=[1],
         value=-1.0,
+        instead=Instead(text=" y", value=-0.5),
+        unlikely=False,
+        notes=[],
         unit="word",
         units=units,
         outside=["<s>"],
@@ -65,7 +68,7 @@ def compared(prompts: list[Continuation | PromptFailure]) -> Comparison:
         both = {"deletion": deletion, "insertion": deletion}
         return Compared.model_validate(
             {**both, "agreement": {"occlusion": value}, "aopc": both, "p": 0.01, "q": 0.02, "n": 9, "n_failed": 1}
-            | {"lift": {"deletion": {**value.model_dump(), "over": "longer-first", "score": "deletion"}, "occlusion": GONE}}
+            | {"lift": {kind: {**value.model_dump(), "over": "longer-first", "score": kind} for kind in KINDS} | {"occlusion": GONE}}
             | {"missing": [{"stage": "s", "reason": HOSTILE, "n": 1}], "void": False, "trusted": trusted}
         )
 
@@ -88,6 +91,8 @@ def compared(prompts: list[Continuation | PromptFailure]) -> Comparison:
         },
         random={"deletion": value, "insertion": value},
         best={"deletion": value, "insertion": value},
+        too_few=False,
+        notes=[],
         trusted=["value-norm"],
         prompts=prompts,
     )
@@ -157,6 +162,27 @@ def test_the_curves_are_what_was_found() -> None:
     assert "Taking units away" not in render(continued(["a", "b"], [1.0, 2.0], compare=False))
 
 
+def test_what_the_model_would_write_and_what_stands_against_it_is_told() -> None:
+    one = continued(["a", "b"], [1.0, 2.0], compare=False)
+    page = render(one)
+    assert "the model would write &#39; y&#39;, probability 0.61" in page
+    assert "note bad" not in page
+    assert page.count("Not shown by this.") == 1
+    noted = render(one.model_copy(update={"notes": [HOSTILE], "instead": Instead(text=" z", value=-1.0)}))
+    assert "it is what the model would write itself" in noted
+    assert noted.count('<p class="note bad" dir="auto">⟨U+202E⟩&lt;/span&gt;') == 1
+
+
+def test_of_too_few_prompts_the_page_gives_no_verdict() -> None:
+    few = compared([continued(["a", "b"], [1.0, 2.0])]).model_copy(update={"too_few": True, "trusted": [], "notes": ["Few prompts (1)."]})
+    page = render(few)
+    assert "Too few prompts to tell which method to trust." in page
+    assert "Few prompts (1)." in page
+    assert "No method is to be trusted" not in page
+    assert page.count('<td><span class="dim">too few</span></td>') == 2
+    assert "<td>yes</td>" not in page
+
+
 def test_controls_stand_below_the_methods_of_one_text() -> None:
     one = continued(["a", "b", "c"], [1.0, 2.0, 3.0])
     by_hand: dict[str, Any] = {"aopc": {"deletion": 0.5, "insertion": 2.5}, "normalised": {"deletion": 0.25, "insertion": -0.25}}
@@ -188,7 +214,7 @@ def test_many_prompts_are_a_forest_with_those_to_trust_first() -> None:
     assert "longer-first, sizes" not in page
     assert "Controls read no model: longer-first (the one with most characters)" in page
     row = page.split("<tr><td>value-norm")[1].split("</tr>")[0]
-    assert re.sub(r"<[^>]*>", "|", row).count("+0.50 |[0.25, 0.75] over longer-first") == 1
+    assert re.sub(r"<[^>]*>", "|", row).count("+0.50 |[0.25, 0.75] over longer-first") == len(KINDS)
     assert row.index("none: this model has no door") < row.index("+0.50")
     nobody = compared([failed])
     nobody.trusted = []

@@ -10,8 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from evals.growing.results import Curve, Grown, Series
+from evals.growing.growth import SUMMARIES
+from evals.growing.results import Before, Chance, Curve, Grown, Moment, Series
 from explicate.cli import app
+from explicate.growth_words import MEASURES
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -64,12 +66,10 @@ def test_an_encoder(call: Callable[..., Result], checkpoints: Callable[[str], Pa
 
 
 def test_a_model_of_ones_own(call: Callable[..., Result], workplace: Path, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from functools import partial
+    from analyzers.growing.recipe import Recipe
 
-    from analyzers.growing.training import Recipe
-
-    tiny = partial(Recipe, width=32, layers=2, heads=2, inner=48, vocabulary=400, context=64, batch=8)
-    monkeypatch.setattr("analyzers.growing.training.Recipe", tiny)
+    tiny = Recipe(width=32, layers=2, heads=2, inner=48, vocabulary=400, context=64, batch=8)
+    monkeypatch.setattr("analyzers.growing.training.USUAL", tiny)
     result = call(
         *("grow", "mine", "--train", tiny_corpus, "--steps", 4, "--seeds", 2, "--probes", "next-token", "-o", "growth.html"),
         *("--device", "cpu"),
@@ -104,4 +104,7 @@ def test_mistakes_are_told(workplace: Path, arguments: list[str], said: str) -> 
 def test_every_field_is_documented() -> None:
     row = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate grow` |"))
     named = set(re.findall(r"`(\w+)`", row))
-    assert {*Grown.model_fields, *Series.model_fields, *Curve.model_fields} <= named
+    kinds = (Grown, Series, Moment, Curve, Chance, Before)
+    assert {field for kind in kinds for field in kind.model_fields} - named == set()
+    section = DOCUMENTED.split("### The curves of `explicate grow`")[1].split("\n## ")[0]
+    assert {name for name in (*SUMMARIES, *MEASURES) if f"`{name}`" not in section} == set()

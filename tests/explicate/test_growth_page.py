@@ -11,7 +11,7 @@ from evals.growing.results import Before, Chance, Curve, Grown, Moment, Series
 from evals.results import Failure, Value
 from explicate.growth_page import render
 from explicate.growth_table import show_grown
-from explicate.growth_words import is_above_chance, order_told, step_told, t90_told, tick_told
+from explicate.growth_words import before_told, is_above_chance, order_told, step_told, t90_told, tick_told, verdict
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e"
 STEPS = [0, 1, 2, 4, 143_000]
@@ -66,8 +66,8 @@ def grown(*names: str) -> Grown:
         order=["next-token/surprisal", "minimal-pairs", "next-token", "facts", f"minimal-pairs/{HOSTILE}"],
         tau=exact(0.8) if len(names) > 1 else Failure(stage="score", reason="there is one"),
         before=[
-            Before(first="minimal-pairs", then="next-token", seeds=len(names), apart=len(names)),
-            Before(first="next-token", then="facts", seeds=1, apart=0),
+            Before(first="minimal-pairs", then="next-token", seeds=len(names), apart=len(names), alone=0),
+            Before(first="next-token", then="facts", seeds=len(names), apart=0, alone=len(names)),
         ],
         notes=[f"mind {HOSTILE}"],
     )
@@ -105,6 +105,45 @@ def test_several_trainings_are_lines_of_one_chart() -> None:
     assert one.count('<b class="good">Seen</b>') == 1
 
 
+def test_what_did_not_grow_is_not_said_to_come_later() -> None:
+    def said(trainings: int, **of: int) -> tuple[str, str]:
+        told = Before(first="pos", then="facts", **of)
+        return verdict(told, trainings)[0], before_told(told, trainings)
+
+    assert said(1, seeds=1, apart=0, alone=1) == ("Alone", "pos grew, and facts did not")
+    assert said(2, seeds=2, apart=0, alone=2) == ("Alone", "pos grew, and facts did not, in 2 of 2 trainings")
+    both = "pos before facts in 2 of 2 trainings, intervals apart in 1; in 1 facts did not grow"
+    assert said(2, seeds=2, apart=1, alone=1) == ("Not seen", both)
+    assert said(1, seeds=1, apart=1, alone=0) == ("Seen", "pos before facts, intervals apart")
+    assert said(1, seeds=1, apart=0, alone=0) == ("Not seen", "pos before facts, intervals overlap")
+
+
+def test_curves_of_parts_are_folded_behind_a_line() -> None:
+    found = grown("seed-0")
+    parts = [curve(f"next-token/surprisal/{tag}", [exact(each) for each in range(5)], exact(3.0)) for tag in ("NOUN", "VERB")]
+    parts += [curve("facts/a/b_c", [exact(0.1)] * 5, NEVER), curve("facts/logprob", [exact(-2.0)] * 5, NEVER, chance=None)]
+    found.series[0].curves += parts
+    found.order += [part.name for part in parts]
+    page = render(found)
+    folded = re.findall(r"<details><summary[^>]*>(.*?)</summary>(.*?)</details>", page, re.DOTALL)
+    charts = {re.sub("<.*?>", "", line): re.findall("<figcaption>(.*?)</figcaption>", inside) for line, inside in folded}
+    assert charts["Surprisal by part of speech: 2 curves, 2 seen to grow, first NOUN"] == ["surprisal, NOUN", "surprisal, VERB"]
+    assert charts["P@1 by relation: 1 curve, none seen to grow"] == ["a, b c"]
+    assert sum(map(len, charts.values())) == 4
+    shown = re.sub("<details>.*?</details>", "", page, flags=re.DOTALL)
+    assert re.findall("<figcaption>(.*?)</figcaption>", shown) == [
+        "Accuracy",
+        "Surprisal, nats",
+        "Accuracy",
+        "P@1",
+        "Log-probability, nats",
+    ]
+    # In the order and in the table of summaries, too.
+    assert "VERB" in page
+    assert "VERB" not in shown
+    assert "<details open" not in page
+
+
 def test_what_is_said_of_the_order() -> None:
     found = grown("seed-0")
     told = order_told(found, found.series[0])
@@ -129,8 +168,20 @@ def test_the_table_tells_failures_and_steers_nothing(capsys: pytest.CaptureFixtu
     show_grown(grown("seed-0", HOSTILE), Path("growth [b].html"))
     shown = capsys.readouterr().out
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+    assert shown.count("diverged") == 2
     for said in ("minimal-pairs at step2: diverged", "did not grow", "0.200 [0.190, 0.210]", "Kendall's tau", "growth [b].html"):
         assert said in shown
+
+
+def test_what_fails_together_is_told_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    found = grown("seed-0")
+    for each in found.series[0].curves:
+        each.values[1] = Failure(stage="probe", reason="its weights are no numbers")
+    show_grown(found, None)
+    shown = capsys.readouterr().out
+    assert shown.count("its weights are no numbers") == 1
+    assert "facts and 2 more at step1: its weights are no numbers" in shown
 
 
 def test_a_table_of_many_curves_leaves_parts_to_the_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

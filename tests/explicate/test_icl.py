@@ -21,7 +21,13 @@ DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encod
 @pytest.fixture
 def arguments(tiny_checkpoint: Callable[[str], Path], workplace: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("COLUMNS", "120")
-    return ["icl", str(tiny_checkpoint("gpt2")), "--n", "4", "--seeds", "1", "--dtype", "float32", "--analyses", "isolate"]
+    return ["icl", str(tiny_checkpoint("gpt2")), "--dtype", "float32", "--n", "4", "--seeds", "1", "--analyses", "isolate"]
+
+
+@pytest.fixture
+def saving(arguments: list[str]) -> list[str]:
+    """What --save and --load take."""
+    return arguments[:4]
 
 
 def call(arguments: list[str], *more: str) -> Result:
@@ -108,9 +114,9 @@ def test_what_is_wrong_is_told_in_one_line(arguments: list[str], more: list[str]
     assert "\n" not in str(error.value)
 
 
-def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], tmp_path: Path) -> None:
+def test_compressed_demonstrations_answer_from_their_file(saving: list[str], tmp_path: Path) -> None:
     file = str(tmp_path / "context.safetensors")
-    saved = Saved.model_validate_json(call(arguments, "--save", file, "--json").stdout)
+    saved = Saved.model_validate_json(call(saving, "--save", file, "--json").stdout)
     assert saved.path == file
     assert 0 < saved.kept < saved.tokens
     for figure in (saved.label_loyalty, saved.seconds_whole, saved.seconds_kept):
@@ -119,17 +125,17 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
     assert all(isinstance(each, Value) and each.value > 0 for each in (saved.seconds_whole, saved.seconds_kept))
     assert len(saved.shown) == len(saved.labels) == 2
     asked = ["--load", file, "--ask", "A [b]dull\x1b[2J film", "--ask", "I laughed from beginning to end."]
-    answered = SavedAnswers.model_validate_json(call([*arguments[:2], "--dtype", "float32"], *asked, "--json").stdout)
+    answered = SavedAnswers.model_validate_json(call(saving, *asked, "--json").stdout)
     assert [each.text for each in answered.answers] == asked[3::2]
     for each in answered.answers:
         assert sum(each.probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert each.label == max(each.probabilities, key=lambda label: each.probabilities[label])
-    shown = call([*arguments[:2], "--dtype", "float32"], *asked).stdout
+    shown = call(saving, *asked).stdout
     assert "\x1b[2J" not in shown
     assert "[b]dull" in shown
-    shown = call(arguments, "--save", file).stdout
+    shown = call(saving, "--save", file).stdout
     assert f"{saved.kept} are kept" in shown
-    assert f"Of {ASKED} items that are not shown they answer as the whole does" in shown
+    assert f"Share of {ASKED} items, none of them shown, that is answered as behind the whole: " in shown
     part = DOCUMENTED.split("`explicate icl --save FILE --json`")[1].split("\n\n")[0]
     assert [key for kind in (Saved, SavedAnswers, SavedAnswer) for key in kind.model_fields if f"`{key}`" not in part] == []
 
@@ -143,40 +149,49 @@ def test_compressed_demonstrations_answer_from_their_file(arguments: list[str], 
         (["--load", "none.safetensors", "--ask", "a text"], "there is no file 'none.safetensors'"),
         (["--save", "results.json"], r"'results.json' does not end with .safetensors"),
         (["--load", "none.safetensors"], "--load answers texts"),
+        (["--load", "none.safetensors", "--ask", " "], "--ask has no text"),
+        (["--load", "none.safetensors", "--ask", "a", "--task", "sentiment"], "--task is not for --load"),
+        (["--load", "none.safetensors", "--ask", "a", "--n", "50"], "--n is not for --load"),
+        (["--load", "none.safetensors", "--ask", "a", "--seed", "0"], "--seed is not for --load"),
+        (["--save", "a.safetensors", "--analyses", "flow"], "--analyses is for the analyses"),
+        (["--save", "a.safetensors", "--seeds", "3"], "--seeds is for the analyses"),
         (["--save", "nowhere/context.safetensors"], "name a file"),
     ],
 )
-def test_what_is_wrong_about_a_file_is_told(arguments: list[str], more: list[str], told: str) -> None:
+def test_what_is_wrong_about_a_file_is_told(saving: list[str], more: list[str], told: str) -> None:
     with pytest.raises(ExplicateError, match=told):
-        CliRunner().invoke(app, [*arguments, *more], catch_exceptions=False)
+        CliRunner().invoke(app, [*saving, *more], catch_exceptions=False)
 
 
 def test_a_file_to_answer_from_is_looked_for_before_the_model(workplace: Path) -> None:
     with pytest.raises(AssetError, match=r"there is no file 'none.safetensors'.*--save"):
         CliRunner().invoke(app, ["icl", "no-such-model", "--load", "none.safetensors", "--ask", "a"], catch_exceptions=False)
+    (workplace / "other.safetensors").write_text("mine", "utf-8")
+    with pytest.raises(AssetError, match=r"other.safetensors' is no context that was saved by explicate icl \(.*--save"):
+        CliRunner().invoke(app, ["icl", "no-such-model", "--load", "other.safetensors", "--ask", "a"], catch_exceptions=False)
 
 
-def test_demonstrations_are_saved_of_as_few_items_as_are_shown(arguments: list[str], tmp_path: Path) -> None:
+def test_demonstrations_are_saved_of_as_few_items_as_are_shown(saving: list[str], tmp_path: Path) -> None:
     """None is kept to be asked about, and what is no file of tensors stays as it was."""
     items, other = tmp_path / "items.jsonl", tmp_path / "notes.txt"
     items.write_text("".join(json.dumps({"text": text, "label": text.split()[0]}) + "\n" for text in ("red one", "blue two")), "utf-8")
     task = tmp_path / "mine.toml"
     task.write_text('template = "T: {text}\\nA: {label}\\n"\nlabels = ["red", "blue"]\nitems = "items.jsonl"\n', "utf-8")
     out = tmp_path / "context.safetensors"
-    saved = Saved.model_validate_json(call(arguments, "--task", str(task), "--save", str(out), "--json").stdout)
+    saved = Saved.model_validate_json(call(saving, "--task", str(task), "--save", str(out), "--json").stdout)
     assert sorted(saved.shown) == ["blue two", "red one"]
     assert all(isinstance(each, Failure) for each in (saved.label_loyalty, saved.seconds_whole, saved.seconds_kept))
-    assert "no items are left to ask about" in call(arguments, "--task", str(task), "--save", str(out)).stdout
+    assert "no items are left to ask about" in call(saving, "--task", str(task), "--save", str(out)).stdout
     other.write_text("mine", "utf-8")
     with pytest.raises(ExplicateError, match="does not end with"):
-        call(arguments, "--task", str(task), "--save", str(other))
+        call(saving, "--task", str(task), "--save", str(other))
     assert other.read_text("utf-8") == "mine"
     weights = tmp_path / "model.safetensors"
-    weights.write_bytes((Path(arguments[1]) / "model.safetensors").read_bytes())
-    with pytest.raises(ExplicateError, match="is no saved context, which alone is written over"):
-        call(arguments, "--task", str(task), "--save", str(weights))
-    assert weights.read_bytes() == (Path(arguments[1]) / "model.safetensors").read_bytes()
-    call(arguments, "--task", str(task), "--save", str(out), "--json")
+    weights.write_bytes((Path(saving[1]) / "model.safetensors").read_bytes())
+    with pytest.raises(ExplicateError, match="is there and is no saved context; nothing else is written over"):
+        call(saving, "--task", str(task), "--save", str(weights))
+    assert weights.read_bytes() == (Path(saving[1]) / "model.safetensors").read_bytes()
+    call(saving, "--task", str(task), "--save", str(out), "--json")
 
 
 def test_the_table_tells_what_was_asked_and_what_could_not_be_measured(

@@ -115,6 +115,15 @@ def test_no_name_can_break_the_page() -> None:
     assert "predicted against true" in dated
 
 
+def test_both_maps_and_their_legend_hang_together() -> None:
+    """The script lights up what is pointed at in all drawings of one group, and chooses its kinds."""
+    page = render(found([point("Quito", [0.0, -90.0]), point("Pole", [90.0, 180.0])]))
+    (together,) = re.findall(r'<div class="together">(.*?)</figure>', page, re.DOTALL)
+    assert together.count("<svg") == 2
+    assert together.count('class="kinds') == 1
+    assert 'aria-label="predicted places"' in together.split('class="kinds')[0]
+
+
 def test_large_maps_are_thinned_evenly_and_say_so() -> None:
     page = render(found([point(f"n{number}.", [1.0, 2.0]) for number in range(2 * MOST_POINTS + 1)]))
     assert len(dots(page, "n")) == 2 * (MOST_POINTS * 2 // 3 + 1)

@@ -10,7 +10,10 @@ from typer.testing import CliRunner, Result
 from analyzers.errors import ExplicateError
 from evals.probes.labels_data import SAMPLE
 from evals.probes.labels_results import LabelsProbed
+from evals.probes.results import Lift, Probed
 from explicate.commands.probe import app
+
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -33,6 +36,15 @@ def test_json_and_the_page_hold_the_same_figures(arguments: list[str], tmp_path:
     assert found.task == "pos"
     assert found.items["train_sentences"] == 20
     assert set(found.layers[0].metrics) == {"accuracy", "selectivity", "mdl_compression"}
+    metrics = DOCUMENTED.split("### The metrics of `explicate probe MODEL`")[1].split("###")[0]
+    named = (*found.layers[0].metrics, *found.baselines, *found.curves, *found.figures)
+    assert [name for name in named if f"`{name}`" not in metrics] == []
+    row = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate probe` (`explicate probe labels`) |"))
+    own = [name for name in LabelsProbed.model_fields if name not in Probed.model_fields]
+    assert [name for name in (*own, *found.items) if f"`{name}`" not in row] == []
+    shared = DOCUMENTED.split("### What every probe prints")[1].split("###")[0]
+    assert [name for name in Probed.model_fields if f"`{name}`" not in shared] == []
+    assert f"{{{', '.join(Lift.model_fields)}}}" in shared
     page = out.read_text("utf-8")
     assert "Which labels are taken for which" in page
     for label in found.labels:

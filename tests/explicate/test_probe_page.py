@@ -10,7 +10,7 @@ import pytest
 
 from evals.probes.results import Baseline, Layer, Lift, Probed
 from evals.results import Failure, Value
-from explicate.probe_page import BESIDE, MAIN_HEIGHT, MAIN_WIDTH, Drawing, page
+from explicate.probe_page import MAIN_HEIGHT, MAIN_WIDTH, Drawing, page
 from explicate.scatter import scatter
 
 TURNED = "\u202e"
@@ -117,7 +117,7 @@ def test_every_lift_has_its_row_on_one_axis() -> None:
 def test_the_chart_has_the_layers_the_chosen_one_and_the_baselines() -> None:
     shown = page(found(), title="t")
     chart = shown.split('<div class="on-wide">')[1].split("</svg>")[0]
-    assert f'viewBox="-42 -8 {MAIN_WIDTH + 56 + BESIDE} {MAIN_HEIGHT + 44}"' in chart
+    assert re.search(rf'viewBox="-42 -8 [\d.]+ {MAIN_HEIGHT + 44}"', chart)
     # The axis goes from 0 to 1; the probe's own line is drawn last.
     lines = [points(each) for each in re.findall(r'<polyline points="([^"]*)"', chart)]
     expected = [(MAIN_WIDTH * layer / 3, MAIN_HEIGHT * (1 - of)) for layer, of in enumerate((0.25, 0.5, 0.875, 0.75))]
@@ -212,7 +212,9 @@ def test_a_browser_shows_it_on_screens_of_any_width(tmp_path: Path) -> None:
         pytest.skip("no Chromium on this machine: apt install chromium")
     file = tmp_path / "probe.html"
     drawn = scatter([(0, 0), (1, 2), (3, 1)], labels=["one", "two", "three"], kinds=["a", "a", "b"])
-    file.write_text(page(found(text="long" * 30), title="w" * 80, drawings=[Drawing("d", "s", drawn, wide=True)]), encoding="utf-8")
+    probed = found(text="long" * 30)
+    probed = probed.model_copy(update={"baselines": {**probed.baselines, "log_probability": Baseline.of({"accuracy": value(-0.125)})}})
+    file.write_text(page(probed, title="w" * 80, drawings=[Drawing("d", "s", drawn, wide=True)]), encoding="utf-8")
     said: list[str] = []
     arguments = "--no-sandbox --disable-gpu --disable-dev-shm-usage"
     with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=chromium, args=arguments.split()) as browser:
@@ -225,6 +227,9 @@ def test_a_browser_shows_it_on_screens_of_any_width(tmp_path: Path) -> None:
             assert scroll <= client
             assert tab.locator(".on-wide svg").is_visible() == (width == 1200)
             assert tab.locator(".on-narrow svg").is_visible() == (width == 390)
+            cut = "drawn => [...drawn.querySelectorAll('text')].filter(name => right(name) > right(drawn)).map(name => name.textContent)"
+            right = "const right = each => each.getBoundingClientRect().right;"
+            assert tab.locator(".on-wide svg").evaluate(f"drawn => {{ {right} return ({cut})(drawn); }}") == []
             tab.locator(".scatter svg").scroll_into_view_if_needed()
             box = tab.locator(".scatter circle").nth(1).bounding_box()
             tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

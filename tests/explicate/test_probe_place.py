@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.probes.place_results import PlaceProbed
+from evals.probes.place_results import HeldOut, PlaceNeuron, PlacePoint, PlaceProbed
+from evals.probes.results import Probed
 from explicate.cli import run
 from explicate.commands.probe import app
 
 Checkpoint = Callable[[str], Path]
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 WORDS = "river hills north town meadows harbour summer bridge flood years banks boat stone iron water evening markets"
 
 
@@ -67,6 +69,9 @@ def test_a_decoder_and_an_encoder_to_the_end(place: Place, tiny_checkpoint: Chec
     found = PlaceProbed.model_validate(json.loads(ended.out))
     assert [each.layer for each in found.layers] == [0, 1, 2, 3]
     assert set(found.layers[0].metrics) == {"r2", "r2_latitude", "r2_longitude", "spearman", "haversine_km", "proximity_error"}
+    metrics = DOCUMENTED.split("### The metrics of `explicate probe place`")[1].split("###")[0]
+    named = (*found.layers[0].metrics, *found.baselines, *found.curves, *found.figures)
+    assert [name for name in named if f"`{name}`" not in metrics] == []
     assert list(found.baselines) == ["layer0", "bag_of_tokens", "random_init", "shuffled", "mean"] == list(found.lifts)
     assert list(found.curves) == ["random_init", "mlp"]
     assert (found.items["train"], found.items["choose"], found.items["test"], found.items["unreadable"]) == (48, 10, 12, 0)
@@ -80,6 +85,13 @@ def test_a_decoder_and_an_encoder_to_the_end(place: Place, tiny_checkpoint: Chec
         assert isinstance(neurons, list)
         assert len(neurons) == 5
     assert "Held out by land" in (towns.parent / "map.html").read_text(encoding="utf-8")
+
+
+def test_every_field_is_documented() -> None:
+    row = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate probe place` |"))
+    own = [name for name in PlaceProbed.model_fields if name not in Probed.model_fields]
+    fields = (*own, *PlacePoint.model_fields, *PlaceNeuron.model_fields, *HeldOut.model_fields)
+    assert [name for name in fields if f"`{name}`" not in row] == []
 
 
 def test_dates_for_people(place: Place, tiny_checkpoint: Checkpoint, towns: Path) -> None:

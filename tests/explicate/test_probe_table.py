@@ -77,3 +77,18 @@ def test_a_name_steers_no_terminal(capsys: pytest.CaptureFixture[str], monkeypat
     text = printed(found(2, best=0, name="[red]a\x1b[31m\u202eb"), capsys, monkeypatch)
     assert not {"\x1b", "\u202e"} & set(text)
     assert "[red]a" in text
+
+
+def test_what_a_narrow_terminal_has_no_room_for_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {name: value(0.5) for name in ("accuracy", "r2_latitude", "spearman", "proximity_error", "haversine_km", "selectivity")}
+    probed = found(3, best=1).model_copy(update={"layers": [Layer.of(layer, metrics) for layer in range(3)]})
+    monkeypatch.setenv("COLUMNS", "80")
+    show_probed(probed, None)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "not shown in so narrow a terminal: distance, km, selectivity" in " ".join(said.split())
+    heads = said.partition("layer   accuracy")[0].splitlines()[-1] + said.partition("layer   accuracy")[2].splitlines()[0]
+    assert {"latitude", "Spearman", "error", "probe"} <= set(heads.split())
+    wide = printed(probed, capsys, monkeypatch)
+    assert "narrow" not in wide
+    assert "selectivity" in wide

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from evals.probes.tree_results import TreeProbed
+from evals.probes.results import Probed
+from evals.probes.tree_results import AtRank, DrawnTree, TreeProbed
 from explicate.cli import run
 from explicate.commands.probe import app
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 SAMPLE = (Path(__file__).parents[2] / "evals" / "probes" / "samples" / "sample.conllu").read_text(encoding="utf-8")
 
 
@@ -59,6 +61,13 @@ def test_json_and_a_page(tree: Tree, arguments: list[str], workplace: Path) -> N
     assert list(told["baselines"]) == ["chance", "linear_chain", "random_projection", "layer0", "random_init"]
     assert (found.items["train"] + found.items["held_out"], found.items["test"]) == (30, 15)
     assert [each.rank for each in found.ranks] == [1, 4]
+    metrics = DOCUMENTED.split("### The metrics of `explicate probe tree`")[1].split("###")[0]
+    named = (*found.layers[0].metrics, *found.baselines, *found.curves, *found.figures)
+    assert [name for name in named if f"`{name}`" not in metrics] == []
+    row = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate probe tree` |"))
+    own = [name for name in TreeProbed.model_fields if name not in Probed.model_fields]
+    fields = (*own, *AtRank.model_fields, *DrawnTree.model_fields, *found.items)
+    assert [name for name in fields if f"`{name}`" not in row] == []
     page = (workplace / "tree.html").read_text("utf-8")
     assert page.count('<svg class="tree"') == len(found.trees) == 6
 

@@ -20,6 +20,8 @@ from explicate.probe_view_page import BINS, kinds_of, render
 
 HOSTILE = "\u202e</title></svg><script>alert(1)</script>{{ 7 * 7 }}\x1b"
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+
 app = typer.Typer()
 app.command()(view)
 
@@ -95,6 +97,9 @@ def test_a_model_is_drawn_to_the_end(family: str, tiny_checkpoint: Callable[[str
     for layer in viewed.layers:
         assert all(len(plane.x) == shown for plane in layer.planes.values())
         assert isinstance(layer.planes["pca"].figures["trustworthiness"], Value)
+    told = DOCUMENTED.split("### The views of `explicate probe view`")[1].split("###")[0]
+    named = (*layer.planes, *layer.planes["pca"].figures, *layer.controls)
+    assert [name for name in named if f"`{name}`" not in told] == []
     page = out.read_text("utf-8")
     assert page.count("<circle") == 2 * 3 * shown
     assert "Distances between groups in t-SNE mean nothing." in page
@@ -102,6 +107,13 @@ def test_a_model_is_drawn_to_the_end(family: str, tiny_checkpoint: Callable[[str
     assert again.exit_code == 0, again.output
     assert re.findall(r"layer (\d+), components", again.stdout) == ["0", "3"]
     assert "control: random plane" in " ".join(again.stdout.split())
+
+
+def test_every_field_is_documented() -> None:
+    row = next(line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate probe view` |"))
+    assert [name for name in (*Viewed.model_fields, *Point.model_fields) if f"`{name}`" not in row] == []
+    told = DOCUMENTED.split("### The views of `explicate probe view`")[1].split("###")[0]
+    assert [name for name in (*ViewedLayer.model_fields, *Plane.model_fields) if f"`{name}`" not in told] == []
 
 
 def test_a_table_of_places_is_drawn(tiny_checkpoint: Callable[[str], Path], workplace: Path) -> None:

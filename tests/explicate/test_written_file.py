@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from analyzers.errors import ExplicateError
-from explicate.written_file import check_file, write_file, write_text
+from evals.results import Value
+from explicate.written_file import check_file, forms, write_file, write_text
 
 
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path: Path) -> None:
@@ -25,6 +26,15 @@ def test_the_ending_chooses_the_form(tmp_path: Path) -> None:
     for name, written in (("a.txt", "said: été"), ("b.JSON", '"été"')):
         write_file("été", tmp_path / name, forms)
         assert (tmp_path / name).read_bytes() == written.encode()
+
+
+def test_what_has_a_page_has_json_too(tmp_path: Path) -> None:
+    found = Value(value=0.5, low=0.25, high=0.75, n=3)
+    every = forms(lambda value: f"<p>{value.value}", svg=lambda value: f"<svg>{value.n}")
+    assert list(every) == [".html", ".svg", ".json"]
+    for ending, written in ((".html", "<p>0.5"), (".svg", "<svg>3"), (".json", '{"value":0.5,"low":0.25,"high":0.75,"n":3}\n')):
+        write_file(found, tmp_path / f"a{ending}", every)
+        assert (tmp_path / f"a{ending}").read_text("utf-8") == written
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

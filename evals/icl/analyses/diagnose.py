@@ -58,7 +58,7 @@ def diagnose(setting: Setting) -> Analysis:
     curves: dict[str, Curve] = {}
     p_values: dict[str, float] = {}
     if len(pairs) < FEWEST:
-        reason = f"two classes have {len(pairs)} pair, and a rank correlation needs {FEWEST}: a task of three labels or more"
+        reason = f"two classes have {len(pairs)} pair, and a rank correlation needs {FEWEST}: give a task of three labels or more"
         found["rank_correlation"] = Failed("diagnose", reason)
     else:
         notes.append(f"predicted from layer {layer} of 0 to {layers - 1}, along {DIRECTIONS} directions of the queries")

@@ -15,6 +15,7 @@ from evals.icl.auroc import mean_auroc
 from evals.icl.kept import Kept
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
+from evals.number_of import number_of
 from evals.results import Failure, Value, stored
 from evals.scores import Floats, Masked, Statistic
 from evals.statistics import bootstrap
@@ -101,16 +102,14 @@ def _uncounted(setting: Setting, counted: npt.NDArray[np.bool_]) -> list[str]:
     notes = []
     if alone:
         named = ", ".join(sorted({labels[number] for own in alone for number in own}))
-        notes.append(
-            f"AUROC: left out with their answers are {len(alone)} of {draws} draws behind which one label alone is chosen ({named})"
-        )
+        notes.append(f"AUROC: left out with their answers: {len(alone)} of {draws} draws, behind which one label alone is chosen ({named})")
     never = [sum(number not in own for own in chosen if len(own) > 1) for number in range(len(labels))]
     if any(never):
         named = ", ".join(f"{label} in {count}" for label, count in zip(labels, never, strict=True) if count)
         notes.append(f"AUROC: a label has none in a draw behind which it is never chosen ({named} of {draws} draws)")
     several = np.array([len(chosen[case.draw]) > 1 for case in setting.cases])
     if lost := int((several & ~counted.all(axis=0)).sum()):
-        notes.append(f"AUROC: {lost} answers have no part in it in some layer, where no attention goes to labels")
+        notes.append(f"AUROC: {number_of('answer', lost)} without a part in it in some layer, where no attention goes to labels")
     return notes
 
 

@@ -73,7 +73,7 @@ def prune(setting: Setting) -> Analysis:
             figures[f"{measure}/{what}/important_minus_random"] = setting.mean(difference, every)
     counts = " to ".join(map(str, sorted({len(own) for own in examples})))
     notes = [
-        f"importance was measured on {counts} further examples a draw",
+        f"further examples a draw that importance was measured on: {counts}",
         *told_examples(setting.template.labels, examples),
         f"asked about, also whole: at most {ITEMS} items a draw of demonstrations, chosen by the seed ({len(every)} answers)",
         f"random: the mean of {RANDOM} random orders a draw",

@@ -17,6 +17,7 @@ from evals.icl.asking import asked_behind, further_items, of_draw, told_examples
 from evals.icl.results import Analysis, Curve
 from evals.icl.setting import Setting
 from evals.icl.task import IclItem
+from evals.number_of import number_of
 from evals.results import Failure, Value, stored
 from evals.scores import Floats
 from evals.statistics import mean
@@ -168,9 +169,9 @@ def _mean(setting: Setting, of: Floats | Failure, less: Floats | Failure | None 
 def _notes(setting: Setting, examples: Sequence[Sequence[IclItem]]) -> list[str]:
     counts = sorted({len(own) for own in examples})
     return [
-        f"learned from {' to '.join(map(str, counts))} examples a draw, at most {A_CLASS} of each class",
+        f"examples a draw that were learned from, at most {A_CLASS} of each class: {' to '.join(map(str, counts))}",
         *told_examples(setting.template.labels, examples),
         "bias_only: no weights, but a number added to the log-probability of each label, fitted to the same examples by the same loss",
         "random_positions: weights learned in the same way of a random token of each demonstration that is of no label, one choice a draw",
-        f"the loss and its intervals are over {len(examples)} draws of demonstrations, not over items",
+        f"the loss and its intervals are over {number_of('draw', len(examples))} of demonstrations, not over items",
     ]

@@ -36,9 +36,13 @@ def test_a_folder_is_read_by_steps_and_not_by_letters(tmp_path: Path) -> None:
         model(tmp_path / name)
     (tmp_path / "logs7").mkdir()
     (tmp_path / "tokenizer").mkdir()
+    model(tmp_path / "final")
+    (tmp_path / "checkpoint-30").mkdir()
+    (tmp_path / "checkpoint-30" / "config.json").write_text("{}")
     (series,) = find_series(tmp_path)
     assert (series.name, series.steps) == (tmp_path.name, (0, 20, 1000))
     assert [checkpoint.name for checkpoint in series.checkpoints] == ["checkpoint-0", "checkpoint-20", "checkpoint-1000"]
+    assert series.left_out == ("final", "checkpoint-30")
 
 
 def test_a_folder_for_each_seed(tmp_path: Path) -> None:
@@ -80,3 +84,5 @@ def test_revisions_are_put_in_order_and_need_a_step() -> None:
         hub_series("org/model", ["step0", "main"])
     with pytest.raises(AssetError, match="a single checkpoint"):
         hub_series("org/model", ["step0"])
+    with pytest.raises(AssetError, match=r"'org/model@main' already names a revision; give the model as organisation/model"):
+        hub_series("org/model@main", ["step0", "step1"])

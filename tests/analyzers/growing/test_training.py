@@ -2,8 +2,7 @@
 
 import math
 import random
-import time
-from collections.abc import Callable
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,24 @@ import pytest
 
 from analyzers.errors import CorpusError, RunFolderError
 from analyzers.growing.checkpoints import find_series
+from analyzers.growing.recipe import Plan, Recipe
 from analyzers.growing.small_tokenizer import END, small_tokenizer
-from analyzers.growing.training import Plan, Recipe, losses, train_series
+from analyzers.growing.training import losses, train_series
 
 TINY = Recipe(width=32, layers=2, heads=2, inner=48, vocabulary=300, context=16, batch=8, rate=1e-2)
 PREPARE = "import analyzers.growing.training; from transformers import AutoTokenizer, LlamaForCausalLM"
 PROGRAM = """
+import os
+import signal
 import sys
 from pathlib import Path
-from analyzers.growing.training import Recipe, train_series
+from analyzers.growing.recipe import Recipe
+from analyzers.growing.training import train_series
 recipe = Recipe(width=32, layers=2, heads=2, inner=48, vocabulary=300, context=16, batch=8, rate=1e-2)
-train_series(sys.argv[1], Path(sys.argv[2]), steps=int(sys.argv[3]), recipe=recipe, device="cpu")
+def report(what, done, total):
+    if what == "train seed 0" and str(done) == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+train_series(sys.argv[1], Path(sys.argv[2]), steps=20, recipe=recipe, device="cpu", report=report)
 """
 
 
@@ -71,29 +77,22 @@ def test_checkpoints_are_models_that_any_command_reads(grammar: Path, tmp_path: 
 
 
 def test_a_killed_training_ends_with_the_same_weights(grammar: Path, tmp_path: Path, forks: Any) -> None:
-    def start(folder: str) -> Any:
-        return forks.start(PROGRAM, str(grammar), folder, "80", folder=tmp_path, prepare=PREPARE)
+    def start(folder: str, killed_at: str = "never") -> Any:
+        return forks.start(PROGRAM, str(grammar), folder, killed_at, folder=tmp_path, prepare=PREPARE)
 
-    calm = start("calm")
+    # Between two checkpoints, so that the steps since the last note of the weights are made again.
+    calm, killed = start("calm"), start("killed", "11")
     assert calm.wait() == 0, calm.err.read_text("utf-8")
-    killed = start("killed")
-    _wait_for(lambda: (tmp_path / "killed/seed-0/checkpoint-16").is_dir() or killed.poll() is not None)
-    killed.kill()
-    assert not (tmp_path / "killed/seed-0/checkpoint-80").exists(), "it ended before it could be killed"
+    assert killed.wait() == -signal.SIGKILL
+    seed = tmp_path / "killed" / "seed-0"
+    assert sorted(path.name for path in seed.glob("checkpoint-*")) == [f"checkpoint-{step}" for step in (0, 1, 2, 4, 8)]
     again = start("killed")
     assert again.wait() == 0, again.err.read_text("utf-8")
-    for step in (0, 16, 32, 80):
+    for step in (0, 8, 16, 20):
         one, other = ((tmp_path / which / f"seed-0/checkpoint-{step}/model.safetensors").read_bytes() for which in ("calm", "killed"))
         assert one == other, step
-    assert losses(tmp_path / "calm/seed-0") == losses(tmp_path / "killed/seed-0")
-    assert [path.name for path in (tmp_path / "killed/seed-0").glob(".*")] == []
-
-
-def _wait_for(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    assert losses(tmp_path / "calm/seed-0") == losses(seed)
+    assert [path.name for path in seed.glob(".*")] == []
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 9, 1000])

@@ -65,10 +65,42 @@ def test_another_model_is_refused(tiny_model: Tiny, tmp_path: Path) -> None:
         SavedContext.load(tmp_path / "context.safetensors", made(tiny_model("llama"), "other"))
 
 
-def test_demonstrations_that_run_into_the_query_are_refused(tiny_model: Tiny) -> None:
-    form = Template("{text} is the:{label} ", ("Negative", "Positive"))  # its last space is of the token of the query's first word
-    with pytest.raises(SubjectError, match="end the template with one line break"):
-        SavedContext.of(made(tiny_model("llama")), form, [("it", 0), ("a", 1)])
+def check_beside_the_whole(model: TextModel, template: Template, shown: list[tuple[str, int]], path: Path) -> None:
+    """By themselves the demonstrations are read otherwise than before a query; what is saved of them answers as the masked prompt."""
+    saved = SavedContext.of(model, template, shown)
+    saved.save(path)
+    loaded = SavedContext.load(path, model)
+    for text in TEXTS:
+        prompt = icl_prompt(model, template, shown, text)
+        assert (*model.tokens.start, *model.tokens.encode(saved.text)) != prompt.ids[: prompt.query.start]
+        at = torch.zeros(len(prompt), len(prompt), dtype=torch.bool)
+        at[prompt.query.start :, [place for place in range(prompt.query.start) if place not in anchors(prompt)]] = True
+        mask = blocked(at, torch.float32)
+        with torch.no_grad(), attending(model.model, masked=lambda _layer, mask=mask: mask):  # type: ignore[misc]
+            expected = model.forward(torch.tensor([prompt.ids])).logits[0, -1].float()
+        assert torch.allclose(loaded.logits(model, [text])[0], expected, atol=1e-3)
+
+
+def test_a_template_whose_end_merges_with_the_query_is_saved(tiny_model: Tiny, tmp_path: Path) -> None:
+    # The last space is of the token of the query's first word.
+    form = Template("{text} is the:{label} ", ("Negative", "Positive"))
+    check_beside_the_whole(made(tiny_model("llama")), form, [("it", 0), ("a", 1)], tmp_path / "context.safetensors")
+
+
+@pytest.mark.slow
+def test_a_template_that_ends_with_an_empty_line_is_saved_of_a_real_model(tmp_path: Path) -> None:
+    # Two line breaks are one token at the end of a text, and two before a word.
+    model = TextModel.load("smollm2-135m", device="cpu", dtype="float32")
+    form = Template("Review: {text}\nSentiment: {label}\n\n", ("negative", "positive"))
+    check_beside_the_whole(model, form, [("I liked it.", 1), ("It was dull.", 0)], tmp_path / "context.safetensors")
+
+
+def test_a_query_that_changes_how_the_demonstrations_are_read_is_refused(tiny_model: Tiny) -> None:
+    model = made(tiny_model("llama"))
+    saved = SavedContext.of(model, Template("{text} is the:{label} t", ("Negative", "Positive")), [("it", 0), ("a", 1)])
+    saved.logits(model, ["it"])
+    with pytest.raises(SubjectError, match=r"with 'he bank is the:' behind them; end the template with one line break"):
+        saved.logits(model, ["it", "he bank"])  # with " t" before it that is one token, " the"
 
 
 @pytest.mark.parametrize("content", [b"", b"no tensors at all", None])
@@ -99,8 +131,8 @@ def with_tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Ca
         (told(format=2), "has format 2, and this version reads 1"),
         (told(length="40"), "length"),
         (told(length=10**30), "length|positions|text"),
-        (told(length=3), "positions are not ascending ones of a context of 3 tokens"),
-        (told(length=4000), "tokens are not those of its text"),
+        (told(length=3), "positions are not ascending ones, up to the last, of a context of 3 tokens"),
+        (told(length=4000), "not ascending ones, up to the last, of a context of 4000 tokens"),
         (told(text=None), "text"),
         (told(text="another one"), "tokens are not those of its text"),
         (told(labels="Positive"), "labels"),

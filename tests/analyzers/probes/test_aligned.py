@@ -94,14 +94,16 @@ def read_input(model: TextModel, module: str, ids: tuple[int, ...]) -> list[list
 def test_what_neurons_show_is_what_enters_the_down_projection(tiny_checkpoint: Checkpoint, family: str, down: str) -> None:
     model = TextModel.load(str(tiny_checkpoint(family)), dtype="float32", device="cpu")
     names = ["the town", "Monday", "a river of stone and iron", "Thursday"]
-    pieces = [Piece(f"see {name} today", ((4, 4 + len(name)),)) for name in names]
+    # The last one begins with its span: a decoder has to read it behind its BOS, as it does where states are read.
+    pieces = [Piece(f"see {name} today", ((4, 4 + len(name)),)) for name in names] + [Piece("Monday", ((0, 6),))]
     neurons = [(2, 11), (0, 47), (2, 0)]
     shown = neuron_states(model, pieces, neurons)
-    assert shown.shape == (4, 3)
+    assert shown.shape == (5, 3)
     for piece, row in zip(pieces, shown, strict=True):
         prompt = model.read(piece.text)
-        at = max(place for place, span in enumerate(prompt.spans) if span and span[0] < piece.spans[0][1])
-        entered = {layer: read_input(model, down.format(layer), prompt.ids)[at] for layer in (0, 2)}
+        begins = (model.tokenizer.bos_token_id,) if model.causal and prompt.spans[0] is not None else ()
+        at = len(begins) + max(place for place, span in enumerate(prompt.spans) if span and span[0] < piece.spans[0][1])
+        entered = {layer: read_input(model, down.format(layer), (*begins, *prompt.ids))[at] for layer in (0, 2)}
         assert row.tolist() == pytest.approx([entered[layer][number] for layer, number in neurons], abs=1e-4)
     assert np.ptp(shown) > 0
 
@@ -116,5 +118,5 @@ def test_a_direction_needs_a_length_and_a_span_a_token(tiny_checkpoint: Checkpoi
     model = TextModel.load(str(tiny_checkpoint("llama")), dtype="float32", device="cpu")
     with pytest.raises(ValueError, match="without length"):
         most_aligned(model, np.zeros((1, 32)))
-    with pytest.raises(ValueError, match="no token covers"):
+    with pytest.raises(ValueError, match="no token that can be read covers"):
         neuron_states(model, [Piece("a", ((0, 0),))], [(0, 0)])

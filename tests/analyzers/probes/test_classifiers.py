@@ -1,10 +1,13 @@
 """Probes of labels against scikit-learn's own pipeline, and where classes are missing."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from analyzers.probes import classifiers
 from analyzers.probes.classifiers import KINDS, STRENGTHS, Kind, choose, fit
@@ -98,6 +101,26 @@ def test_the_same_seed_gives_the_same_probe() -> None:
     for kind in KINDS:
         one, other = (fit(kind, x, y, classes=3, seed=5).log_probabilities(x) for _ in range(2))
         assert (one == other).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_computes_on_one_thread(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two it takes several times as long where the machine has other work, too."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    model, step = {"logistic": (LogisticRegression, "fit"), "mlp": (MLPClassifier, "partial_fit")}[kind]
+    real, seen = getattr(model, step), []
+
+    def noted(*given: Any, **named: Any) -> Any:
+        seen.append({library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"})
+        return real(*given, **named)
+
+    monkeypatch.setattr(model, step, noted)
+    with threadpool_limits(2, user_api="blas"):
+        fit(kind, *planted(30, 3, 2, noise=0.1), classes=2)
+    assert seen
+    assert all(threads == {1} for threads in seen)
 
 
 @pytest.mark.parametrize(

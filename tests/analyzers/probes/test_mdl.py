@@ -8,7 +8,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from analyzers.probes.classifiers import Classifier
-from analyzers.probes.mdl import SHARES, block_ends, compression, online_code
+from analyzers.probes.mdl import SHARES, block_ends, online_code
+
+
+def compression(bits: np.ndarray, classes: int) -> float:
+    """How many times shorter than a uniform code."""
+    return float(len(bits) * np.log2(classes) / bits.sum())
 
 
 def test_the_code_is_that_of_a_loop_over_blocks() -> None:

@@ -11,15 +11,15 @@ from sklearn.manifold import trustworthiness
 
 from analyzers.probes.planes import (
     FEWEST,
+    Kept,
+    Space,
     kept,
     label_plane,
-    nearest,
     neighbour_embedding,
     neighbours_of,
     number_plane,
     principal,
     random_plane,
-    standard,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -35,9 +35,14 @@ def by_distance(rows: Floats, row: int) -> list[int]:
     return sorted(others, key=lambda other: float(np.linalg.norm(rows[row] - rows[other])))
 
 
+def keeps(rows: Floats, points: Floats) -> Kept:
+    """What a view keeps of the rows."""
+    return kept(Space.of(rows), Space.of(points))
+
+
 def agreement(points: Floats, labels: npt.NDArray[np.int64]) -> float:
     """Share of the nearest points with the same label."""
-    return float((labels[nearest(points)] == labels[:, None]).mean())
+    return float((labels[Space.of(points).near] == labels[:, None]).mean())
 
 
 @settings(max_examples=25, deadline=None)
@@ -46,7 +51,7 @@ def test_trustworthiness_is_that_of_scikit_learn_and_neighbours_are_counted(coun
     rows = noise(count, width, seed)
     points = random_plane(rows, seed)
     k = neighbours_of(count)
-    found = kept(rows, points)
+    found = keeps(rows, points)
     assert found.trustworthiness.mean() == pytest.approx(trustworthiness(rows, points, n_neighbors=k))
     for row in range(count):
         near = [set(by_distance(of, row)[:k]) for of in (rows, points)]
@@ -55,21 +60,21 @@ def test_trustworthiness_is_that_of_scikit_learn_and_neighbours_are_counted(coun
 
 def test_a_view_of_the_states_themselves_keeps_all() -> None:
     rows = noise(40, 2)
-    assert (kept(rows, 3 * rows + 1).trustworthiness == 1).all()
-    assert (kept(rows, rows).neighbours == 1).all()
+    assert (keeps(rows, 3 * rows + 1).trustworthiness == 1).all()
+    assert (keeps(rows, rows).neighbours == 1).all()
 
 
 def test_words_that_are_the_same_point_are_no_loss() -> None:
     # Six words ten times each, as at layer 0: whichever of a word's places are nearest, they are the nearest ones.
     rows = np.repeat(noise(6, 20), 12, axis=0)
     points = rows[:, :2] + 1e-12 * noise(72, 2)
-    found = kept(rows, points)
+    found = keeps(rows, points)
     assert found.neighbours.mean() == 1
     assert found.trustworthiness.mean() == 1
 
 
 def test_points_at_random_keep_what_chance_keeps() -> None:
-    found = kept(noise(300, 40), noise(300, 2, 1))
+    found = keeps(noise(300, 40), noise(300, 2, 1))
     assert found.trustworthiness.mean() == pytest.approx(0.5, abs=0.03)
     assert found.neighbours.mean() == pytest.approx(10 / 299, abs=0.02)
 
@@ -153,15 +158,7 @@ def test_the_neighbour_embedding_keeps_groups_and_is_the_same_each_time() -> Non
     points = neighbour_embedding(rows, 0)
     assert agreement(points, np.repeat([0, 1, 2], 15)) > 0.99
     assert (points == neighbour_embedding(rows, 0)).all()
-    assert kept(rows, points).neighbours.mean() > kept(rows, random_plane(rows, 0)).neighbours.mean()
-
-
-def test_rows_are_standardised_by_those_that_are_fitted() -> None:
-    fitted = noise(50, 3) * np.array([2, 5, 0]) + np.array([1, -3, 8])
-    assert standard(fitted, fitted).mean(axis=0) == pytest.approx(0)
-    assert standard(fitted, fitted).std(axis=0) == pytest.approx([1, 1, 0])
-    moved = standard(fitted, fitted + fitted.std(axis=0))
-    assert moved.mean(axis=0) == pytest.approx([1, 1, 0])
+    assert keeps(rows, points).neighbours.mean() > keeps(rows, random_plane(rows, 0)).neighbours.mean()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +167,7 @@ def test_rows_are_standardised_by_those_that_are_fitted() -> None:
         (lambda: principal(np.ones((5, 3))), "the same"),
         (lambda: neighbour_embedding(np.ones((20, 3)), 0), "the same"),
         (lambda: neighbour_embedding(noise(FEWEST - 1, 3), 0), "no picture"),
-        (lambda: kept(noise(3, 3), noise(3, 2)), "no neighbours"),
+        (lambda: keeps(noise(3, 3), noise(3, 2)), "no neighbours"),
     ],
 )
 def test_what_is_no_picture_is_refused(make: Callable[[], object], said: str) -> None:

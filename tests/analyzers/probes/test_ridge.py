@@ -8,11 +8,20 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-from analyzers.probes.ridge import ALPHAS, fit_network, fit_ridge
+from analyzers.probes.ridge import ALPHAS, Scale, fit_network, fit_ridge
 
 
 def standard(rows: np.ndarray) -> np.ndarray:
     return np.asarray(StandardScaler().fit_transform(rows))
+
+
+def test_rows_are_standardised_by_those_that_are_fitted_and_come_back() -> None:
+    fitted = np.random.default_rng(0).normal(size=(50, 3)) * [2, 5, 0] + [1, -3, 8]
+    scale = Scale.of(fitted)
+    np.testing.assert_allclose(scale.standard(fitted)[:, :2], standard(fitted)[:, :2])
+    assert scale.standard(fitted).std(axis=0) == pytest.approx([1, 1, 0])
+    assert scale.standard(fitted + fitted.std(axis=0)).mean(axis=0) == pytest.approx([1, 1, 0])
+    np.testing.assert_allclose(scale.back(scale.standard(fitted[:7])), fitted[:7])
 
 
 @settings(max_examples=25, deadline=None)

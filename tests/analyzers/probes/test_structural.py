@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from analyzers.probes import structural
-from analyzers.probes.structural import Kind, Scaling, StructuralProbe, random_probe, train_probe
+from analyzers.probes.scaling import Scaling
+from analyzers.probes.structural import Kind, StructuralProbe, random_probe, train_probe
 from analyzers.probes.tree_measures import ceiling_scores, chance_scores, tree_scores
 from analyzers.probes.trees import Floats, Forest
 
@@ -126,34 +127,26 @@ def test_the_seed_decides_and_the_states_stay(forest: Forest) -> None:
     assert not one.origin.any()
 
 
+def test_it_trains_on_one_thread(forest: Forest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two it takes several times as long where the machine has other work, too."""
+    seen, real, before = set[int](), structural._batch, torch.get_num_threads()
+
+    def noted(*given: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return real(*given)
+
+    monkeypatch.setattr(structural, "_batch", noted)
+    torch.set_num_threads(2)
+    try:
+        train_probe("depth", planted(forest, rotation(WIDTH)), forest, TRAIN, HELD_OUT, rank=2, seed=0, epochs=1)
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_no_sentences_are_refused(forest: Forest) -> None:
     states = planted(forest, rotation(WIDTH))
     with pytest.raises(ValueError, match="0 sentences to train on and 30"):
         train_probe("depth", states, forest, [], HELD_OUT, rank=2, seed=0)
     with pytest.raises(ValueError, match="and 0 to stop by"):
         train_probe("depth", states, forest, TRAIN, [], rank=2, seed=0)
-
-
-def test_only_states_that_are_much_longer_are_shortened() -> None:
-    rng = np.random.default_rng(6)
-    states = (rng.standard_normal((60, 8)) + 5).astype(np.float32)
-    sinks = states.copy()
-    sinks[::10] *= 100
-    plain, found = (Scaling.of(each).apply(each) for each in (states, sinks))
-    assert np.allclose(plain, (states - states.mean(axis=0)) / states.std(axis=0), atol=1e-4)
-    others = np.arange(60) % 10 > 0
-    assert np.abs(found).max() < 5
-    shortened = sinks.copy()
-    lengths = np.linalg.norm(sinks, axis=1)
-    shortened[::10] *= (2 * np.median(lengths) / lengths[::10])[:, None]
-    assert np.array_equal(shortened[others], states[others])
-    assert np.allclose(found, (shortened - shortened.mean(axis=0)) / shortened.std(axis=0), atol=1e-4)
-
-
-def test_scaling_leaves_dimensions_that_do_not_vary() -> None:
-    rng = np.random.default_rng(5)
-    states = (rng.standard_normal((50, 3)) * [1, 10, 0] + [0, 90, 7]).astype(np.float32)
-    scaled = Scaling.of(states).apply(states)
-    assert np.allclose(scaled.mean(axis=0), 0, atol=1e-5)
-    assert np.allclose(scaled.std(axis=0), [1, 1, 0], atol=1e-5)
-    assert scaled.dtype == np.float32

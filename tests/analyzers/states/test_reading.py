@@ -178,10 +178,24 @@ def test_refusals(load: Callable[..., TextModel]) -> None:
         read_states(model, [Piece.whole("a")], pool="start")
     with pytest.raises(ValueError, match="layer 0 was not read"):
         read_states(model, [Piece.whole("a")], layers=[1]).layer(0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("strange", [float("nan"), float("inf"), float("-inf")])
+def test_states_that_are_no_numbers_are_refused(dtype: str, strange: float, load: Callable[..., TextModel]) -> None:
+    model = load("gpt2", dtype)
+    assert read_states(model, [Piece.whole("a b")]).left_out == 0
     with torch.no_grad():
-        model.model.transformer.h[0].mlp.c_proj.bias[0] = float("nan")
+        model.model.transformer.h[0].mlp.c_proj.bias[3] = strange
     with pytest.raises(SubjectError, match="states of layer 1 are not finite"):
         read_states(model, [Piece.whole("b")])
+
+
+def test_every_step_tells_how_far_it_is(load: Callable[..., TextModel]) -> None:
+    told: list[tuple[str, int, int]] = []
+    read_states(load("gpt2"), [words(text) for text in TEXTS], report=lambda *step: told.append(step))
+    assert [step for step in told if step[0] == reading.TOKENISING] == [(reading.TOKENISING, done, 4) for done in range(5)]
+    assert told[-1] == (reading.READING, 17, 17)
 
 
 def test_fresh_weights_are_another_model(load: Callable[..., TextModel]) -> None:

@@ -109,6 +109,27 @@ def test_trees_are_those_of_the_structural_probe(planted: tuple[Treebank, Any]) 
     assert found["tree"].chance == pytest.approx(chained / edges)
 
 
+def test_other_trees_of_the_same_text_are_measured_anew() -> None:
+    treebank = load_treebank(CONFIG, report=quiet)
+    sentences = list(treebank.material.sentences)
+    words = [replace(word, upos="X") if word.upos == "NOUN" else word for word in sentences[0].words]
+    retagged = replace(treebank.material, sentences=(replace(sentences[0], words=tuple(words)), *sentences[1:]))
+    assert words != list(sentences[0].words)
+    again, other = replace(treebank), replace(treebank, material=retagged)
+    assert retagged.pieces == treebank.material.pieces
+    for probe in (Pos, Tree, NextToken):
+        assert probe(again).identity == probe(treebank).identity != probe(other).identity
+
+
+def test_few_sentences_for_a_tree_are_told() -> None:
+    treebank = load_treebank(CONFIG, report=quiet)
+    train = treebank.material.train
+    assert f"trained anew at every checkpoint on {train} sentences" in Tree(treebank).notes[0]
+    assert [note.startswith("tree: few sentences train it") for note in Tree(treebank).notes] == [False, True]
+    enough = replace(treebank, material=replace(treebank.material, train=2000))
+    assert len(Tree(enough).notes) == 1
+
+
 # ---- what comes next
 
 
@@ -197,7 +218,7 @@ def test_what_gives_itself_away_is_left_out(tmp_path: Path) -> None:
     told = {(fact.prompt, fact.target, fact.relation) for fact in facts.facts}
     assert told == {("The capital of France is", "Paris", "capital"), ("Two and two are", "four", "more")}
     assert facts.items == {"facts": 2, "not_drawn": 0, "given_away": 1}
-    assert set(facts.source) == {"capitals.json", "more.jsonl"}
+    assert [path.name for path in facts.files] == ["capitals.json", "more.jsonl"]
 
 
 def test_a_limit_draws_as_many_of_each_phenomenon() -> None:
@@ -207,6 +228,13 @@ def test_a_limit_draws_as_many_of_each_phenomenon() -> None:
     assert load_pairs(replace(CONFIG, limit=10)).identity == few.identity != load_pairs(replace(CONFIG, limit=10, seed=1)).identity
     assert len(load_facts(replace(CONFIG, limit=7)).facts) == 7
     assert len(load_pairs(replace(CONFIG, limit=0)).pairs) == 50
+
+
+def test_a_pair_that_stands_twice_is_one(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text(2 * GOOD + GOOD.replace('"x"', '"y"'))
+    pairs = load_pairs(replace(CONFIG, pairs=tmp_path / "pairs.jsonl"))
+    assert [pair.phenomenon for pair in pairs.pairs] == ["x", "y"]
+    assert pairs.items == {"pairs": 2, "not_drawn": 0}
 
 
 GOOD = '{"sentence_good": "a b", "sentence_bad": "b a", "UID": "x"}\n'

@@ -1,8 +1,8 @@
 """Runs over folders of checkpoints from end to end: what was measured is kept, and mistakes are told first."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from analyzers.corpus import source_identity
 from analyzers.errors import ExplicateError, Failed
-from analyzers.growing.training import Recipe
+from analyzers.growing.recipe import Recipe
 from evals.growing.config import GrowConfig
 from evals.growing.results import Grown
-from evals.growing.run import curves_of, order_of, run_grow
+from evals.growing.run import curves_of, run_grow
 from evals.growing.tally import Tallies, Tally
 from evals.results import Failure, Value
 
@@ -102,6 +103,12 @@ def test_an_encoder_by_the_probes_that_are_for_it(checkpoints: Callable[..., Pat
     for probe in ("facts", "next-token", "minimal-pairs"):
         with pytest.raises(ExplicateError, match=f"is an encoder.*{probe} needs a decoder"):
             run_grow(GrowConfig(str(folder), (probe,), device="cpu"))
+    # Before any other probe has begun.
+    seen: list[str] = []
+    with pytest.raises(ExplicateError, match="facts needs a decoder"):
+        run_grow(GrowConfig(str(folder), ("pos", "facts"), seed=1, device="cpu"), report=lambda what, _done, _total: seen.append(what))
+    assert "measure checkpoints" in seen
+    assert "probe parts of speech" not in seen
 
 
 def test_a_checkpoint_whose_weights_are_no_numbers_is_a_failure(checkpoints: Callable[..., Path]) -> None:
@@ -125,8 +132,8 @@ def test_a_checkpoint_whose_weights_are_no_numbers_is_a_failure(checkpoints: Cal
 
 
 def test_small_models_are_trained_and_measured(workplace: Path, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = partial(Recipe, width=32, layers=2, heads=2, inner=48, vocabulary=400, context=64, batch=8)
-    monkeypatch.setattr("analyzers.growing.training.Recipe", tiny)
+    tiny = Recipe(width=32, layers=2, heads=2, inner=48, vocabulary=400, context=64, batch=8)
+    monkeypatch.setattr("analyzers.growing.training.USUAL", tiny)
     config = GrowConfig(None, ("next-token", "facts"), train=str(tiny_corpus), steps=6, seeds=2, seed=5, device="cpu")
     found = run_grow(config)
     assert [series.name for series in found.series] == ["seed-5", "seed-6"]
@@ -145,6 +152,31 @@ def test_small_models_are_trained_and_measured(workplace: Path, tiny_corpus: Pat
     again = run_grow(GrowConfig("mine", ("facts",), device="cpu"))
     assert again.series[0].curves == named.series[0].curves
     assert again.training == {}
+    # Other seeds in the same folder are no part of what was asked for.
+    other = run_grow(GrowConfig("mine", ("facts",), train=str(tiny_corpus), steps=1, seed=1, device="cpu"))
+    assert [series.name for series in other.series] == ["seed-1"]
+    assert other.training["corpus_identity"] == source_identity(str(tiny_corpus))
+    assert [series.name for series in run_grow(GrowConfig("mine", ("facts",), device="cpu")).series] == ["seed-0", "seed-1"]
+
+
+def test_files_are_known_by_what_they_are_and_not_by_their_names(checkpoints: Callable[..., Path], workplace: Path) -> None:
+    mine = {"a": '{"sentence_good": "a river", "sentence_bad": "river a"}\n', "b": '{"prompt": "a river", "target": "rises"}\n'}
+    for folder, text in mine.items():
+        (workplace / folder).mkdir()
+        (workplace / folder / "facts.jsonl").write_text(text + text.replace("river", "hill"))
+    pairs, facts = (workplace / folder / "facts.jsonl" for folder in mine)
+    folder = checkpoints("llama", 0, 8)
+    (folder / "final").mkdir()
+    (folder / "final" / "config.json").write_text("{}")
+    told: list[str] = []
+    config = GrowConfig(str(folder), ("minimal-pairs", "facts"), pairs=pairs, facts=facts, device="cpu")
+    found = run_grow(config, report=lambda what, done, total: told.append(f"{what} {done}/{total}"))
+    assert found.source == {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (pairs, facts)}
+    assert not any("built in" in note for note in found.notes)
+    assert any(note.startswith("checkpoints: final left out") for note in found.notes)
+    assert told[-1] == "summarise curves 3/3"
+    builtin = run_grow(GrowConfig(str(folder), ("facts",), device="cpu"))
+    assert any(note.endswith("give your own files: facts.jsonl") for note in builtin.notes)
 
 
 def planted(places: Mapping[str, float], steps: list[int], units: int = 200) -> list[dict[str, Tallies | Failed]]:
@@ -162,8 +194,8 @@ def planted(places: Mapping[str, float], steps: list[int], units: int = 200) -> 
 
 
 def test_the_order_of_planted_curves_is_found() -> None:
+    from evals.growing.order import before, order_of
     from evals.growing.results import Moment, Series
-    from evals.growing.run import before
 
     steps = [0, *(2**power for power in range(11))]
     both = [{"pos": 3.5, "tree": 5.5, "facts": 8.5, "pairs": 20.0}, {"pos": 2.5, "tree": 8.5, "facts": 5.5, "pairs": 20.0}]
@@ -178,9 +210,11 @@ def test_the_order_of_planted_curves_is_found() -> None:
     assert order_of(series[:1]) == ["pos", "tree", "facts", "pairs"]
     assert order_of(series)[0] == "pos"
     assert order_of(series)[-1] == "pairs"
-    told = {(each.first, each.then): (each.seeds, each.apart) for each in before(series, list(both[0]))}
-    assert told["pos", "tree"] == told["pos", "facts"] == told["pos", "pairs"] == told["tree", "pairs"] == (2, 2)
-    assert {told.get(("tree", "facts")), told.get(("facts", "tree"))} == {(1, 1), None}
+    told = {(each.first, each.then): (each.seeds, each.apart, each.alone) for each in before(series, list(both[0]))}
+    assert told["pos", "tree"] == told["pos", "facts"] == (2, 2, 0)
+    # Pairs never came: that they would have come later is not known.
+    assert told["pos", "pairs"] == told["tree", "pairs"] == told["facts", "pairs"] == (2, 0, 2)
+    assert {told.get(("tree", "facts")), told.get(("facts", "tree"))} == {(1, 1, 0), None}
     for each, places in zip(series, both, strict=True):
         for curve in each.curves:
             t90 = curve.summary["t90"]
@@ -212,6 +246,7 @@ def test_the_order_of_planted_curves_is_found() -> None:
         (GrowConfig("x", train="corpus.jsonl", revisions=("step0",)), "two sources of checkpoints"),
         (GrowConfig("empty", revisions=("step0", "step1")), "'empty' is a folder"),
         (GrowConfig("org/model", ("facts",), revisions=("step0", "main")), "'main' tells no step"),
+        (GrowConfig("org/model@main", ("facts",), revisions=("step0", "step1")), "'org/model@main' already names a revision"),
         (GrowConfig("org/model", revisions=("step0", "step1")), "the Hugging Face Hub cannot be reached"),
         (GrowConfig("x", depth=1.5), "--depth 1.5: give a share"),
         (GrowConfig("x", limit=-1), "--limit -1"),

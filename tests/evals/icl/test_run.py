@@ -20,6 +20,7 @@ from evals.icl.config import IclConfig
 from evals.icl.drawing import Drawn
 from evals.icl.results import Analysis, IclResults
 from evals.icl.run import prepared, run_icl
+from evals.icl.saving import save_context
 from evals.icl.setting import Case, Setting
 from evals.icl.task import IclItem, IclTask
 from evals.results import Failure, Value
@@ -72,6 +73,45 @@ def test_every_figure_has_its_interval_over_items_and_shares_sum_to_one(config: 
     assert run_icl(config) == found
 
 
+def test_more_items_than_there_are_is_told(config: IclConfig) -> None:
+    """Of 38 reviews of each kind two are kept for the draws."""
+    for n, notes in ((500, 1), (72, 0), (0, 0)):
+        found = run_icl(IclConfig(**{**vars(config), "n": n, "analyses": ("isolate",)}))
+        assert (found.items, len(found.notes)) == (72, notes)
+        assert all("--n 500 asks for more than there are: of 76 items 72 are asked about" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float31"},
+        {"device": "no-device"},
+        {"task": "untold.toml"},
+        {"task": "no-form.toml"},
+        {"shots": 39},
+        {"items": "no-file.csv"},
+    ],
+)
+def test_what_is_wrong_is_told_before_the_model_is_loaded(
+    config: IclConfig, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "items.all").write_text("".join(f"{label} text {number}\n" for number in range(9) for label in ("yes", "no")), "utf-8")
+    rest = 'labels = ["yes", "no"]\nitems = "items.all"\n'
+    (tmp_path / "untold.toml").write_text(rest, "utf-8")
+    (tmp_path / "no-form.toml").write_text('template = "no places"\n' + rest, "utf-8")
+
+    def loaded(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(TextModel, "load", loaded)
+    for work in (run_icl, lambda wrong: save_context(wrong, tmp_path / "context.safetensors")):
+        with pytest.raises(ExplicateError):
+            work(IclConfig(**{**vars(config), **changes}))
+    with pytest.raises(AssertionError, match="the model is loaded"):
+        run_icl(config)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -79,7 +119,7 @@ def test_every_figure_has_its_interval_over_items_and_shares_sum_to_one(config: 
         ({"analyses": ()}, "names no analysis"),
         ({"shots": 0}, "no demonstrations.*--shots 1"),
         ({"seeds": 0}, "--seeds 1"),
-        ({"shots": 39}, "there are 38 items of the label"),
+        ({"shots": 39}, "the label .* has 38 items, and 39 of each are shown"),
         ({"task": "trec"}, "give --items"),
         ({"task": "sst2"}, "give --items"),
         ({"shots": 18}, r"takes 1024; .*--shots"),
@@ -190,9 +230,9 @@ def test_only_answers_that_have_a_part_in_an_auroc_are_counted() -> None:
     assert {value(each).n for each in found.curves["cumulated"].values} == {38}
     assert value(found.figures["auroc_late"]).n == 40
     assert len(found.notes) == 3
-    assert "1 of 3 draws behind which one label alone is chosen (a)" in found.notes[0]
+    assert "1 of 3 draws, behind which one label alone is chosen (a)" in found.notes[0]
     assert "(c in 1, d in 1 of 3 draws)" in found.notes[1]
-    assert "2 answers have no part in it in some layer" in found.notes[2]
+    assert "2 answers without a part in it in some layer" in found.notes[2]
     whole = foretelling(attention[40:], planted(attention[40:], chosen[40:].tolist()))
     assert ({value(each).n for each in whole.curves["auroc"].values}, whole.notes) == ({20}, [])
 
@@ -203,7 +243,7 @@ def test_only_answers_that_have_a_part_in_an_auroc_are_counted() -> None:
 @pytest.mark.parametrize(("task", "file"), [("trec", "trec/TREC.train.all"), ("sst2", "sst2/stsa.binary.train")])
 def test_the_papers_shapes(task: str, file: str) -> None:
     """Wang et al. 2023, figures 3 and 4: labels gather early and the answer takes from them late; isolating labels costs in the first
-    layers and not in the last, and costs more than isolating as many other tokens."""
+    layers and little in the last, where most answers and likeliest words stay, and costs more than isolating as many other tokens."""
     items = str(Path(os.environ["EXPLICATE_REPLICATION"]) / file)
     found = run_icl(IclConfig("smollm2-135m", task, items=items, n=16, seeds=2, device="cpu"))
     flow, isolate = found.analyses["flow"], found.analyses["isolate"].figures
@@ -217,5 +257,6 @@ def test_the_papers_shapes(task: str, file: str) -> None:
         assert value(flow.figures[name]).low > 0
     for name in ("word_loyalty/labels/last_minus_first", "word_loyalty/first/random_minus_labels"):
         assert value(isolate[name]).low > 0.2
-    assert value(isolate["label_loyalty/labels/last"]).value > 0.9
+    for name in ("label_loyalty/labels/last", "word_loyalty/labels/last"):
+        assert value(isolate[name]).low > 0.5
     assert not math.isclose(value(isolate["word_loyalty/labels/last"]).value, 1)

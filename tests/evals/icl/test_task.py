@@ -89,7 +89,10 @@ def test_a_task_of_ones_own_with_items_beside_it(tmp_path: Path) -> None:
         (TASK.replace("items.jsonl", "nowhere.all"), "there is no file"),
         (TASK.replace("items.jsonl", "bad.all"), r"line 2 begins with 'maybe'; .*one of yes, no"),
         (TASK.replace("items.jsonl", "short.all"), "line 1 begins with 'yes'"),
-        (TASK.replace("items.jsonl", "unknown.jsonl"), "no item with a true label"),
+        (TASK.replace("items.jsonl", "unknown.jsonl"), r"no field for the true answer: it has 'text' \(str\); call it one of gold, label"),
+        (TASK.replace("items.jsonl", "empty.jsonl"), "has 1 text, none of them with one true label, .* one of the labels yes, no"),
+        (TASK.replace("items.jsonl", "stars.csv"), r"it has 'review' \(str\), 'stars' \(str\); .*a TOML file of your own: gold = "),
+        (TASK.replace("template = ", "instruction = "), r"has 'instruction', so it is a task that is asked as a question .*template = "),
     ],
 )
 def test_what_is_wrong_with_a_task_is_told_in_one_line(written: str, told: str, tmp_path: Path) -> None:
@@ -97,9 +100,17 @@ def test_what_is_wrong_with_a_task_is_told_in_one_line(written: str, told: str, 
     (tmp_path / "bad.all").write_text("yes so\nmaybe not\n", "utf-8")
     (tmp_path / "short.all").write_text("yes\n", "utf-8")
     (tmp_path / "unknown.jsonl").write_text('{"text": "x"}\n', "utf-8")
+    (tmp_path / "empty.jsonl").write_text('{"text": "x", "label": null}\n', "utf-8")
+    (tmp_path / "stars.csv").write_text("review,stars\nx,yes\ny,no\n", "utf-8")
     with pytest.raises(ExplicateError, match=told) as error:
         load_icl_task(str(tmp_path / "mine.toml"))
     assert "\n" not in str(error.value)
+
+
+def test_columns_of_other_names_are_named_in_the_task(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TASK.replace("items.jsonl", "stars.csv") + 'gold = "stars"\n', "utf-8")
+    (tmp_path / "stars.csv").write_text("review,stars\nx,yes\ny,no\n", "utf-8")
+    assert [(item.text, item.label) for item in load_icl_task(str(tmp_path / "mine.toml")).items] == [("x", 0), ("y", 1)]
 
 
 def test_a_task_that_is_not_there_names_a_near_one() -> None:

@@ -68,6 +68,7 @@ def test_planted_labels_are_read_where_they_are() -> None:
     fresh = Planted(noise[4], *noise[1:4])
     found = probed(CONFIG, material(texts, 90, 10), states, fresh, model={"name": "m"})  # type: ignore[arg-type]
     assert found.best == 2
+    assert "chosen on 10 of the 100 texts that train (80 of 800 rows)" in found.notes[0]
     at = [layer.metrics for layer in found.layers]
     assert figure(at[2]["accuracy"]).value == 1
     assert figure(at[2]["mdl_compression"]).value > 8
@@ -272,7 +273,7 @@ def test_a_tiny_model_is_probed_to_the_end(family: str, tiny_checkpoint: Callabl
     assert set(found.layers[0].metrics) == {"accuracy", "selectivity", "mdl_compression"}
     assert set(found.curves) == {"random_init", "control", "mlp"}
     assert set(found.baselines["random_init"].metrics) == {"accuracy", "selectivity", "mdl_compression"}
-    assert {"probe", "probe random weights", "probe by networks", "probe shuffled labels"} <= set(told)
+    assert {"look for repeated texts", "probe", "probe random weights", "probe by networks", "probe shuffled labels"} <= set(told)
     assert found.model_validate_json(found.model_dump_json()) == found
     majority = figure(found.baselines["majority"].metrics["accuracy"]).value
     assert figure(found.layers[found.best].metrics["accuracy"]).value > majority

@@ -44,7 +44,7 @@ GOOD = json.dumps({"text": "A red door.", "spans": [[2, 5]], "labels": ["colour"
     ("line", "told"),
     [
         ("{", "line 2 is not JSON"),
-        ("[]", "line 2 has no text"),
+        ("[]", "line 2 holds no JSON object but list"),
         ('{"spans": [[0, 1]], "labels": ["a"]}', "line 2 has no text"),
         ('{"text": "abc", "labels": ["a"]}', "line 2 has no spans"),
         ('{"text": "abc", "spans": [], "labels": []}', "line 2 has no spans"),

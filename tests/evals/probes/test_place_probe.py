@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from analyzers.errors import ExplicateError
+from analyzers.probes.ridge import ALPHAS
 from evals.probes.place_metrics import Truth, lift, metrics
 from evals.probes.place_probe import Material, hold_out, measure, token_counts
 from evals.probes.place_split import LEAST_TEST, LEAST_TRAIN, group_folds, split
@@ -173,6 +174,23 @@ def test_folds_hold_out_whole_groups_of_like_size() -> None:
 def test_fewer_groups_than_folds_are_refused(groups: list[str | None], folds: int | None) -> None:
     with pytest.raises(ExplicateError, match=r"groups cannot be held out in .* folds"):
         group_folds(groups, folds, 0)
+
+
+def test_a_group_without_which_too_little_is_left_is_refused() -> None:
+    rest = [f"g{number}" for number in range(LEAST_TRAIN - 1)]
+    with pytest.raises(ExplicateError, match=rf"without the largest of 5 folds {LEAST_TRAIN - 1} entities .* needs {LEAST_TRAIN}"):
+        group_folds(["large"] * 60 + rest, None, 0)
+    group_folds(["large"] * 60 + [*rest, "one more"], 5, 0)
+
+
+def test_the_direction_that_is_one_by_chance_has_the_same_penalty() -> None:
+    true = world()
+    found = measure(material(Planted(noise(1), linear(true) + 2 * noise(3)), true))
+    assert found.by_chance.alpha == found.probe.alpha == found.alphas[found.best]
+    assert found.probe.alpha < ALPHAS[-1]  # which is what exchanged targets would have chosen
+    cosines = np.abs(np.sum(found.probe.weights * found.by_chance.weights, axis=1))
+    cosines /= np.linalg.norm(found.probe.weights, axis=1) * np.linalg.norm(found.by_chance.weights, axis=1)
+    assert (cosines < 0.9).all()
 
 
 def test_splits_keep_to_the_file_or_draw_a_fifth() -> None:

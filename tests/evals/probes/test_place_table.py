@@ -104,10 +104,12 @@ def test_columns_that_are_not_there_are_told_with_those_that_are(tmp_path: Path)
         read_entities(file(tmp_path, "name,height\nA,3\n"))
     with pytest.raises(ExplicateError, match=r"and 2 of year"):
         read_entities(file(tmp_path, "name,year,date\nA,3,4\n"))
-    with pytest.raises(ExplicateError, match="two columns have one name"):
+    with pytest.raises(ExplicateError, match="its columns are called 'name', 'year', 'year'"):
         read_entities(file(tmp_path, "name,year,year\nA,3,4\n"))
     with pytest.raises(ExplicateError, match="is empty"):
         read_entities(file(tmp_path, ""))
+    with pytest.raises(ExplicateError, match="is empty"):
+        read_entities(file(tmp_path, HEAD))
     with pytest.raises(ExplicateError, match="there is no file"):
         read_entities(tmp_path / "none.csv")
 

@@ -194,6 +194,9 @@ def test_a_decoder_and_an_encoder(family: str, tiny_checkpoint: Callable[[str], 
     assert found.items == {"train": 36, "held_out": 4, "test": 40, "left_out": 1, "repeated": 0, "short": 0}
     assert set(found.source) == {"train.conllu", "dev.conllu"}
     assert [what for what in seen if what[0] == "train probes"][-1] == ("train probes", 4, 4)
+    assert {"reading dev.conllu", "look for repeated texts", "split texts into tokens", "read states", "measure baselines"} <= {
+        what for what, _, _ in seen
+    }
     assert any("decoder" in note for note in found.notes) is (family == "llama")
     again = run_tree(config)
     assert again == found

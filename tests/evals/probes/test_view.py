@@ -170,6 +170,17 @@ def test_a_small_treebank_gives_all_its_words_and_features_are_tasks(tmp_path: P
         load_spots(config(conllu=(treebank(tmp_path),), task="Number"))
 
 
+def test_words_that_share_their_characters_are_no_points(tmp_path: Path) -> None:
+    """Of `don't` both words would be one state with two labels."""
+    block = "1-2\tdon{0}t\t_\t_\t_\t_\t_\t_\t_\t_\n1\tdo\t_\tAUX\t_\t_\t3\taux\t_\t_\n2\tnot\t_\tPART\t_\t_\t3\tadvmod\t_\t_\n"
+    block += "3\tgo{0}\t_\tVERB\t_\t_\t0\troot\t_\t_\n4\there{0}\t_\tADV\t_\t_\t3\tadvmod\t_\t_\n"
+    path = tmp_path / "bank.conllu"
+    path.write_text("".join(block.format(number) + "\n" for number in range(20)), encoding="utf-8")
+    found = load_spots(config(conllu=(path,)))
+    assert {spot.label for spot in (*found.shown, *found.fitted)} == {"VERB", "ADV"}
+    assert (len(found.shown), len(found.fitted), found.left_out) == (20, 20, 40)
+
+
 def test_texts_are_read_once_with_all_their_spots(tmp_path: Path) -> None:
     found = load_spots(config(conllu=(treebank(tmp_path),), limit=30))
     pieces, numbers = found.pieces()

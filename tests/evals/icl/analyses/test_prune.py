@@ -75,7 +75,7 @@ def test_importance_is_measured_on_further_items(setting_of: Callable[..., Setti
     setting = setting_of(n=6)
     found = prune(setting)
     assert all(isinstance(figure, Value) for figure in found.figures.values())
-    assert "importance was measured on 12 further examples a draw" in found.notes
+    assert "further examples a draw that importance was measured on: 12" in found.notes
     assert "further examples a draw, by label: Negative 4, Positive 4, Mixed 4" in found.notes
     fewer = tuple(tuple(item for item in own if item.label != 1 or draw == 0) for draw, own in enumerate(setting.drawn.further))
     object.__setattr__(setting.drawn, "further", fewer)

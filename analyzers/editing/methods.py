@@ -1,0 +1,163 @@
+"""The ways to write facts into a model's weights: each gives an edit, and leaves the model as it was.
+
+Sources: Meng et al. 2022 (ROME; fine-tuning with a bound on every weight's change, section 3.4), Gupta et al. 2024 (r-ROME),
+Meng et al. 2023 (MEMIT), algorithm 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from analyzers.editing.contexts import Context, contexts, keys
+from analyzers.editing.deltas import Delta, Edit, applied
+from analyzers.editing.memit import WEIGHT, spread
+from analyzers.editing.rome import rank_one
+from analyzers.editing.values import Found, Search, find_value
+from analyzers.facts import Fact
+from analyzers.hooks import on_input, on_output, removed
+from analyzers.mlps import decoder_blocks, down_projections, linear_shape
+from analyzers.padding import padded
+from analyzers.progress import Report, quiet
+from analyzers.text_model import TextModel
+
+ESSENCE = "{} is a"
+"""What the subject is said to be behind this should stay (Meng et al. 2022)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """An edit, and how well the value that it is to give does of itself."""
+
+    edit: Edit
+    probability: float
+    """Of the targets in the contexts that the value was found in: a geometric mean."""
+    steps: int
+    """Gradient steps at most"""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Of fine-tuning. The defaults are those of Meng et al. 2022."""
+
+    steps: int = 25
+    rate: float = 5e-4
+    most: float = 5e-4
+    """That any weight changes."""
+    enough: float = 0.01
+    """Loss at which it ends."""
+
+
+def projections(model: TextModel) -> list[tuple[str, nn.Module]]:
+    """(name, down-projection) of every block's MLP. Raises SubjectError for a model without readable ones."""
+    base = model.model.base_model
+    names = {module: name for name, module in base.named_modules()}
+    return [(names[module], module) for module in down_projections(base, model.model.config.get_text_config().hidden_size)]
+
+
+def rome(model: TextModel, fact: Fact, layer: int, covariance: Tensor, before: Sequence[str], search: Search | None = None) -> Written:
+    """Rank one, in the MLP of one block, for one fact whose target is the new one.
+
+    covariance: of that layer's keys, as `key_covariance`; before: `beginnings`. Raises SubjectError for a target that is no continuation.
+    """
+    name, module = projections(model)[layer]
+    found, value = _value(model, module, fact, before, search)
+    key = keys(model, module, found).mean(0)
+    with torch.no_grad():
+        gives = module(key.to(model.dtype)).float()
+    return Written({name: rank_one(covariance, key, value.before + value.added, gives)}, value.probability, value.steps)
+
+
+def memit(
+    model: TextModel,
+    facts: Sequence[Fact],
+    layers: Sequence[int],
+    covariances: Mapping[int, Tensor],
+    before: Sequence[str],
+    *,
+    search: Search | None = None,
+    weight: float = WEIGHT,
+    report: Report = quiet,
+) -> Written:
+    """All facts at once, each layer taking its share of what the last one is to give.
+
+    layers: in order; covariances by layer. Raises SubjectError as `rome` does.
+    """
+    blocks, modules = decoder_blocks(model.model.base_model), projections(model)
+    wanted, found, worst, steps = [], [], 1.0, 0
+    for done, fact in enumerate(facts):
+        report("find values", done, len(facts))
+        own, value = _value(model, blocks[layers[-1]], fact, before, search)
+        wanted.append(value.before + value.added)
+        found.append(own)
+        worst, steps = min(worst, value.probability), max(steps, value.steps)
+    report("find values", len(facts), len(facts))
+    edit: dict[str, Delta] = {}
+    for number, layer in enumerate(layers):
+        name, module = modules[layer]
+        with applied(model, [edit]):
+            given = torch.stack([_given(model, blocks[layers[-1]], own[0]) for own in found])
+            of_facts = torch.stack([keys(model, module, own).mean(0) for own in found])
+        missing = (torch.stack(wanted) - given) / (len(layers) - number)
+        edit[name] = spread(covariances[layer], of_facts.T, missing.T, weight)
+    return Written(edit, worst, steps)
+
+
+def fine_tuned(model: TextModel, facts: Sequence[Fact], layer: int, tuning: Tuning | None = None) -> Written:
+    """Gradient steps on the down-projection of one block, every weight's change held within a bound.
+
+    Raises SubjectError as `rome` does.
+    """
+    tuning = tuning or Tuning()
+    name, module = projections(model)[layer]
+    first = decoder_blocks(model.model.base_model)[0]
+    read = [contexts(model, fact.prompt, fact.span, [""])[0] for fact in facts]
+    targets = [model.continuation(fact.prompt, fact.target) for fact in facts]
+    ids, mask = padded([(*each.ids, *target[:-1]) for each, target in zip(read, targets, strict=True)])
+    places = [
+        (row, len(each.ids) - 1 + at) for row, (each, target) in enumerate(zip(read, targets, strict=True)) for at in range(len(target))
+    ]
+    rows, at = torch.tensor(places).T
+    wanted = torch.tensor([token for target in targets for token in target], device=model.device)
+    given: list[Tensor] = []
+    shape = linear_shape(module)
+    assert shape is not None
+    added = torch.zeros(*reversed(shape), device=model.device, requires_grad=True)
+    optimizer = torch.optim.Adam([added], lr=tuning.rate)
+
+    def keep(entering: Tensor) -> None:
+        given[:] = [entering]
+
+    handles = on_input(module, first, keep)
+    handles += on_output(module, first, lambda leaving: leaving + (given[0].float() @ added.T).to(leaving.dtype))
+    step = 0
+    with removed(handles):
+        while True:
+            logits = model.logits(model.forward(ids, mask))[rows, at].float()
+            loss = F.cross_entropy(logits, wanted)
+            if float(loss.detach()) < tuning.enough or step == tuning.steps:
+                break
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            with torch.no_grad():
+                added.clamp_(-tuning.most, tuning.most)
+            step += 1
+    return Written({name: Delta.whole(added.detach())}, float(loss.detach().neg().exp()), step)
+
+
+def _value(model: TextModel, place: nn.Module, fact: Fact, before: Sequence[str], search: Search | None) -> tuple[list[Context], Found]:
+    found = contexts(model, fact.prompt, fact.span, before)
+    (essence,) = contexts(model, ESSENCE.format(fact.subject), (0, len(fact.subject)), [""])
+    return found, find_value(model, place, found, model.continuation(fact.prompt, fact.target), essence, search)
+
+
+@torch.inference_mode()
+def _given(model: TextModel, place: nn.Module, context: Context) -> Tensor:
+    """float32 [output] what a place gives at the subject's last token."""
+    kept: list[Tensor] = []
+    with removed(on_output(place, decoder_blocks(model.model.base_model)[0], kept.append)):
+        model.model.base_model(input_ids=torch.tensor([context.ids], device=model.device), use_cache=False)
+    return kept[0][0, context.last].float()
