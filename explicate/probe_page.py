@@ -26,6 +26,7 @@ from explicate.probe_words import (
     signed,
     told,
     verdict,
+    where,
 )
 from explicate.scatter import digest_of_script, is_scatter
 from explicate.shaded_words import visible
@@ -80,6 +81,7 @@ def page(found: "Probed", *, title: str, drawings: Sequence[Drawing] = ()) -> st
             main=metric_name(found.main),
             meaning=MEANINGS.get(found.main, ""),
             best=found.best,
+            where=where(found),
             figure=told(at_best(found)),
             chance=None if against is None else (against[0], _alone(against[1])),
             word=word,

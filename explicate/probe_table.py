@@ -5,7 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.results import Failure, Value
-from explicate.probe_words import above_all, at_best, baseline_name, chance, gain, located, metric_name, number, p_told, told, verdict
+from explicate.probe_words import (
+    above_all,
+    at_best,
+    baseline_name,
+    chance,
+    gain,
+    located,
+    metric_name,
+    number,
+    p_told,
+    told,
+    verdict,
+    where,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +43,7 @@ def show_probed(found: "Probed", out: Path | None) -> None:
     console.print(f"{plain(found.model['name'])}, {plain(found.task)}: {items}")
     against = chance(found)
     beside = "" if against is None else f"; {plain(against[0])} {_plain_told(against[1])}"
-    console.print(f"[b]{plain(metric_name(found.main))} {_plain_told(at_best(found))}[/] at layer {found.best}{beside}")
+    console.print(f"[b]{plain(metric_name(found.main))} {_plain_told(at_best(found))}[/] at {where(found)}{beside}")
     word, which = above_all(found)
     console.print(f"above every baseline: [{COLOURS[word]}]{word}[/]" + (f" ({plain(which)})" if which else ""))
     console.print(f"[dim]Intervals are over {plain(found.unit)}; the layer was chosen on held-out training items.[/]")
@@ -94,7 +107,7 @@ def _show_baselines(console: "Console", found: "Probed") -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("baseline")
     table.add_column(plain(metric_name(found.main)), no_wrap=True)
-    table.add_column(f"layer {found.best} less it", no_wrap=True)
+    table.add_column(f"{where(found).partition(',')[0]} less it", no_wrap=True)
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("")
     for name in names:

@@ -111,10 +111,21 @@ def chance(found: "Probed") -> tuple[str, Value | float] | None:
     return ("chance", LEVELS[found.main]) if found.main in LEVELS else None
 
 
+def where(found: "Probed") -> str:
+    """The layer that counts; where each part has its own, chosen without what it scores, the one that most have."""
+    return f"chosen layers, mostly {found.best}" if _nested(found) in found.figures else f"layer {found.best}"
+
+
 def at_best(found: "Probed") -> Value | Failure:
-    """The main metric at the chosen layer."""
+    """The main metric at the chosen layer, or at those that each part has chosen without what it scores."""
+    if (nested := found.figures.get(_nested(found))) is not None:
+        return nested
     missing = Failure(stage="probe", reason=f"layer {found.best} has no {found.main}")
     return next((each.metrics.get(found.main, missing) for each in found.layers if each.layer == found.best), missing)
+
+
+def _nested(found: "Probed") -> str:
+    return f"nested_{found.main}"
 
 
 def verdict(lift: "Lift | Failure") -> Verdict:

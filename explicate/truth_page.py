@@ -4,24 +4,12 @@ from typing import Any
 
 from evals.probes.truth_results import Causal, Histogram, TruthProbed
 from evals.results import Value
+from explicate import truth_words
 from explicate.pages import environment
 from explicate.probe_page import Drawing, page
 from explicate.probe_words import number, told
 from explicate.reliability_diagram import diagram
 from explicate.shaded_words import visible
-from explicate.truth_words import (
-    ALSO_HEADS,
-    CAUSAL_HEADS,
-    DETECTOR_HEADS,
-    TOPIC_HEADS,
-    Row,
-    also_rows,
-    causal_rows,
-    causal_says,
-    detector_rows,
-    short_names,
-    topic_rows,
-)
 from explicate.written_file import forms
 
 CELL = 54.0
@@ -48,7 +36,7 @@ def _drawings(found: TruthProbed) -> list[Drawing]:
         Drawing(
             "Topic by topic",
             f"Statements {out}, at the layer that was chosen without them. What fails on a topic is not known to hold on a new one.",
-            _grid(draw, TOPIC_HEADS, topic_rows(found)),
+            _grid(draw, truth_words.topics(found)),
             wide=True,
         )
     ]
@@ -83,7 +71,7 @@ def _drawings(found: TruthProbed) -> list[Drawing]:
         Drawing(
             "Detectors beside one another",
             f"Each trained and tested on the same statements, at the layers that {found.detector} has chosen, which favours it.",
-            _grid(draw, DETECTOR_HEADS, detector_rows(found)),
+            _grid(draw, truth_words.detectors(found)),
         )
     )
     if found.also:
@@ -91,23 +79,24 @@ def _drawings(found: TruthProbed) -> list[Drawing]:
             Drawing(
                 "Statements of another form",
                 "No detector was trained on them. Below chance on negations it follows something that goes with truth, not truth itself.",
-                _grid(draw, ALSO_HEADS, also_rows(found)),
+                _grid(draw, truth_words.also(found)),
                 wide=True,
             )
         )
-    if (says := causal_says(found.causal)) is not None:
-        rows = causal_rows(found.causal) if isinstance(found.causal, Causal) else []
-        drawn.append(Drawing("Does the model use it?", visible(says), _grid(draw, CAUSAL_HEADS, rows) if rows else "", wide=True))
+    if (says := truth_words.causal_says(found.causal)) is not None:
+        grid = _grid(draw, truth_words.causal(found.causal)) if isinstance(found.causal, Causal) else ""
+        drawn.append(Drawing("Does the model use it?", visible(says), grid, wide=True))
     return drawn
 
 
-def _grid(draw: Any, heads: Row, rows: list[Row]) -> str:
+def _grid(draw: Any, grid: truth_words.Grid) -> str:
+    heads, rows = grid
     return str(draw.grid(heads, [[visible(cell) for cell in row] for row in rows]))
 
 
 def _names(found: TruthProbed) -> list[str]:
     """[topic] short enough for a drawing."""
-    short = short_names([topic.name for topic in found.topics])
+    short = truth_words.short_names([topic.name for topic in found.topics])
     return [visible(name if len(name) <= LONGEST else name[: LONGEST - 1] + "…") for name in short.values()]
 
 

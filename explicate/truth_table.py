@@ -4,20 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.probes.truth_results import Causal, TruthProbed, TruthScored
+from explicate import truth_words
 from explicate.probe_words import interval, told
-from explicate.truth_words import (
-    ALSO_HEADS,
-    CAUSAL_HEADS,
-    DETECTOR_HEADS,
-    TOPIC_HEADS,
-    Row,
-    also_rows,
-    causal_rows,
-    causal_says,
-    detector_rows,
-    short_names,
-    topic_rows,
-)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,23 +20,20 @@ def show_truth(found: TruthProbed, out: Path | None, saved: Path | None = None) 
 
     show_probed(found, out)
     console = Console(emoji=False)
-    _grid(console, TOPIC_HEADS, topic_rows(found))
-    _grid(console, DETECTOR_HEADS, detector_rows(found))
+    _grid(console, truth_words.topics(found))
+    _grid(console, truth_words.detectors(found))
     if len(found.topics) > 1:
-        names = short_names([topic.name for topic in found.topics])
+        names = truth_words.short_names([topic.name for topic in found.topics])
         cells = {(cell.train, cell.test): cell.auroc for cell in found.transfer}
-        _grid(
-            console,
-            ("trained on, tested on", *names.values()),
-            [(shown, *(_short(cells[name, other]) for other in names)) for name, shown in names.items()],
-        )
-    _grid(console, ALSO_HEADS, also_rows(found))
+        rows: list[truth_words.Row] = [(shown, *(_short(cells[name, other]) for other in names)) for name, shown in names.items()]
+        _grid(console, (("trained on, tested on", *names.values()), rows))
+    _grid(console, truth_words.also(found))
     if found.calibration:
         console.print("calibration: " + "; ".join(f"{plain(name)} {plain(told(value))}" for name, value in found.calibration.items()))
-    if (says := causal_says(found.causal)) is not None:
+    if (says := truth_words.causal_says(found.causal)) is not None:
         console.print(plain(says))
     if isinstance(found.causal, Causal):
-        _grid(console, CAUSAL_HEADS, causal_rows(found.causal))
+        _grid(console, truth_words.causal(found.causal))
     if saved is not None:
         console.print(f"Detector: {plain(str(saved))}\nScore with: --load {plain(str(saved))} --score STATEMENT", soft_wrap=True)
 
@@ -60,13 +45,13 @@ def show_scored(found: TruthScored) -> None:
     from explicate.running import plain
 
     console = Console(emoji=False)
-    rows: list[Row] = []
+    rows: list[truth_words.Row] = []
     for each in found.scored:
         how = f"outside: farther than {each.farther_than:.0%} of them" if each.outside else f"within {each.farther_than:.0%}"
         if each.outside and each.farther_than_left_out is not None:
             how += f"; than {each.farther_than_left_out:.0%} of left-out topics"
         rows.append((each.statement, "true" if each.verdict else "false", f"{each.probability:.2f}", how))
-    _grid(console, ("statement", "verdict", "probability of truth", "training statements"), rows)
+    _grid(console, (("statement", "verdict", "probability of truth", "training statements"), rows))
     what = (
         "topics that it was not trained on"
         if found.left_out == "topic"
@@ -84,12 +69,13 @@ def _short(value: object) -> str:
     return f"{value.value:.2f}" if isinstance(value, Value) else "none"
 
 
-def _grid(console: "Console", heads: Row, rows: list[Row]) -> None:
+def _grid(console: "Console", grid: truth_words.Grid) -> None:
     from rich import box
     from rich.table import Table
 
     from explicate.running import plain
 
+    heads, rows = grid
     if not rows:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -7,10 +7,8 @@ from evals.results import Failure, Value
 from explicate.probe_words import p_told, told
 
 Row = tuple[str, ...]
-TOPIC_HEADS = ("topic", "statements", "true", "layer", "AUROC", "accuracy")
-DETECTOR_HEADS = ("detector", "AUROC", "accuracy")
-ALSO_HEADS = ("only scored", "statements", "left out", "AUROC", "accuracy", "AUROC, trained without its topic")
-CAUSAL_HEADS = ("times the direction", "change of log-odds", "random directions", "p", "NIE, added to false", "NIE, taken off true")
+Grid = tuple[Row, list[Row]]
+"""Heads of columns, and rows."""
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -21,10 +19,10 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: name.removesuffix(cut) or name for name in names}
 
 
-def topic_rows(found: TruthProbed) -> list[Row]:
-    """In TOPIC_HEADS."""
+def topics(found: TruthProbed) -> Grid:
+    """What detectors say of each topic."""
     short = _short(found)
-    return [
+    return ("topic", "statements", "true", "layer", "AUROC", "accuracy"), [
         (
             short[each.name],
             f"{each.statements:,}",
@@ -37,15 +35,16 @@ def topic_rows(found: TruthProbed) -> list[Row]:
     ]
 
 
-def detector_rows(found: TruthProbed) -> list[Row]:
-    """In DETECTOR_HEADS."""
-    return [(name, told(metrics["auroc"]), told(metrics["accuracy"])) for name, metrics in found.detectors.items()]
+def detectors(found: TruthProbed) -> Grid:
+    """What each kind of detector gets."""
+    rows: list[Row] = [(name, told(metrics["auroc"]), told(metrics["accuracy"])) for name, metrics in found.detectors.items()]
+    return ("detector", "AUROC", "accuracy"), rows
 
 
-def also_rows(found: TruthProbed) -> list[Row]:
-    """In ALSO_HEADS."""
+def also(found: TruthProbed) -> Grid:
+    """What is only scored."""
     short = _short(found)
-    return [
+    return ("only scored", "statements", "left out", "AUROC", "accuracy", "AUROC, trained without its topic"), [
         (
             short[each.name],
             f"{each.statements:,}",
@@ -58,9 +57,9 @@ def also_rows(found: TruthProbed) -> list[Row]:
     ]
 
 
-def causal_rows(found: Causal) -> list[Row]:
-    """In CAUSAL_HEADS."""
-    return [
+def causal(found: Causal) -> Grid:
+    """What comes of adding the direction."""
+    return ("times the direction", "change of log-odds", "random directions", "p", "NIE, added to false", "NIE, taken off true"), [
         (f"{each.k:g}", told(each.effect), told(each.random), p_told(each.p)[4:], _briefly(each.nie_false), _briefly(each.nie_true))
         for each in found.strengths
     ]

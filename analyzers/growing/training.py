@@ -9,8 +9,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from analyzers.growing.small_tokenizer import small_tokenizer
 from analyzers.loading import choose_device
 from analyzers.pass_folder import FORMAT, alone, read_json, write_json, write_tensors
 from analyzers.progress import Report, quiet
+from analyzers.threads import torch_threads
 from analyzers.whole_files import replaced
 
 THREADS = 2
@@ -60,7 +60,7 @@ def train_series(
     if (minutes is None) == (steps is None):
         raise ValueError("give minutes or steps")
     disable_progress_bar()  # type: ignore[no-untyped-call]  # the caller's Report tells where things stand
-    with alone(folder, report), _threads():
+    with alone(folder, report), torch_threads(THREADS):
         plan = _begin(corpus, folder, minutes, steps, recipe, device, report)
         tokenizer = _tokenizer(folder)
         blocks = _blocks(folder, recipe)
@@ -236,13 +236,3 @@ class _Training:
 
     def _placed(self, key: str) -> torch.device:
         return torch.device("cpu") if key == "step" else self._device
-
-
-@contextmanager
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(THREADS, before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -66,7 +66,9 @@ def likeliest(model: TextModel, ids: Sequence[int], count: int) -> tuple[tuple[i
 def _logprobs(model: TextModel, ids: Sequence[int], places: Sequence[int]) -> Tensor:
     """[place, vocabulary] of what is predicted there, in float32 or more."""
     model.check_length(len(ids))
-    logits = model.logits(model.forward(torch.tensor([list(ids)])))[0, list(places)]
+    text = torch.tensor([list(ids)])
+    first = min(places)
+    logits = _logits(model, first, max(places), input_ids=text, attention_mask=torch.ones_like(text))[0, [at - first for at in places]]
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
@@ -77,6 +79,17 @@ def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int
     SubjectError for a model without a head for language.
     """
     first, last = min(map(min, places)), max(map(max, places))
+    kept = _logits(model, first, last, **inputs)
+    device = kept.device
+    read = kept[torch.arange(len(places), device=device)[:, None], torch.tensor(places, device=device) - first]
+    read = read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
+    tokens = torch.tensor([list(target)] * len(places), device=device)
+    found: Tensor = read.gather(2, tokens[:, :, None]).sum((1, 2))
+    return found
+
+
+def _logits(model: TextModel, first: int, last: int, **inputs: Tensor) -> Tensor:
+    """[text, place from first to last, vocabulary]; SubjectError for a model without a head for language."""
     # The head is the largest matrix of a small model, and only these positions are read. They are named one by one: of a count a view is
     # taken, for whose product a CPU copies the head for every text.
     needed = torch.arange(first, last + 1, device=model.device)
@@ -85,13 +98,7 @@ def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int
         settings["logits_to_keep"] = needed
     on_device = {name: given.to(model.device) for name, given in inputs.items()}
     logits = model.logits(model.model(**on_device, **settings))
-    kept = logits if logits.shape[1] == len(needed) else logits[:, first : last + 1]
-    device = logits.device
-    read = kept[torch.arange(len(places), device=device)[:, None], torch.tensor(places, device=device) - first]
-    read = read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
-    tokens = torch.tensor([list(target)] * len(places), device=device)
-    found: Tensor = read.gather(2, tokens[:, :, None]).sum((1, 2))
-    return found
+    return logits if logits.shape[1] == len(needed) else logits[:, first : last + 1]
 
 
 def _nothing(model: TextModel) -> list[int]:

@@ -17,7 +17,8 @@ from evals.probes.truth_beside import FEW_SHUFFLES, beside, failed_metrics, metr
 from evals.probes.truth_carrying import also, topic_found, transfer
 from evals.probes.truth_causal import run_causal
 from evals.probes.truth_config import TruthConfig
-from evals.probes.truth_folds import SLOW, Bank, HeldOut, Parts, check_enough, frames, held_out, outer, parts_of, spread
+from evals.probes.truth_folds import Bank, Parts, check_enough, frames, parts_of
+from evals.probes.truth_held_out import SLOW, HeldOut, held_out, outer, spread
 from evals.probes.truth_intervals import Sample
 from evals.probes.truth_material import Material, Rows, rows_of
 from evals.probes.truth_results import Also, Causal, Histogram, TruthProbed

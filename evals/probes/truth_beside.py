@@ -9,7 +9,8 @@ import numpy as np
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from evals.probes.results import Baseline, Layer, Lift, Metrics
-from evals.probes.truth_folds import SLOW, Bank, HeldOut, Parts, held_out, outer, outer_of_orders
+from evals.probes.truth_folds import Bank, Parts
+from evals.probes.truth_held_out import SLOW, HeldOut, held_out, outer, outer_of_orders
 from evals.probes.truth_intervals import Flags, Sample
 from evals.probes.truth_words import bag_of_words, best_threshold
 from evals.results import Value, stored

@@ -10,7 +10,8 @@ from analyzers.probes.truth import Detector
 from analyzers.progress import Report, quiet
 from evals.probes.results import Metrics
 from evals.probes.truth_beside import failed_metrics, metrics_of, profile
-from evals.probes.truth_folds import HeldOut, Parts, parts_of
+from evals.probes.truth_folds import Parts, parts_of
+from evals.probes.truth_held_out import HeldOut
 from evals.probes.truth_intervals import Flags, Sample
 from evals.probes.truth_material import Material, Rows
 from evals.probes.truth_results import Also, TopicFound, Transfer

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STRENGTHS = (1.0, 4.0)
 DIRECTIONS = 20
 """Random ones."""
+ASKED = 400
+"""Statements at most that the model is asked about with nothing added: a single pass of each, and an AUROC within topics needs many."""
 
 Answers = Callable[[Sequence[int], Floats], Floats]
 """[row, 2] log-probabilities of true and of false for the statements of these numbers, with [row, width] added."""
@@ -42,11 +44,11 @@ def run_causal(
     if not model.causal:
         return Failed("causal", f"{model.name} is an encoder, which answers no question; choose a causal language model")
     prompt = load("truth_statement")
-    drawn = in_proportion(parts.topic * 2 + parts.true, limit, parts.seed)
+    drawn, plain = (in_proportion(parts.topic * 2 + parts.true, each, parts.seed) for each in (limit, max(limit, ASKED)))
     try:
         prompts: dict[int, Asked] = {}
         answers: list[int] = []
-        for number in drawn.tolist():
+        for number in sorted({*drawn.tolist(), *plain.tolist()}):
             bare = without_period(texts[number])
             text = prompt.render("prompt", statement=bare if bare.endswith(("!", "?", '."')) else f"{bare}.")
             prompts[number] = asked(model, text, len(bare))
@@ -57,13 +59,14 @@ def run_causal(
         def after(numbers: Sequence[int], added: Floats) -> Floats:
             return answers_after(model, [prompts[number] for number in numbers], answers, layer=layer, added=added, report=report)
 
-        return measured(after, parts, penalty, layer, drawn)
+        return measured(after, parts, penalty, layer, drawn, plain)
     except SubjectError as error:
         return Failed("causal", str(error))
 
 
-def measured(after: Answers, parts: Parts, penalty: Mapping[int, float], layer: int, drawn: Indices) -> Causal | Failed:
-    """The effects on the statements of these numbers [statement], each with the direction that was trained without its part."""
+def measured(after: Answers, parts: Parts, penalty: Mapping[int, float], layer: int, drawn: Indices, asked: Indices) -> Causal | Failed:
+    """The effects on the statements of the numbers drawn [statement], each with the direction that was trained without its part; asked
+    [statement] are answered as they are."""
     x = parts.bank.at(layer).astype(np.float64)
     kind = parts.kind if parts.kind != "saplma" else "mass-mean"
     steps = np.empty((len(drawn), x.shape[1]))
@@ -82,7 +85,7 @@ def measured(after: Answers, parts: Parts, penalty: Mapping[int, float], layer: 
     strengths = []
     for k in STRENGTHS:
         (plus, minus, *others), told = told[: 2 + 2 * len(controls)], told[2 + 2 * len(controls) :]
-        random = np.array([_effect(more, less).mean() for more, less in zip(others[::2], others[1::2], strict=True)])
+        random = np.array([sample.plain_rate(_effect(more, less)) for more, less in zip(others[::2], others[1::2], strict=True)])
         effect = sample.rate(_effect(plus, minus))
         low, high = np.quantile(random, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         nie = _indirect(plain, plus, minus, sample.true, parts.seed)
@@ -91,18 +94,19 @@ def measured(after: Answers, parts: Parts, penalty: Mapping[int, float], layer: 
                 k=k,
                 effect=failure(effect) if isinstance(effect, Failed) else effect,
                 random=Value(value=float(random.mean()), low=float(low), high=float(high), n=len(random)),
-                p=permutation_p(float(_effect(plus, minus).mean()), np.abs(random)),
+                p=permutation_p(sample.plain_rate(_effect(plus, minus)), np.abs(random)),
                 nie_false=nie["nie_false"],
                 nie_true=nie["nie_true"],
             )
         )
-    asked = sample.auroc(_log_odds(plain))
+    answered = Sample(parts.topic[asked], parts.true[asked], parts.seed)
+    own = answered.auroc(_log_odds(after(asked.tolist(), np.zeros((len(asked), x.shape[1])))))
     return Causal(
         layer=layer,
         direction=kind,
         statements=len(drawn),
         directions=len(controls),
-        asked=failure(asked) if isinstance(asked, Failed) else asked,
+        asked=failure(own) if isinstance(own, Failed) else own,
         strengths=strengths,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,7 +75,6 @@ class Rows:
     def __init__(self, material: Material, states: "States", kept: Flags, layers: Sequence[int]) -> None:
         """kept: [statement of the topics] those to use; all of them can be read."""
         self.layers = tuple(layers)
-        self._states = states
         self._rows = rows_of(states, len(material.pieces()))
         self._kept = np.flatnonzero(kept)
         first = len(kept) + sum(map(len, material.also))
@@ -102,11 +101,6 @@ class Rows:
         """(float32 [read, width], [statement] whether it was read) of so many pieces from one on."""
         rows = self._rows[first : first + count]
         return self._layer(layer)[rows[rows >= 0]], rows >= 0
-
-    @cached_property
-    def width(self) -> int:
-        """Of a state."""
-        return self._states.width
 
 
 def rows_of(states: "States", pieces: int) -> Indices:

@@ -87,7 +87,8 @@ class Causal(_Model):
     directions: int
     """Random ones."""
     asked: Value | Failure
-    """AUROC of the model's own answers, nothing added: a model that does not know, or is not able to say, has .5."""
+    """AUROC of the model's own answers, nothing added, over up to 400 statements: a model that does not know, or is not able to say, has
+    .5."""
     strengths: list[Strength]
 
 
@@ -101,7 +102,7 @@ class TruthProbed(Probed):
     """Whether whole topics are left out of training, or a fifth of every topic's statements."""
     topics: list[TopicFound]
     detectors: dict[str, Metrics] = Field(default_factory=dict)
-    """auroc and accuracy of every kind of detector, at the layers that the main one has chosen."""
+    """auroc and accuracy of every kind of detector, at the layers that the main one has chosen, or logistic regression for it."""
     transfer: list[Transfer] = Field(default_factory=list)
     """At the best layer."""
     also: list[Also] = Field(default_factory=list)

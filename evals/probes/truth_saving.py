@@ -11,7 +11,8 @@ from analyzers.errors import AssetError, ExplicateError, Failed
 from analyzers.probes.truth import Detector
 from analyzers.progress import Report, quiet
 from evals.probes.truth_config import TruthConfig
-from evals.probes.truth_folds import HeldOut, Parts
+from evals.probes.truth_folds import Parts
+from evals.probes.truth_held_out import HeldOut
 from evals.probes.truth_intervals import Flags
 from evals.probes.truth_material import Material
 from evals.probes.truth_results import Scored, TruthProbed, TruthScored

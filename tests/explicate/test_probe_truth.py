@@ -11,13 +11,17 @@ import typer
 from typer.testing import CliRunner, Result
 
 from analyzers.errors import ExplicateError
-from evals.probes.truth_results import Causal, TruthProbed, TruthScored
+from evals.probes.truth import run_truth
+from evals.probes.truth_config import TruthConfig
+from evals.probes.truth_results import Also, Causal, Histogram, Strength, TopicFound, Transfer, TruthProbed, TruthScored
 from evals.probes.truth_saving import sharpness
 from evals.results import Failure, Value
 from explicate.commands.probe_truth import truth
+from explicate.probe_words import told as told_value
 from explicate.truth_words import short_names
 
 BASELINES = {"layer0", "random_init", "shuffled", "majority", "bag_of_words", "log_probability"}
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 APP = typer.Typer()
 APP.command()(truth)
 
@@ -28,6 +32,7 @@ def quick(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analyzers.probes.truth.STEPS", 5)
     monkeypatch.setattr("evals.probes.truth_causal.DIRECTIONS", 3)
     monkeypatch.setattr("evals.probes.truth_intervals.EXCHANGES", 19)
+    monkeypatch.setattr("evals.probes.truth_causal.ASKED", 16)
 
 
 @pytest.fixture
@@ -81,6 +86,9 @@ def test_a_decoder_to_the_end(tiny_checkpoint: Callable[[str], Path], topics: li
     assert set(found.calibration) == {"ece", "ece_floor", "brier", "overconfidence"}
     assert {"random_init", "mass_mean"} == set(found.curves)
     page = Path("t.html").read_text("utf-8")
+    # The headline is what no statement that is scored has chosen the layer for, as the lifts are.
+    nested = told_value(found.figures["nested_auroc"])
+    assert f"At chosen layers, mostly {found.best} the probe gets AUROC <b>{nested}</b>" in page
     for expected in ("From topic to topic", "Does the model use it?", "Statements of another form", 'class="heat"', 'class="reliability"'):
         assert expected in page
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
@@ -130,6 +138,54 @@ def test_an_encoder_without_topics_left_out_and_the_table(tiny_checkpoint: Calla
     assert found.lifts.keys() == BASELINES - {"log_probability"}
     assert isinstance(found.baselines["log_probability"].metrics["auroc"], Failure)
     assert set(found.curves) == {"random_init"}
+
+
+def test_a_slow_detector_has_few_layers_and_every_step_tells_how_far_it_is(
+    tiny_checkpoint: Callable[[str], Path], topics: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.probes.truth_held_out.FEW_LAYERS", 2)
+    monkeypatch.setattr("evals.probes.truth_beside.FEW_SHUFFLES", 2)
+    reached: dict[str, tuple[int, int]] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        reached[what] = (done, total)
+
+    config = TruthConfig(str(tiny_checkpoint("llama")), tuple(topics), leave_topic_out=True, detector="saplma", causal=8, dtype="float32")
+    found = run_truth(config, save=Path("d.safetensors"), report=report)
+    chosen = {topic.layer for topic in found.topics}
+    assert {each.layer for each in found.layers} == {0, 3} | chosen
+    assert [each.layer for each in found.curves["logistic"]] == [each.layer for each in found.curves["mass_mean"]] == [0, 1, 2, 3]
+    assert any("logistic regression chose the layers" in note for note in found.notes)
+    assert found.baselines["shuffled"].metrics["auroc"].n == 2  # type: ignore[union-attr]
+    assert {
+        "read states",
+        "train detectors, logistic: choose penalty",
+        "train detectors, logistic: choose layers",
+        "train detectors",
+        "shuffled labels",
+        "random weights",
+        "bag of words",
+        "likelihood of statements",
+        "train mass-mean",
+        "lifts",
+        "detectors",
+        "from topic to topic",
+        "intervals",
+        "add to states",
+        "where training statements lie",
+    } <= reached.keys()
+    assert {what for what, (done, total) in reached.items() if done != total} == set()
+
+
+def test_every_field_is_documented() -> None:
+    rows = [line for line in DOCUMENTED.splitlines() if line.startswith("| `explicate probe truth")]
+    assert len(rows) == 2
+    every = DOCUMENTED.split("### What every probe prints")[1].split("\n### ")[0]
+    parts = (TruthProbed, TopicFound, Transfer, Also, Causal, Strength, Histogram)
+    named = set(re.findall(r"`(\w+)`", rows[0] + every))
+    assert {name for part in parts for name in part.model_fields} <= named
+    named = set(re.findall(r"`(\w+)`", rows[1]))
+    assert {*TruthScored.model_fields, *TruthScored.model_fields["scored"].annotation.__args__[0].model_fields} <= named  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analyzers.errors import SubjectError
 from analyzers.padding import like_lengths
-from analyzers.saliency.value import values_of
+from analyzers.saliency.value import likeliest, values_of
 from analyzers.text_model import TextModel
 
 Tiny = Callable[..., tuple[Any, Any]]
@@ -114,3 +114,21 @@ def test_what_has_no_value_is_refused(tiny_model: Tiny) -> None:
     net.lm_head.weight[3] = float("inf")
     with pytest.raises(SubjectError, match="'tiny' gives a text no finite probability in float32"):
         values_of(broken, [(1,)], (1,))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2", "bloom"])
+def test_what_a_model_would_write_is_the_likeliest_token_each_time(family: str, tiny_model: Tiny) -> None:
+    model = made(*tiny_model(family))
+    for ids in PROMPTS:
+        read, value = list(ids), 0.0
+        for _ in range(3):
+            with torch.no_grad():
+                chances = model.model(input_ids=torch.tensor([read])).logits[0, -1].double().log_softmax(-1)
+            value += float(chances.max())
+            read.append(int(chances.argmax()))
+        found, chance = likeliest(model, ids, 3)
+        assert list(found) == read[len(ids) :]
+        assert chance == pytest.approx(value, abs=1e-4)
+        # It is the value of that continuation, and a longer one has no more than its beginning.
+        assert values_of(model, [ids], found)[0] == pytest.approx(chance, abs=1e-4)
+        assert chance <= likeliest(model, ids, 1)[1] + 1e-6
