@@ -19,10 +19,12 @@ from explicate.commands import (
     confidence,
     demo,
     doctor,
+    edit,
     export,
     grow,
     icl,
     import_,
+    influence,
     label,
     models,
     probe,
@@ -34,6 +36,7 @@ from explicate.commands import (
     schedule,
     selftest,
     suite,
+    trace,
     view,
 )
 
@@ -57,6 +60,8 @@ for command in (
     attention.attention,
     icl.icl,
     grow.grow,
+    trace.trace,
+    edit.edit,
     sample.sample,
     selftest.selftest,
     report.report,
@@ -71,7 +76,13 @@ for command in (
     needs_none = (demo.demo, models.models, doctor.doctor, selftest.selftest, run_due.run_due, reindex.reindex, view.view)
     name = "import" if command is import_.import_ else None
     app.command(name, no_args_is_help=command not in needs_none)(command)
-for name, group in (("probe", probe.app), ("suite", suite.app), ("schedule", schedule.app), ("baseline", baseline.app)):
+for name, group in (
+    ("probe", probe.app),
+    ("influence", influence.app),
+    ("suite", suite.app),
+    ("schedule", schedule.app),
+    ("baseline", baseline.app),
+):
     app.add_typer(group, name=name)
 
 _NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file size limit is reached"}

@@ -250,6 +250,82 @@ def tiny_corpus(tmp_path: Path) -> Path:
     return path
 
 
+# ---- a model whose facts are written by hand
+
+
+@dataclass(frozen=True, eq=False)
+class PlantedFacts:
+    """A Llama of four blocks in which the MLP of block `stored` writes what it knows at a subject's last token, and the attention of block
+    `moved` brings it to the last token. All other parts add nothing."""
+
+    model: Any
+    tokenizer: Any
+    facts: list[dict[str, str]]
+    """`prompt`, `subject`, `target`; the last token of every subject is of no other one."""
+    stored: int = 1
+    moved: int = 2
+
+
+PLANTED_SUBJECTS = ("bridge", "school", "river", "harbour", "town", "hills")
+PLANTED_TARGETS = ("cheese", "honey", "wool", "music", "apples", "iron")
+
+
+@pytest.fixture(scope="session")
+def planted_facts() -> PlantedFacts:
+    """See PlantedFacts."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = copy.deepcopy(tiny_tokenizer())
+    words = [tokenizer.encode(f" old {word}", add_special_tokens=False) for word in PLANTED_SUBJECTS]
+    ends = [word[-1] for word in words]
+    targets = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in PLANTED_TARGETS]
+    assert len(set(ends)) == len(ends)
+    assert len(set(targets)) == len(targets)
+    tokens, many, head = len(tokenizer), len(ends), 8 * ((len(tokenizer) + 2 * len(ends) + 2) // 32 + 1)
+    always, key, known = tokens, tokens + 1, slice(tokens + 2, tokens + 2 + many)
+    answer = slice(known.stop, known.stop + many)
+    # The slowest pair of a head hardly turns with the position.
+    config = LlamaConfig(
+        vocab_size=tokens,
+        hidden_size=4 * head,
+        intermediate_size=many,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e12},
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config).eval()
+    still = head // 2 - 1
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" not in name:
+                weight.zero_()
+        model.model.embed_tokens.weight[:, :tokens] = torch.eye(tokens)
+        model.model.embed_tokens.weight[:, always] = 1
+        mlp = model.model.layers[1].mlp
+        mlp.gate_proj.weight[range(many), ends] = 1
+        mlp.up_proj.weight[range(many), ends] = 1
+        # A norm makes of (1, 1, 0, ...) numbers of the order of the root of half the width.
+        mlp.down_proj.weight[known] = torch.eye(many) / 40
+        mlp.down_proj.weight[key] = 1 / 40
+        attention = model.model.layers[2].self_attn
+        attention.q_proj.weight[still, always] = 3
+        attention.k_proj.weight[still, key] = 3
+        attention.v_proj.weight[:many, known] = torch.eye(many)
+        attention.o_proj.weight[answer, :many] = torch.eye(many) / 16
+        model.lm_head.weight[targets, range(answer.start, answer.stop)] = 1
+    facts = [
+        {"prompt": f"Visitors say the old {subject} was in the", "subject": f"old {subject}", "target": f" {target}"}
+        for subject, target in zip(PLANTED_SUBJECTS, PLANTED_TARGETS, strict=True)
+    ]
+    return PlantedFacts(model, tokenizer, facts)
+
+
 # ---- processes that tests start and kill
 
 PATIENCE_S = 600

@@ -59,8 +59,11 @@ def applied(model: TextModel, edits: Sequence[Edit]) -> Iterator[None]:
     try:
         for name, layer in layers.items():
             weight = own[name]
-            added = torch.stack([delta.matrix.to(weight.device) for delta in deltas[name]]).sum(0)
-            layer.weight.data = (weight.float() + (added.T if isinstance(layer, Conv1D) else added)).to(weight.dtype)
+            new = weight.float()
+            for delta in deltas[name]:
+                added = delta.matrix.to(weight.device)
+                new = new + (added.T if isinstance(layer, Conv1D) else added)
+            layer.weight.data = new.to(weight.dtype)
         if deltas:
             model.identity["edits"] = fingerprint(deltas, identity.get("edits", ""))
         yield

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from analyzers.editing.contexts import Context, contexts, keys
 from analyzers.editing.deltas import Delta, Edit, applied
 from analyzers.editing.memit import WEIGHT, spread
-from analyzers.editing.rome import rank_one
+from analyzers.editing.rome import constrained
 from analyzers.editing.values import Found, Search, find_value
 from analyzers.facts import Fact
 from analyzers.hooks import on_input, on_output, removed
@@ -58,16 +58,19 @@ def projections(model: TextModel) -> list[tuple[str, nn.Module]]:
 
 
 def rome(model: TextModel, fact: Fact, layer: int, covariance: Tensor, before: Sequence[str], search: Search | None = None) -> Written:
-    """Rank one, in the MLP of one block, for one fact whose target is the new one.
+    """In the MLP of one block, for one fact whose target is the new one: of rank two, or one where only the prompt itself is before it.
 
     covariance: of that layer's keys, as `key_covariance`; before: `beginnings`. Raises SubjectError for a target that is no continuation.
     """
     name, module = projections(model)[layer]
     found, value = _value(model, module, fact, before, search)
-    key = keys(model, module, found).mean(0)
+    own = keys(model, module, found)
+    # A subject that begins the text has other tokens than within it, and another key, of which a mean over all contexts has little.
+    apart = own if len(own) == 1 else torch.stack([own[0], own[1:].mean(0)])
     with torch.no_grad():
-        gives = module(key.to(model.dtype)).float()
-    return Written({name: rank_one(covariance, key, value.before + value.added, gives)}, value.probability, value.steps)
+        gives = module(apart.to(model.dtype)).float()
+    wanted = (value.before + value.added).expand(len(apart), -1)
+    return Written({name: constrained(covariance, apart.T, wanted.T, gives.T)}, value.probability, value.steps)
 
 
 def memit(

@@ -17,6 +17,9 @@ METHODS: tuple[Method, ...] = ("ekfac", "kfac", "diagonal", "identity")
 DAMPING = 0.1
 """Of the mean eigenvalue (Grosse et al. 2023)."""
 
+LARGE, BLOCKS = 256, 4
+"""Size from which a covariance is computed by blocks, and how many to a side."""
+
 
 @dataclass
 class Covariances:
@@ -35,8 +38,7 @@ class Covariances:
     def add(self, traces: Traces) -> None:
         """Count a batch in."""
         for total, each in ((self.inputs, traces.inputs), (self.errors, traces.errors)):
-            flat = each.flatten(0, 1)
-            total.addmm_(flat.T, flat)
+            _add_square(total, each.flatten(0, 1))
 
     def basis(self, tokens: int, sequences: int) -> "Basis":
         """Their eigenvectors; tokens, sequences: how many were counted in. Raises ArithmeticError for what is not finite."""
@@ -45,6 +47,16 @@ class Covariances:
         of_inputs, inputs = torch.linalg.eigh(self.inputs / tokens)
         of_errors, outputs = torch.linalg.eigh(self.errors / tokens)
         return Basis(inputs, outputs, tokens / sequences * torch.outer(of_errors.clamp(min=0), of_inputs.clamp(min=0)))
+
+
+def _add_square(total: Tensor, rows: Tensor) -> None:
+    """Add rows' [row, size] product with itself, of large ones by blocks of which only those on and above the diagonal are computed."""
+    size = len(total)
+    step = size if size < LARGE else -(-size // BLOCKS)
+    for begin in range(0, size, step):
+        end = begin + step
+        total[begin:end, begin:].addmm_(rows[:, begin:end].T, rows[:, begin:])
+        total[end:, begin:end] = total[begin:end, end:].T
 
 
 @dataclass(frozen=True)
@@ -84,10 +96,29 @@ class Curvature:
 
         Raises ArithmeticError where nothing is curved, so that there is no damping either.
         """
+        damped = self._damped(share)
+        if self.basis is None:
+            return gradient / damped
+        turned = self.basis.outputs.T @ gradient @ self.basis.inputs
+        return self.basis.outputs @ (turned / damped) @ self.basis.inputs.T
+
+    def solve_within(self, traces: Traces, share: float = DAMPING) -> Tensor:
+        """[output, input] the same of the gradient of a single sequence, left in the basis, where singular values are the same.
+
+        The few tokens are rotated, not the gradient. Raises as `solve`.
+        """
+        damped = self._damped(share)
+        inputs, outputs = traces.inputs, traces.errors
+        if self.basis is not None:
+            inputs, outputs = inputs @ self.basis.inputs, outputs @ self.basis.outputs
+        return Traces(inputs, outputs).gradients()[0] / damped
+
+    def out_of(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors [output, rank] and [input, rank] in the basis as they are in the weight itself."""
+        return (left, right) if self.basis is None else (self.basis.outputs @ left, self.basis.inputs @ right)
+
+    def _damped(self, share: float) -> Tensor:
         damping = self.damping(share)
         if damping <= 0:
             raise ArithmeticError("nothing that was fitted to moves this layer")
-        if self.basis is None:
-            return gradient / (self.values + damping)
-        turned = self.basis.outputs.T @ gradient @ self.basis.inputs
-        return self.basis.outputs @ (turned / (self.values + damping)) @ self.basis.inputs.T
+        return self.values + damping

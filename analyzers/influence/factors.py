@@ -38,7 +38,7 @@ FACTORS = "factors.json"
 BATCH_TOKENS = 1024
 """Of a pass: the probabilities of all tokens of the vocabulary at each are in memory."""
 KEEP_EVERY = 60.0
-"""Seconds between two notes of the sums."""
+"""Seconds between two notes of the sums; what took less than a tenth of them is made again rather than kept."""
 MEMORY_GB = 4.0
 """For factors, besides the model and one batch."""
 
@@ -240,6 +240,7 @@ class _Fitting:
         if path.exists():
             with open_tensors(path) as file:
                 return {name: file.get_tensor(name).to(self.model.device) for name in file.keys()}  # noqa: SIM118 - not a dict
+        began = time.monotonic()
         tokens = sum(len(passage.ids) - 1 for passage in self.passages)
         sums = {name: Covariances.none(size, self.model.device) for name, size in shapes(modules).items()}
         held = {f"{name}.{key}": getattr(each, key) for name, each in sums.items() for key in ("inputs", "errors")}
@@ -251,7 +252,8 @@ class _Fitting:
             basis = sums.pop(name).basis(tokens, len(self.passages))
             found |= {f"{name}.{key}": getattr(basis, key) for key in _BASIS}
         self.report(f"find eigenvectors{of}", len(modules), len(modules))
-        self._write(path, found)
+        if time.monotonic() - began > KEEP_EVERY / 10:
+            self._write(path, found)
         return found
 
     def _basis(self, number: int) -> Path:
@@ -288,7 +290,8 @@ class _Fitting:
             if time.monotonic() - noted > KEEP_EVERY:
                 self._note(shard, stage, at + 1, sums)
                 noted = time.monotonic()
-        self._note(shard, stage, len(batches), sums)
+        if time.monotonic() - noted > KEEP_EVERY / 10:
+            self._note(shard, stage, len(batches), sums)
 
     def _note(self, shard: int, stage: str, batches: int, sums: Mapping[str, Tensor]) -> None:
         write_tensors(

@@ -55,6 +55,21 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Tokens(Query):
+    """A completion that is given by its tokens, as one that no text may read."""
+
+    said: tuple[int, ...]
+
+    def ids(self, model: TextModel) -> tuple[tuple[int, ...], int]:
+        """As of any query; `completion` has no part in it."""
+        before = model.around[0]
+        read = model.prompt(self.prompt).ids if self.prompt else ()
+        read = read if read[: len(before)] == before else (*before, *read)
+        model.check_length(len(read) + len(self.said))
+        return (*read, *self.said), len(read)
+
+
+@dataclass(frozen=True)
 class LowRank:
     """Preconditioned gradients of queries at one layer: the product of left and right transposed."""
 
@@ -113,7 +128,7 @@ def precondition(
         report(PRECONDITION, done, len(modules))
         curved = curvature(name)
         try:
-            parts = [_low_rank(curved.solve(each[name].gradients()[0], damping), rank) for each in wanted]
+            parts = [_low_rank(curved, each[name], damping, rank) for each in wanted]
         except ArithmeticError as error:
             raise SubjectError(f"layer {name!r}: {error}; fit to more text") from error
         left, right, kept = zip(*parts, strict=True)
@@ -122,17 +137,47 @@ def precondition(
     return found
 
 
-def _low_rank(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+def together(*some: Mapping[str, LowRank]) -> dict[str, LowRank]:
+    """Queries that were preconditioned apart, as of several methods, one after the other, for one pass; all of the same layers."""
+    return {
+        name: LowRank(
+            torch.cat([each[name].left for each in some]),
+            torch.cat([each[name].right for each in some]),
+            tuple(kept for each in some for kept in each[name].kept),
+        )
+        for name in some[0]
+    }
+
+
+def norms(model: TextModel, modules: Mapping[str, nn.Module], passages: Sequence[Passage], *, report: Report = quiet) -> Floats:
+    """[passage] length of each passage's gradient over all layers."""
+    found = np.zeros(len(passages), np.float32)
+    done = 0
+    for batch in like_lengths([len(passage.ids) for passage in passages], BATCH_TOKENS):
+        report("measure gradients", done, len(passages))
+        total: Tensor | float = 0.0
+        for each in traces(model, modules, [passages[number].ids for number in batch], own_tokens).values():
+            # |E^T A|^2 is the sum over pairs of tokens of both inner products: no gradient is written out.
+            total = total + ((each.errors @ each.errors.mT) * (each.inputs @ each.inputs.mT)).sum((1, 2))
+        assert isinstance(total, Tensor)
+        found[batch] = total.clamp(min=0).sqrt().cpu().numpy()
+        done += len(batch)
+    report("measure gradients", done, len(passages))
+    return found
+
+
+def _low_rank(curved: Curvature, query: Traces, damping: float, rank: int) -> tuple[Tensor, Tensor, float]:
+    matrix = curved.solve_within(query, damping)
     if rank >= min(matrix.shape):
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         right = right.T
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            left, values, right = torch.svd_lowrank(matrix, q=min(2 * rank, *matrix.shape), niter=4)
+            left, values, right = torch.svd_lowrank(matrix, q=min(rank + max(rank, 16), *matrix.shape), niter=2)
     whole = float(matrix.square().sum())
     left, values, right = left[:, :rank], values[:rank], right[:, :rank]
-    return left * values, right, float(values.square().sum()) / whole if whole else 1.0
+    return *curved.out_of(left * values, right), float(values.square().sum()) / whole if whole else 1.0
 
 
 def score(

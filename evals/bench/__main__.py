@@ -74,6 +74,12 @@ def _attention() -> dict[str, Any]:
     return main()
 
 
+def _influence() -> dict[str, Any]:
+    from evals.bench.influence import main
+
+    return main()
+
+
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "startup": _startup,
     "lookups": _lookups,
@@ -85,6 +91,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "attention": _attention,
     "states": _states,
     "trees": _trees,
+    "influence": _influence,
     "sampling": _sampling,
 }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analyzers.editing.covariance import RIDGE, against
 from analyzers.editing.deltas import Delta, applied, fingerprint, weights_hash
 from analyzers.editing.memit import spread
-from analyzers.editing.rome import rank_one
+from analyzers.editing.rome import constrained, rank_one
 from analyzers.errors import SubjectError
 from analyzers.text_model import TextModel
 
@@ -127,3 +127,22 @@ def test_an_edit_of_another_model_is_refused(tiny_model: Callable[..., Any]) -> 
     wrong = {"layers.0.mlp.down_proj": Delta.whole(normal(2, 3, seed=0))}
     with pytest.raises(SubjectError, match="with 3 inputs and 2 outputs, and that of 'tiny' is of another shape"), applied(model, [wrong]):
         pass
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 12), st.integers(1, 8), st.integers(1, 3), st.integers(0, 1000))
+def test_several_keys_are_given_their_values_and_the_rest_is_disturbed_least(inputs: int, outputs: int, keys: int, seed: int) -> None:
+    many = normal(300, inputs, seed=seed)
+    covariance = many.T @ many / 300
+    weight, k, v = normal(outputs, inputs, seed=seed + 1), normal(inputs, keys, seed=seed + 2), normal(outputs, keys, seed=seed + 3)
+    delta = constrained(covariance, k, v, weight @ k)
+    torch.testing.assert_close((weight + delta.matrix) @ k, v, rtol=1e-2, atol=1e-2)
+    ridged = covariance + RIDGE * covariance.diagonal().mean() * torch.eye(inputs)
+    # Lagrange: the gradient of the cost is a combination of the keys, so that nothing orthogonal to them is gained by another change.
+    other = normal(inputs, seed=seed + 4)
+    basis, _ = torch.linalg.qr(k)
+    other -= basis @ (basis.T @ other)
+    gradient = delta.matrix @ ridged
+    torch.testing.assert_close(gradient @ other, torch.zeros(outputs), rtol=0, atol=1e-3 * float(gradient.norm() * other.norm() + 1))
+    twice = constrained(covariance, torch.cat([k, k], 1), torch.cat([v, v], 1), weight @ torch.cat([k, k], 1))
+    torch.testing.assert_close(twice.matrix, delta.matrix, rtol=1e-2, atol=1e-3 * float(delta.matrix.abs().max() + 1))

@@ -148,3 +148,17 @@ def test_layers_are_of_their_kind(tiny_model: Callable[..., Any]) -> None:
     assert set(both) == {*mlp, *attention}
     with pytest.raises(Exception, match="choose one of mlp, attention, all"):
         watched(model, "head")
+
+
+@pytest.mark.parametrize("size", [255, 256, 301])
+def test_covariances_by_blocks_are_whole(size: int) -> None:
+    drawn = torch.Generator().manual_seed(size)
+    sums = Covariances.none((size, 3), torch.device("cpu"))
+    wanted = torch.zeros(size, size)
+    for _ in range(2):
+        each = Traces(torch.randn(2, 3, 3, generator=drawn), torch.randn(2, 3, size, generator=drawn))
+        sums.add(each)
+        flat = each.errors.flatten(0, 1)
+        wanted += flat.T @ flat
+    torch.testing.assert_close(sums.errors, wanted, rtol=1e-4, atol=1e-4)
+    assert torch.equal(sums.errors, sums.errors.T)

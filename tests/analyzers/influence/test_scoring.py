@@ -12,7 +12,7 @@ from analyzers.errors import SubjectError
 from analyzers.influence.curvature import Method
 from analyzers.influence.factors import fit
 from analyzers.influence.passages import Passage, passages
-from analyzers.influence.scoring import Query, followed, precondition, score
+from analyzers.influence.scoring import Query, Tokens, followed, norms, precondition, score, together
 from analyzers.influence.watching import own_tokens, traces, watched
 from analyzers.text_model import TextModel
 
@@ -122,3 +122,32 @@ def test_queries_that_cannot_be_asked(model: TextModel) -> None:
     cut = next(at for at in range(1, len(word)) if model.tokens.encode(word[:at]) != whole[: len(model.tokens.encode(word[:at]))])
     with pytest.raises(SubjectError, match="not one continuation"):
         Query(word[:cut], word[cut:]).ids(model)
+
+
+def test_methods_share_a_pass(model: TextModel, text: list[Passage], tmp_path: Path) -> None:
+    fitted = fit(model, text, tmp_path)
+    modules = watched(model, "mlp")
+    apart = [precondition(model, modules, QUERIES, lambda n, m=m: fitted.curvature(n, m, model.device)) for m in ("ekfac", "identity")]  # type: ignore[misc]
+    both = score(model, modules, together(*apart), text)
+    for at, low in enumerate(apart):
+        alone = score(model, modules, low, text)
+        np.testing.assert_allclose(both.total[3 * at : 3 * at + 3], alone.total, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(both.kept[3 * at : 3 * at + 3], alone.kept)
+
+
+def test_the_length_of_a_gradient_needs_no_gradient(model: TextModel, text: list[Passage]) -> None:
+    modules = watched(model, "mlp")
+    found = norms(model, modules, text)
+    for number, passage in enumerate(text):
+        squares = sum(float(each.gradients().square().sum()) for each in traces(model, modules, [passage.ids], own_tokens).values())
+        assert found[number] == pytest.approx(squares**0.5, rel=1e-3)
+
+
+def test_a_completion_can_be_given_by_its_tokens(model: TextModel) -> None:
+    ids, first = Query("The river", " rises in the hills").ids(model)
+    said = ids[first:]
+    assert Tokens("The river", "", said).ids(model) == (ids, first)
+    assert Tokens("The river", "", said[::-1]).ids(model) == ((*ids[:first], *said[::-1]), first)
+    assert Tokens("", "", said).ids(model) == ((*model.around[0], *said), 1)
+    with pytest.raises(SubjectError, match="takes 1024"):
+        Tokens("The river", "", said * 600).ids(model)

@@ -1,0 +1,420 @@
+"""Which passages of a text moved some answers: influence of all of them in one pass, beside what ranks them without the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from analyzers.corpus import documents, json_objects, source_identity
+from analyzers.errors import CorpusError, ExplicateError, Failed, RunFolderError, SubjectError
+from analyzers.progress import Report, quiet
+from analyzers.whole_text import whole_text
+from evals.influence.baselines import baselines, places, tf_idf
+from evals.influence.config import FORM, QueryConfig
+from evals.influence.measures import agreement, concentration, standardised
+from evals.influence.results import Concentration, Control, Influences, Queried, RankedPassage, TokenScore
+from evals.number_of import number_of
+from evals.results import failure, stored
+from evals.statistics import mean
+
+if TYPE_CHECKING:
+    from analyzers.influence.curvature import Method
+    from analyzers.influence.factors import Factors
+    from analyzers.influence.passages import Passage
+    from analyzers.influence.scoring import Query, Scores
+    from analyzers.text_model import TextModel
+
+Floats = npt.NDArray[np.float64]
+FEW = 100
+"""Passages below which it is told that there are few."""
+PIECES, PIECE_TOKENS = 4, 16
+"""Beginnings of passages that stand for whatever else is said, and their tokens at most."""
+CONTROLS = ("control", "elsewhere")
+LITTLE_KEPT = 0.9
+"""Share of a query's squared norm below which it is told that the low rank loses some."""
+
+
+@dataclass(frozen=True, eq=False)
+class Influence:
+    """Of some queries, of a control of each, and of plain gradients, all of one pass."""
+
+    scores: "Scores"
+    """Of the queries, their controls, pieces of text from elsewhere, and where the method is another one the queries by the identity, in
+    this order."""
+    queries: int
+    pieces: int
+    gradient: bool
+
+    def of(self, query: int) -> Floats:
+        """[passage]"""
+        found: Floats = self.scores.total[query].astype(np.float64)
+        return found
+
+    def control(self, query: int) -> Floats:
+        """[passage] on the control."""
+        return self.of(self.queries + query)
+
+    def plain(self, query: int) -> Floats | None:
+        """[passage] inner product of the gradients."""
+        return self.of(2 * self.queries + self.pieces + query) if self.gradient else None
+
+    def elsewhere(self, own: Sequence[int]) -> Floats:
+        """[passage] mean over the pieces, each in units of the root mean square over passages; own: of each piece the passage that it is
+        of, which does not count for it."""
+        rows = np.stack([standardised(self.of(2 * self.queries + piece)) for piece in range(self.pieces)])
+        left = np.ones_like(rows)
+        left[np.arange(self.pieces), list(own)] = 0.0
+        found: Floats = (rows * left).sum(axis=0) / np.maximum(left.sum(axis=0), 1.0)
+        return found
+
+
+def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
+    """Score all passages for all queries. Raises ExplicateError for what the user can mend."""
+    # What is misspelt, missing or of another text is told before a model is loaded.
+    config.check()
+    from analyzers.influence.factors import Factors
+
+    asked = _asked(config)
+    factors = Factors.open(config.folder)
+    method = _method(factors, config)
+    source = _source(factors, config, report)
+    from analyzers.influence.passages import drawn, passages
+    from analyzers.influence.watching import watched
+    from analyzers.text_model import TextModel
+
+    kept = factors.info["source"]
+    model = TextModel.load(kept["model"], dtype=factors.model["dtype"], device=config.device, report=report)
+    factors.check(model)
+    queries = checked(model, asked)
+    every = passages(model, documents(source["train"], report=report), length=int(kept["length"]), report=report)
+    text = every if config.train is not None else drawn(every, int(kept["limit"]) if kept["limit"] else None, int(kept["seed"]))
+    if config.train is None:
+        _check_same_text(factors, text, config)
+    candidates = prefiltered(queries, text, config.prefilter)
+    modules = watched(model, factors.kind)
+    controls = controls_of(model, queries, candidates, seed=config.seed)
+    pieces = elsewhere(candidates, seed=config.seed)
+    found = influence(
+        model,
+        modules,
+        factors,
+        queries,
+        [query for query, _ in controls],
+        [piece for _, piece in pieces],
+        candidates,
+        method=method,
+        rank=config.rank,
+        report=report,
+    )
+    general = found.elsewhere([place for place, _ in pieces])
+    tops = [set(_top(found.of(number), config.top)) for number in range(len(queries))]
+    others = baselines([query.prompt + query.completion for query in queries], [each.text for each in candidates], report=report)
+    said = logprobs(model, queries)
+    told = []
+    for number, query in enumerate(queries):
+        report("measure rankings", number, len(queries))
+        rows: dict[str, Floats | Failed] = {name: each if isinstance(each, Failed) else each[number] for name, each in others.items()}
+        plain = found.plain(number)
+        if plain is not None:
+            rows["gradient"] = plain
+        rows |= {"control": found.control(number), "elsewhere": general}
+        others_top = [top for place, top in enumerate(tops) if place != number]
+        told.append(_queried(model, query, controls[number][1], number, found, candidates, rows, others_top, said[number], config))
+    report("measure rankings", len(queries), len(queries))
+    least = float(found.scores.kept[: len(queries)].min())
+    return Influences(
+        queries=told,
+        layers=list(found.scores.layers),
+        method=method,
+        rank=config.rank,
+        kept=least,
+        prefilter=config.prefilter,
+        candidates=len(candidates),
+        passages=len(text),
+        model=factors.model,
+        source=source,
+        seed=config.seed,
+        notes=_notes(config, factors, text, candidates, least),
+    )
+
+
+def influence(
+    model: "TextModel",
+    modules: Mapping[str, Any],
+    factors: "Factors",
+    queries: "Sequence[Query]",
+    controls: "Sequence[Query]",
+    pieces: "Sequence[Query]",
+    passages: "Sequence[Passage]",
+    *,
+    method: "Method",
+    rank: int,
+    report: Report = quiet,
+) -> Influence:
+    """Of all passages on queries, controls and pieces, and on the queries by plain gradients, in one pass."""
+    from analyzers.influence.scoring import precondition, score, together
+
+    low = [
+        precondition(
+            model,
+            modules,
+            [*queries, *controls, *pieces],
+            lambda name: factors.curvature(name, method, model.device),
+            rank=rank,
+            report=report,
+        )
+    ]
+    if method != "identity":
+        low.append(
+            precondition(model, modules, queries, lambda name: factors.curvature(name, "identity", model.device), rank=rank, report=report)
+        )
+    return Influence(score(model, modules, together(*low), passages, report=report), len(queries), len(pieces), len(low) > 1)
+
+
+def checked(model: "TextModel", asked: Sequence[tuple[str, str, str]]) -> "list[Query]":
+    """Queries that the model can read; asked: (what a query is called in messages, prompt, completion)."""
+    from analyzers.influence.scoring import Query
+
+    found = []
+    for where, prompt, completion in asked:
+        query = Query(prompt, completion)
+        try:
+            query.ids(model)
+        except SubjectError as error:
+            raise SubjectError(f"{where}{error}") from None
+        found.append(query)
+    return found
+
+
+def logprobs(model: "TextModel", queries: "Sequence[Query]") -> list[float]:
+    """Of each completion behind its prompt, in nats."""
+    from analyzers.growing.token_scores import score_tokens
+
+    read = [query.ids(model) for query in queries]
+    found = score_tokens(model, [ids for ids, _ in read])
+    return [float(each.logprobs[first - 1 :].sum()) for each, (_, first) in zip(found, read, strict=True)]
+
+
+def prefiltered(queries: "Sequence[Query]", text: "Sequence[Passage]", most: int | None) -> "list[Passage]":
+    """The passages nearest to any of the queries by TF-IDF, in their order; all without a number. Raises ExplicateError for
+    more than there are."""
+    if most is None:
+        return list(text)
+    if most > len(text):
+        raise ExplicateError(f"--prefilter {most}: there are {number_of('passage', len(text))}; give fewer, or leave it out to score all")
+    near = tf_idf([query.prompt + query.completion for query in queries], [each.text for each in text])
+    if isinstance(near, Failed):
+        raise CorpusError(f"--prefilter: {near.reason}; leave it out to score all passages")
+    order = np.argsort(-near.max(axis=0), kind="stable")[:most]
+    return [text[number] for number in sorted(order.tolist())]
+
+
+def controls_of(model: "TextModel", queries: "Sequence[Query]", text: "Sequence[Passage]", *, seed: int) -> "list[tuple[Query, Control]]":
+    """Of each query the same prompt with a completion that says something else, as near in length as may be."""
+    found = []
+    for number, query in enumerate(queries):
+        found.append(_borrowed(model, queries, number) or _scrambled(model, query, text, np.random.default_rng([seed, number])))
+    return found
+
+
+def elsewhere(text: "Sequence[Passage]", *, seed: int) -> "list[tuple[int, Query]]":
+    """Beginnings of some passages, with the passages' places: what moves them as much moves whatever is said."""
+    from analyzers.influence.scoring import Tokens
+
+    chosen = np.random.default_rng([seed, 9]).permutation(len(text))[:PIECES].tolist()
+    return [(place, Tokens("", "", _own(text[place])[:PIECE_TOKENS])) for place in chosen]
+
+
+def _own(passage: "Passage") -> tuple[int, ...]:
+    """Without what stands before every text."""
+    return tuple(token for token, span in zip(passage.ids, passage.spans, strict=True) if span is not None)
+
+
+def _top(influence: Floats, count: int) -> list[int]:
+    found: list[int] = np.argsort(-influence, kind="stable")[:count].tolist()
+    return found
+
+
+def _borrowed(model: "TextModel", queries: "Sequence[Query]", number: int) -> "tuple[Query, Control] | None":
+    from analyzers.influence.scoring import Query
+
+    query = queries[number]
+    size = _said(model, query)
+    possible: list[tuple[int, int, Query]] = []
+    for place, other in enumerate(queries):
+        if other.completion.strip() == query.completion.strip():
+            continue
+        try:
+            taken = Query(query.prompt, other.completion)
+            possible.append((abs(len(_said(model, taken)) - len(size)), (place - number) % len(queries), taken))
+        except SubjectError:  # behind this prompt it is no continuation, or too long
+            continue
+    if not possible:
+        return None
+    _, _, best = min(possible, key=lambda each: each[:2])
+    return best, Control(completion=best.completion, how="another query's")
+
+
+def _scrambled(model: "TextModel", query: "Query", text: "Sequence[Passage]", rng: np.random.Generator) -> "tuple[Query, Control]":
+    from analyzers.influence.scoring import Tokens
+
+    said = _said(model, query)
+    if len(set(said)) > 1:
+        other = said
+        while other == said:
+            other = tuple(rng.permutation(said).tolist())
+        return Tokens(query.prompt, "", other), Control(completion=_text(model, other), how="its tokens shuffled")
+    # A single token, or one over and over again, has no other order.
+    drawn: list[int] = []
+    there = sorted({token for passage in text for token in passage.ids[1:]} - set(said))
+    if not there:
+        raise CorpusError("the training text has no other token than the completion; give another text")
+    drawn = rng.choice(there, len(said)).tolist()
+    return Tokens(query.prompt, "", tuple(drawn)), Control(completion=_text(model, drawn), how="tokens drawn from the text")
+
+
+def _said(model: "TextModel", query: "Query") -> tuple[int, ...]:
+    ids, first = query.ids(model)
+    return ids[first:]
+
+
+def _text(model: "TextModel", ids: Sequence[int]) -> str:
+    return whole_text("".join(model.tokens.text(number) for number in ids))
+
+
+def _asked(config: QueryConfig) -> list[tuple[str, str, str]]:
+    if config.queries is None:
+        assert config.completion is not None
+        return [("", whole_text(config.prompt or ""), whole_text(config.completion))]
+    remedy = f"give lines such as {FORM}"
+    if not config.queries.is_file():
+        raise CorpusError(f"--queries: there is no file {str(config.queries)!r}; {remedy}")
+    found = []
+    for _, (where, record) in json_objects(config.queries, remedy):
+        parts = [record.get(name, "" if name == "prompt" else None) for name in ("prompt", "completion")]
+        if not all(isinstance(part, str) for part in parts) or not parts[1]:
+            raise CorpusError(f"{where} has no text as prompt and completion; {remedy}")
+        found.append((f"{where}: ", *(whole_text(str(part)) for part in parts)))
+    if not found:
+        raise CorpusError(f"--queries {str(config.queries)!r} holds no query; {remedy}")
+    return [(where, prompt, completion) for where, prompt, completion in found]
+
+
+def _method(factors: "Factors", config: QueryConfig) -> "Method":
+    if config.method is None:
+        return factors.methods[0]
+    for method in factors.methods:
+        if method == config.method:
+            return method
+    raise SubjectError(
+        f"the factors in {str(factors.folder)!r} serve {', '.join(factors.methods)}, not {config.method!r}; "
+        f"fit with --method {'diagonal' if config.method == 'diagonal' else 'ekfac'}"
+    )
+
+
+def _source(factors: "Factors", config: QueryConfig, report: Report) -> dict[str, str]:
+    """Of the text that is scored. Raises RunFolderError where it is no longer what the factors were fitted to."""
+    kept = factors.info["source"]
+    if not {"train", "identity", "length", "limit", "seed", "model"} <= set(kept):
+        raise RunFolderError(f"the factors in {str(factors.folder)!r} do not say what they are of; fit them with `explicate influence fit`")
+    train = config.train or kept["train"]
+    if config.train is None and not (train.startswith("hf:") or Path(train).exists()) and Path(train).is_absolute():
+        raise RunFolderError(f"the training text {train!r} of the factors is no longer there; put it back, or give another by --train")
+    identity = source_identity(train, report=report)
+    if config.train is None and identity != kept["identity"]:
+        raise RunFolderError(
+            f"the training text {train!r} has changed since the factors were fitted; put it back, fit anew into another folder, or give "
+            "--train to score it all the same with the curvature of the old one"
+        )
+    return {"train": train, "identity": identity, "length": kept["length"], "limit": "" if config.train else kept["limit"]}
+
+
+def _check_same_text(factors: "Factors", text: "Sequence[Passage]", config: QueryConfig) -> None:
+    from analyzers.pass_folder import content_key
+
+    if content_key([passage.ids for passage in text]) != factors.info["text"]:
+        raise RunFolderError(
+            f"the training text of the factors in {str(config.folder)!r} gives other passages than they were fitted to; fit anew"
+        )
+
+
+def _queried(
+    model: "TextModel",
+    query: "Query",
+    control: Control,
+    number: int,
+    found: Influence,
+    candidates: "Sequence[Passage]",
+    others: Mapping[str, Floats | Failed],
+    others_top: Sequence[set[int]],
+    said: float,
+    config: QueryConfig,
+) -> Queried:
+    own = found.of(number)
+    order = _top(own, config.top)
+    controls = {name: each for name in CONTROLS if not isinstance(each := others[name], Failed)}
+    ranks = {name: each if isinstance(each, Failed) else places(each) for name, each in others.items() if name not in CONTROLS}
+    unspecific = np.any([standardised(each) >= standardised(own) for each in controls.values()], axis=0)
+    shared = {name: set(_top(each, len(order))) for name, each in controls.items()}
+    shared_top = {name: mean([float(place in top) for place in order], seed=config.seed) for name, top in shared.items()}
+    held = concentration(own, seed=config.seed)
+    return Queried(
+        prompt=query.prompt,
+        completion=query.completion,
+        logprob=said,
+        control=control,
+        kept=float(found.scores.kept[number].min()),
+        passages=[
+            RankedPassage(
+                rank=at + 1,
+                document=candidates[place].document,
+                span=candidates[place].span,
+                text=candidates[place].text,
+                score=float(own[place]),
+                by_layer=dict(zip(found.scores.layers, found.scores.by_layer[number, :, place].tolist(), strict=True)),
+                tokens=_tokens(model, candidates[place], found.scores.by_token[place][number].tolist()),
+                ranks={name: failure(each) if isinstance(each, Failed) else float(each[place]) for name, each in ranks.items()},
+                control=float(controls["control"][place]),
+                elsewhere=float(controls["elsewhere"][place]),
+                unspecific=bool(unspecific[place]),
+                also_top=sum(place in top for top in others_top),
+            )
+            for at, place in enumerate(order)
+        ],
+        concentration=Concentration(top_1=held[0.01], top_10=held[0.1], shares=list(held), held=list(held.values())),
+        agreement=agreement(own, others, seed=config.seed),
+        shared_top=stored(shared_top),
+        shared_top_by_chance=len(order) / len(own),
+    )
+
+
+def _tokens(model: "TextModel", passage: "Passage", scores: Sequence[float]) -> list[TokenScore]:
+    """Every character of the passage once, though tokens may share one."""
+    found, reached = [], 0
+    for number, span, score in zip(passage.ids, passage.spans, [*scores, None], strict=True):
+        if span is None:
+            text = whole_text(model.tokens.text(number))
+        else:
+            text = passage.text[max(span[0], reached) : span[1]]
+            reached = max(reached, span[1])
+        found.append(TokenScore(text=text, score=score))
+    return found
+
+
+def _notes(config: QueryConfig, factors: "Factors", text: "Sequence[Passage]", candidates: "Sequence[Passage]", kept: float) -> list[str]:
+    notes = []
+    if config.prefilter is not None:
+        notes.append(
+            f"only the {len(candidates):,} of {number_of('passage', len(text))} that are nearest by TF-IDF were scored: what moves an "
+            "answer in other words is not among them; `explicate influence evaluate` measures how much that loses"
+        )
+    if config.train is not None:
+        notes.append(f"the curvature is of {factors.info['source']['train']}, the passages are of {config.train}")
+    if len(candidates) < FEW:
+        notes.append(f"few passages ({len(candidates)}): of so few the most influential ones need not be influential")
+    if kept < LITTLE_KEPT:
+        notes.append(f"the low rank keeps {kept:.0%} of a query's gradient at the layer where it keeps least; more by --rank")
+    return notes

@@ -1,0 +1,107 @@
+"""What `explicate influence` prints."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from evals.influence.evaluate_results import Evaluated
+    from evals.influence.results import Fitted, Influences
+
+BEFORE, FEWEST = 62, 16
+"""Room for the other columns, and characters of a passage that are printed at least."""
+
+
+def show_fitted(found: "Fitted") -> None:
+    """What was fitted, and what to do with it."""
+    from rich.console import Console
+
+    from evals.number_of import number_of
+    from explicate.influence_words import METHODS
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(
+        f"{plain(found.model['name'])}: {METHODS[found.method]} factors of {number_of('layer', len(found.layers))} ({found.modules}) on "
+        f"{number_of('passage', found.passages)}, {found.tokens:,} tokens"
+    )
+    console.print(f"Factors: {plain(found.folder)}, {found.disk_bytes / 1e6:,.1f} MB; they serve {', '.join(found.serves)}", soft_wrap=True)
+    console.print(
+        f"[dim]Ask: explicate influence query {plain(found.folder)} --prompt '...' --completion ' ...' -o influence.html", soft_wrap=True
+    )
+
+
+def show_influences(found: "Influences", out: Path | None) -> None:
+    """Of every query its headline, the passages at the top with their ranks by every baseline, and how far rankings agree."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from evals.results import Failure
+    from explicate.influence_words import BASELINES, METHODS, baselines_of, headline, rank_told, score_told
+    from explicate.probe_words import told
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(f"{plain(found.model['name'])}, {METHODS.get(found.method, plain(found.method))}: {found.candidates:,} passages")
+    for query in found.queries:
+        console.print(f"\n{plain(query.prompt)}[b]{plain(query.completion)}[/]  [dim]log-probability {query.logprob:.2f}[/]")
+        console.print(plain(headline(query, found.candidates, others=len(found.queries) > 1)))
+        names = baselines_of(query)
+        words = max(FEWEST, console.width - BEFORE)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("", justify="right", style="dim", min_width=2)
+        table.add_column("influence", justify="right", no_wrap=True)
+        for name in names:
+            table.add_column(BASELINES.get(name, plain(name)), justify="right", style="dim", no_wrap=True)
+        table.add_column("passage", overflow="ellipsis", no_wrap=True)
+        for passage in query.passages:
+            mark = " [yellow]*[/]" if passage.unspecific else ""
+            ranks = [rank_told(passage.ranks[name]) for name in names]
+            table.add_row(str(passage.rank), score_told(passage.score) + mark, *ranks, plain(passage.text[:words]))
+        console.print(table)
+        if any(passage.unspecific for passage in query.passages):
+            console.print(f"[dim]* moves the control {plain(repr(query.control.completion))}, or text from elsewhere, at least as much")
+        for name, value in query.agreement.items():
+            console.print(f"[dim]Spearman with {BASELINES.get(name, plain(name))}: {plain(told(value))}[/]")
+        for name in names:
+            if query.passages and isinstance(failed := query.passages[0].ranks[name], Failure):
+                console.print(f"[yellow]{BASELINES.get(name, plain(name))}: {plain(failed.reason)}[/]")
+    for note in found.notes:
+        console.print(f"[dim]{plain(note)}[/]")
+    if out is not None:
+        console.print(f"Report: {plain(str(out))}", soft_wrap=True)
+
+
+def show_evaluated(found: "Evaluated", out: Path | None) -> None:
+    """Of everything that is known how well each method finds it, and whether influence lies above it."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from explicate.influence_words import MEASURES, method_name, verdict_of
+    from explicate.probe_words import told
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    console.print(
+        f"{found.passages:,} passages, {found.queries} planted facts and as many pairs, {found.trainings} trainings of "
+        f"{found.steps:,} steps or, on fewer passages, fewer"
+    )
+    console.print(f"facts learnt in other words: {plain(told(found.known))}; by chance {found.known_by_chance:.2f}")
+    for name, measure in found.measures.items():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=MEASURES[name][0], title_justify="left", title_style="bold")
+        table.add_column("method")
+        table.add_column(f"over {measure.over}", no_wrap=True)
+        table.add_column("EK-FAC, paired")
+        for method, value in measure.figures.items():
+            lift = measure.lifts.get(method)
+            word = "" if lift is None else verdict_of(lift)
+            colour = {"Above": "green", "Below": "red"}.get(word, "yellow")
+            table.add_row(plain(method_name(method)), plain(told(value)), f"[{colour}]{word}[/]" if word else "")
+        console.print(table)
+        if measure.chance is not None:
+            console.print(f"[dim]knowing nothing gets {measure.chance:.3f}")
+    for note in found.notes:
+        console.print(f"[dim]{plain(note)}[/]")
+    if out is not None:
+        console.print(f"Report: {plain(str(out))}", soft_wrap=True)
