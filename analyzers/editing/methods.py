@@ -40,11 +40,15 @@ class Written:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Of fine-tuning. The defaults are those of Meng et al. 2022."""
+    """Of fine-tuning, as in Meng et al. 2022, who hold GPT2-XL within 5e-4 in 25 steps.
 
-    steps: int = 25
-    rate: float = 5e-4
-    most: float = 5e-4
+    Of five facts that bound lets SmolLM2-135M, whose layers add up a fourth as many inputs, learn none, one of 2e-3 two, and this one
+    three, with what is said elsewhere nearly as it was: a baseline that can do nothing would be none.
+    """
+
+    steps: int = 50
+    rate: float = 1e-3
+    most: float = 5e-3
     """That any weight changes."""
     enough: float = 0.01
     """Loss at which it ends."""
