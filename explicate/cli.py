@@ -115,7 +115,7 @@ def run(body: Callable[[], int | None]) -> None:
         raise SystemExit(code or 0)
     except TyperException as wrong:
         # Without any arguments the help has been printed, and nothing is left to say.
-        message = _one_line(wrong.format_message())
+        message = _one_line(wrong.format_message()).removesuffix(".")
         if not message:
             raise SystemExit(2) from None
         command = getattr(getattr(wrong, "ctx", None), "command_path", "explicate")

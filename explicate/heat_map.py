@@ -6,7 +6,7 @@ from typing import Any
 from evals.results import Failure, Value
 from explicate.shaded_words import visible
 
-WIDTH, ROW = 360.0, 20.0
+WIDTH, ROW = 300.0, 20.0
 """Of a drawing, without the names beside its rows, and height of a row."""
 TICKS = 6
 """Layers with a number below."""

@@ -10,6 +10,7 @@ from explicate.probe_words import (
     at_best,
     baseline_name,
     chance,
+    claimed,
     gain,
     located,
     metric_name,
@@ -45,7 +46,7 @@ def show_probed(found: "Probed", out: Path | None) -> None:
     beside = "" if against is None else f"; {plain(against[0])} {_plain_told(against[1])}"
     console.print(f"[b]{plain(metric_name(found.main))} {_plain_told(at_best(found))}[/] at {where(found)}{beside}")
     word, which = above_all(found)
-    console.print(f"above every baseline: [{COLOURS[word]}]{word}[/]" + (f" ({plain(which)})" if which else ""))
+    console.print(f"above every baseline: [{COLOURS[word]}]{claimed(word)}[/]" + (f" ({plain(which)})" if which else ""))
     console.print(f"[dim]Intervals are over {plain(found.unit)}; the layer was chosen on held-out training items.[/]")
     _show_layers(console, found)
     _show_baselines(console, found)

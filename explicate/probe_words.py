@@ -147,6 +147,11 @@ def above_all(found: "Probed") -> tuple[Verdict, str]:
     return ("Seen", "") if said else ("Not measured", "there is no baseline")
 
 
+def claimed(word: Verdict) -> str:
+    """How the verdict of all baselines together is told."""
+    return "No, it lies below" if word == "The opposite" else word
+
+
 def number(value: float) -> str:
     """Three decimals, fewer of large numbers, and no minus before a zero."""
     digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0

@@ -7,7 +7,7 @@ from evals.results import Value
 from explicate import truth_words
 from explicate.pages import environment
 from explicate.probe_page import Drawing, page
-from explicate.probe_words import number, told
+from explicate.probe_words import told
 from explicate.reliability_diagram import diagram
 from explicate.shaded_words import visible
 from explicate.written_file import forms
@@ -110,14 +110,13 @@ def _matrix(found: TruthProbed) -> dict[str, Any]:
         cells = []
         for other, test in enumerate(topics):
             value = values[train, test]
-            known = isinstance(value, Value)
             beyond = 2 * (value.value - 0.5) if isinstance(value, Value) else 0.0
             cells.append(
                 {
                     "x": left + CELL * other,
                     "kind": "above" if beyond >= 0 else "below",
                     "opacity": f"{0.75 * abs(beyond):.3f}",
-                    "text": number(value.value)[:-1] if known and isinstance(value, Value) else "none",
+                    "text": f"{value.value:.2f}" if isinstance(value, Value) else "none",
                     "title": f"trained on {names[place]}, tested on {names[other]}: {told(value)}",
                 }
             )

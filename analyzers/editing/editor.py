@@ -1,7 +1,7 @@
 """Makes edits of one model, each once: an edit is kept on disk by all that decides it, so that a killed run goes on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,7 @@ MEMIT_LAYERS = 5
 """Layers of MEMIT at most (Meng et al. 2023)."""
 DEPTH: Final = 0.2
 """Of the block whose MLP is changed, where nothing else says which."""
-VERSION = 1
+VERSIONS: Mapping[Method, int] = {"rome": 1, "memit": 2, "ft": 1}
 """Of what decides an edit, so that those that were made otherwise are not taken for these."""
 
 
@@ -67,7 +67,7 @@ class Editor:
 
     def settings(self, method: Method) -> dict[str, str]:
         """What decides an edit of this method, but for the model and the facts."""
-        found: dict[str, object] = {"version": VERSION, "layers": self.layers(method)}
+        found: dict[str, object] = {"version": VERSIONS[method], "layers": self.layers(method)}
         if method == "ft":
             found["tuning"] = asdict(self.tuning)
         else:
@@ -117,7 +117,8 @@ class Editor:
         if method == "memit":
             layers = self.layers(method)
             of = {layer: covariances[layer] for layer in layers}
-            return memit(self.model, facts, layers, of, self._beginnings, search=self.search, weight=self.weight, report=self._report)
+            told = self._report if len(facts) > 1 else quiet
+            return memit(self.model, facts, layers, of, self._beginnings, search=self.search, weight=self.weight, report=told)
         (fact,) = facts
         return rome(self.model, fact, self.layer, covariances[self.layer], self._beginnings, self.search)
 

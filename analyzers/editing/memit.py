@@ -8,8 +8,8 @@ from analyzers.editing.deltas import Delta
 WEIGHT = 150.0
 """Of the covariance of all other keys, beside those of the facts.
 
-A fact alone is given k^T C^-1 k / (weight + k^T C^-1 k) of what it lacks. Meng et al. 2023 have 15,000 in models of 6 billion parameters and
-more; in SmolLM2-135M, where k^T C^-1 k is 1,000 to 18,000 at the layers changed, that would leave most of it unwritten.
+A fact alone is given k^T C^-1 k / (weight + k^T C^-1 k) of what it lacks. Meng et al. 2023 have 15,000 in models of 6 billion parameters
+and more; in SmolLM2-135M, where k^T C^-1 k is 1,000 to 18,000 at the layers changed, that would leave most of it unwritten.
 """
 
 

@@ -21,6 +21,7 @@ from analyzers.hooks import on_input, on_output, removed
 from analyzers.mlps import decoder_blocks, down_projections, linear_shape
 from analyzers.padding import padded
 from analyzers.progress import Report, quiet
+from analyzers.states.reading import bare_pass
 from analyzers.text_model import TextModel
 
 ESSENCE = "{} is a"
@@ -68,9 +69,7 @@ def rome(model: TextModel, fact: Fact, layer: int, covariance: Tensor, before: S
     """
     name, module = projections(model)[layer]
     found, value = _value(model, module, fact, before, search)
-    own = keys(model, module, found)
-    # A subject that begins the text has other tokens than within it, and another key, of which a mean over all contexts has little.
-    apart = own if len(own) == 1 else torch.stack([own[0], own[1:].mean(0)])
+    apart = _apart(keys(model, module, found))
     with torch.no_grad():
         gives = module(apart.to(model.dtype)).float()
     wanted = (value.before + value.added).expand(len(apart), -1)
@@ -105,10 +104,11 @@ def memit(
     for number, layer in enumerate(layers):
         name, module = modules[layer]
         with applied(model, [edit]):
-            given = torch.stack([_given(model, blocks[layers[-1]], own[0]) for own in found])
-            of_facts = torch.stack([keys(model, module, own).mean(0) for own in found])
-        missing = (torch.stack(wanted) - given) / (len(layers) - number)
-        edit[name] = spread(covariances[layer], of_facts.T, missing.T, weight)
+            given = torch.cat([_apart(_given(model, blocks[layers[-1]], own)) for own in found])
+            of_facts = [_apart(keys(model, module, own)) for own in found]
+        whole = torch.cat([each.expand(len(own), -1) for each, own in zip(wanted, of_facts, strict=True)])
+        missing = (whole - given) / (len(layers) - number)
+        edit[name] = spread(covariances[layer], torch.cat(of_facts).T, missing.T, weight)
     return Written(edit, worst, steps)
 
 
@@ -161,10 +161,18 @@ def _value(model: TextModel, place: nn.Module, fact: Fact, before: Sequence[str]
     return found, find_value(model, place, found, model.continuation(fact.prompt, fact.target), essence, search)
 
 
+def _apart(of: Tensor) -> Tensor:
+    """[1 or 2, ...] of [context, ...] that of the prompt as it stands, and the mean of those behind beginnings, where there are some.
+
+    A subject that begins the text has other tokens than within it, and another key, of which a mean over all contexts has little.
+    """
+    return of if len(of) == 1 else torch.stack([of[0], of[1:].mean(0)])
+
+
 @torch.inference_mode()
-def _given(model: TextModel, place: nn.Module, context: Context) -> Tensor:
-    """float32 [output] what a place gives at the subject's last token."""
+def _given(model: TextModel, place: nn.Module, found: Sequence[Context]) -> Tensor:
+    """float32 [context, output] what a place gives at the subject's last token."""
     kept: list[Tensor] = []
     with removed(on_output(place, decoder_blocks(model.model.base_model)[0], kept.append)):
-        model.model.base_model(input_ids=torch.tensor([context.ids], device=model.device), use_cache=False)
-    return kept[0][0, context.last].float()
+        bare_pass(model, *padded([each.ids for each in found]))
+    return kept[0][torch.arange(len(found)), torch.tensor([each.last for each in found])].float()

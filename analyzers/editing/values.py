@@ -21,10 +21,11 @@ from analyzers.text_model import TextModel
 
 @dataclass(frozen=True)
 class Search:
-    """How the vector is looked for. The defaults are ROME's, but for the steps and when they end.
+    """How the vector is looked for. The defaults are ROME's, but for the steps, when they end, and the length at most.
 
-    20 steps are enough for GPT2-XL. In SmolLM2-135M half of the targets need more, the others less than those: the search goes on until
-    it has found, and ends there. What keeps the vector short is not counted, since in a small model it alone may be more than enough.
+    For GPT2-XL 20 steps are enough, and four times the length of what is added to. In SmolLM2-135M some targets need more of both, and
+    others less than 20 steps: the search goes on until it has found, and ends there. What keeps the vector short is not counted as part
+    of what is to be found, since in a small model it alone may be more than enough.
     """
 
     steps: int = 100
@@ -33,7 +34,7 @@ class Search:
     """Weight of what the subject is said to be, which should stay."""
     decay: float = 0.5
     """Weight of the vector's length over that of what it is added to."""
-    most: float = 4.0
+    most: float = 10.0
     """Its length at most, over that of what it is added to."""
     enough: float = 0.05
     """Loss at which it is found: that of the targets and of what the subject is said to be."""

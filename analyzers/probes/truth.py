@@ -90,7 +90,10 @@ def fit(kind: Kind, x: Floats, y: Flags, *, seed: int, pairs: tuple[Floats, Floa
         return failed
     if kind == "ccs":
         if pairs is None or len(pairs[0]) < 2:
-            return Failed("train", "CCS is trained on pairs of a statement and its negation, and there are fewer than two pairs")
+            return Failed(
+                "train",
+                "CCS is trained on pairs of a statement and its negation, and fewer than two pairs are left; give negations of more topics",
+            )
         return _ccs(x, y, *pairs, seed)
     if kind == "mass-mean":
         # The plain difference of means is that of the states themselves, as published.

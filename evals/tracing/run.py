@@ -155,30 +155,34 @@ def _traces(stack: "Stack", known: Sequence[_Asked], tracing: "Tracing", report:
     from analyzers.settings import settings
     from analyzers.tracing.trace import texts_of, trace
 
-    folder = settings().passes / "traces"
     told = {"format": KEPT_FORMAT, "model": dict(stack.model.identity), "tracing": asdict(tracing)}
-    texts = [texts_of(each.located, tracing, stack.model.layers) for each in known]
-    found, done, total = [], 0, sum(texts)
+    folder = settings().passes / "traces" / content_key(told)
+    found = []
+    with alone(folder, report):
+        paths = [folder / f"{content_key([asdict(each.fact), list(each.located.ids), each.other])}.json" for each in known]
+        # Kept ones are no part of the work, so that rate and time left are those of what runs.
+        texts = [
+            0 if path.exists() else texts_of(each.located, tracing, stack.model.layers) for each, path in zip(known, paths, strict=True)
+        ]
+        done, total = 0, sum(texts)
 
-    def ran(many: int) -> None:
-        nonlocal done
-        done += many
-        report(TRACING, done, total)
+        def ran(many: int) -> None:
+            nonlocal done
+            done += many
+            report(TRACING, done, total)
 
-    with alone(folder / content_key(told), report):
-        for number, each in enumerate(known):
-            key = content_key([asdict(each.fact), list(each.located.ids), each.other])
-            path = folder / content_key(told) / f"{key}.json"
+        for number, (each, path) in enumerate(zip(known, paths, strict=True)):
             if path.exists():
                 content = read_json(path)
                 found.append(_Kept(_trace_of(content["trace"]), float(content["seconds"])))
-            else:
-                began = time.monotonic()
-                made = trace(stack, each.located, tracing, each.other, ran=ran)
-                found.append(_Kept(made, time.monotonic() - began))
-                write_json(path, {"format": FORMAT, "trace": asdict(made), "seconds": found[-1].seconds})
+                continue
+            began = time.monotonic()
+            made = trace(stack, each.located, tracing, each.other, ran=ran)
+            found.append(_Kept(made, time.monotonic() - began))
+            write_json(path, {"format": FORMAT, "trace": asdict(made), "seconds": found[-1].seconds})
             done = sum(texts[: number + 1])
-            report(TRACING, done, total)
+        if total:
+            report(TRACING, total, total)
     return found
 
 

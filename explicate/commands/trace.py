@@ -14,7 +14,9 @@ def trace(
     facts: Annotated[
         Path, typer.Option(help='.jsonl with {"prompt", "subject", "target"}, or known_1000.json or CounterFact records as they are.')
     ],
-    limit: Annotated[int, typer.Option(help="Facts that the model knows to trace, drawn by seed; 0: all. Each takes about a minute.")] = 20,
+    limit: Annotated[
+        int, typer.Option(help="Facts that the model knows to trace, drawn by seed; 0: all. Each takes a minute or more.")
+    ] = 20,
     least: Annotated[int, typer.Option(help="Known facts below which nothing is measured.")] = 5,
     kinds: Annotated[str, typer.Option(help="What is restored: residual, mlp, attention.")] = "residual,mlp,attention",
     window: Annotated[

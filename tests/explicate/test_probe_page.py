@@ -74,7 +74,7 @@ def points(drawn: str) -> list[tuple[float, float]]:
 
 def test_the_headline_has_the_figure_its_interval_and_chance() -> None:
     told = text_of(page(found(), title="What it knows"))
-    assert "At layer 2 the probe gets accuracy 0.875 [0.750, 1.000]; knowing nothing (commonest label) gets 0.125." in told
+    assert "At layer 2, the probe gets accuracy 0.875 [0.750, 1.000]; knowing nothing (commonest label) gets 0.125." in told
     assert "Above every baseline: Seen" in told
     assert "train 4,000, test 150, left out 2. Intervals are of 95%, over sentences." in told
     assert "not that the model uses it" in told
@@ -86,7 +86,7 @@ def test_the_headline_has_the_figure_its_interval_and_chance() -> None:
         ({"layer0": lift(0.5), "majority": lift(0.5)}, "Seen", ""),
         ({"layer0": lift(0.5), "majority": lift(0.125)}, "Not seen", "commonest label"),  # touches 0
         ({"layer0": lift(0.5, p=0.05), "majority": lift(0.5)}, "Not seen", "layer 0"),
-        ({"layer0": lift(-0.5, p=1.0), "majority": lift(0.125)}, "The opposite", "layer 0"),
+        ({"layer0": lift(-0.5, p=1.0), "majority": lift(0.125)}, "No, it lies below", "layer 0"),
         ({"layer0": lift(0.5), "majority": GONE}, "Not measured", "commonest label"),
         ({"layer0": GONE, "majority": lift(0.0, p=0.5)}, "Not seen", "commonest label"),
         ({}, "Not measured", "there is no baseline"),
@@ -200,7 +200,7 @@ def test_the_page_loads_nothing() -> None:
 def test_one_layer_and_nothing_beside_it_is_a_page_too() -> None:
     bare = found({}).model_copy(update={"baselines": {}, "curves": {}, "figures": {}, "notes": [], "layers": found().layers[2:3]})
     told = text_of(page(bare, title="t"))
-    assert "At layer 2 the probe gets accuracy 0.875 [0.750, 1.000]." in told
+    assert "At layer 2, the probe gets accuracy 0.875 [0.750, 1.000]." in told
     gone = bare.model_copy(update={"layers": [Layer.of(2, {"accuracy": GONE})]})
     assert "accuracy none: it did not converge" in text_of(page(gone, title="t"))
 

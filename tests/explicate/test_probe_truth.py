@@ -88,7 +88,7 @@ def test_a_decoder_to_the_end(tiny_checkpoint: Callable[[str], Path], topics: li
     page = Path("t.html").read_text("utf-8")
     # The headline is what no statement that is scored has chosen the layer for, as the lifts are.
     nested = told_value(found.figures["nested_auroc"])
-    assert f"At chosen layers, mostly {found.best} the probe gets AUROC <b>{nested}</b>" in page
+    assert f"At chosen layers, mostly {found.best}, the probe gets AUROC <b>{nested}</b>" in page
     for expected in ("From topic to topic", "Does the model use it?", "Statements of another form", 'class="heat"', 'class="reliability"'):
         assert expected in page
     assert not re.search(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)

@@ -108,8 +108,8 @@ def test_cells_are_where_their_layers_and_tokens_are() -> None:
     found = heat_map("a map", ["last"], values, 0.2)
     assert [(cell["x"], cell["shade"], cell["against"], cell["sure"]) for cell in found["cells"]] == [
         (0.0, "1.00", False, True),
-        (90.0, "0.50", True, True),
-        (270.0, "0.05", False, False),
+        (75.0, "0.50", True, True),
+        (225.0, "0.05", False, False),
     ]
     assert found["cells"][1]["says"] == "last, layer 1: -0.100 [-0.110, -0.090], 25 facts"
     assert found["missing"] == []
@@ -123,7 +123,7 @@ def test_shades_without_numbers_are_paths() -> None:
         ("0.50", False): 2,
         ("1.00", True): 1,
     }
-    assert next(each["path"] for each in found["shades"] if each["against"]).startswith("M120.0 20h120.0v20")
+    assert next(each["path"] for each in found["shades"] if each["against"]).startswith("M100.0 20h100.0v20")
 
 
 def test_the_page_tells_claims_with_their_controls() -> None:

@@ -117,7 +117,8 @@ def test_ccs_learns_without_labels_but_for_the_sign() -> None:
 def test_what_cannot_be_trained_has_a_reason() -> None:
     x, y, pairs = planted(20, 0)
     assert fit("ccs", x, y, seed=0) == Failed(
-        "train", "CCS is trained on pairs of a statement and its negation, and there are fewer than two pairs"
+        "train",
+        "CCS is trained on pairs of a statement and its negation, and fewer than two pairs are left; give negations of more topics",
     )
     assert isinstance(fit("ccs", x, y, seed=0, pairs=(pairs[0][:1], pairs[1][:1])), Failed)
     for kind in KINDS:
