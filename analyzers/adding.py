@@ -10,10 +10,10 @@ from torch import Tensor
 
 from analyzers.errors import SubjectError
 from analyzers.hooks import on_input, on_output, removed
+from analyzers.last_logits import last_only
 from analyzers.mlps import decoder_blocks
 from analyzers.padding import like_lengths, padded
 from analyzers.progress import Report, quiet
-from analyzers.saliency.value import takes
 from analyzers.text_model import TextModel
 
 ADDING = "add to states"
@@ -61,8 +61,7 @@ def answers_after(
         rows, places = torch.arange(len(batch)), torch.tensor([prompts[number].at for number in batch])
         ends = torch.tensor([len(prompts[number].ids) - 1 for number in batch])
         keep = ids.shape[1] - int(ends.min())
-        last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=model.device)
-        fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
+        fewer = last_only(model.model, ids.shape[1], keep)
         if added is None:
             output = model.forward(ids, mask, **fewer)
         else:

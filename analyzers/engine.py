@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicCache
 from analyzers.errors import Failed, ProviderError
 from analyzers.evidence import FloatArray
 from analyzers.generating import Generated, Writer
+from analyzers.last_logits import last_only
 from analyzers.loading import DTYPES, MIXED, choose_device, dtype_name, engine_dtype, load_pretrained
 from analyzers.mixed import widen
 from analyzers.padding import BATCH_TOKENS, like_lengths
@@ -235,7 +236,8 @@ class Engine:
 
     def _next_logits(self, ids: Sequence[int], cache: DynamicCache, rows: int = 1) -> Tensor:
         """[row, vocabulary] float32 logits after the last of the new tokens: one row of them, or one token a row."""
-        output = self.model(input_ids=self.tensor(ids).view(rows, -1), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        read = self.tensor(ids).view(rows, -1)
+        output = self.model(input_ids=read, past_key_values=cache, use_cache=True, **last_only(self.model, read.shape[1]))
         logits: Tensor = output.logits[:, -1].float()
         return logits
 

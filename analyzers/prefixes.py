@@ -1,7 +1,7 @@
 """Keys and values of texts that many prompts begin with, computed once and never changed."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -36,12 +36,17 @@ class Prefix:
 
     def reading(self, batch: int) -> DynamicCache:
         """A cache for one forward pass of so many prompts: they see this prefix and themselves, and nothing is kept of them."""
-        cache = DynamicCache()
-        cache.layers.extend(_read_only(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in self.layers)
-        return cache
+        return showing((keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in self.layers)
 
 
 EMPTY = Prefix((), (), 0)
+
+
+def showing(layers: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
+    """A cache for one forward pass: its texts see these keys and values [text, head, pos, dim] by layer and themselves; nothing is kept."""
+    cache = DynamicCache()
+    cache.layers.extend(_read_only(keys, values) for keys, values in layers)
+    return cache
 
 
 def _read_only(keys: Tensor, values: Tensor) -> Any:

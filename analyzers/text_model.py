@@ -15,7 +15,7 @@ from analyzers.errors import SubjectError
 from analyzers.loading import choose_device, choose_dtype, dtype_name, load_pretrained
 from analyzers.masks import Masks
 from analyzers.progress import Report, quiet
-from analyzers.tokens import Span, Tokens, located
+from analyzers.tokens import Span, Tokens, located, overlap
 
 _MARK = "\ue000"
 """Stands for the text where a chat template is asked where it puts it: a character that has no meaning."""
@@ -35,6 +35,10 @@ class Prompt:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def covering(self, span: Span) -> list[int]:
+        """Places of the tokens that cover one of these characters of the text."""
+        return [at for at, covered in enumerate(self.spans) if covered is not None and overlap(covered, span)]
 
 
 class TextModel:
@@ -97,6 +101,19 @@ class TextModel:
     def read(self, text: str) -> Prompt:
         """As `prompt` without chat, of any length. Raises SubjectError for a tokenizer that cannot say where its tokens stand."""
         return self._read(text, "", chat=False)
+
+    def begun(self, text: str) -> Prompt:
+        """As `read`, a decoder's text behind its BOS or else its EOS, also where its tokenizer leaves that to others.
+
+        So that its first word is predicted, too, and holds something: the first token of many decoders rests all attention that nothing
+        needs, with states a hundred times as large as those of others. An empty text is that token alone.
+        """
+        read = self.read(text) if text else Prompt((), (), ())
+        start = self.around[0] if self.causal else ()
+        if read.ids[: len(start)] == start:
+            return read
+        names = tuple(self.tokens.text(number) for number in start)
+        return Prompt((*start, *read.ids), (*names, *read.tokens), (*(None for _ in start), *read.spans))
 
     @property
     def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -8,6 +8,11 @@ Span = tuple[int, int]
 """Characters of a text, the end not included."""
 
 
+def overlap(one: Span, other: Span) -> bool:
+    """Whether they have a character in common."""
+    return max(one[0], other[0]) < min(one[1], other[1])
+
+
 class Tokens:
     """Reads and writes with a Hugging Face tokenizer as if every text were the middle of a longer one."""
 

@@ -15,6 +15,7 @@ from analyzers.attributions import METHODS, Kept, Plan
 from analyzers.errors import ExplicateError, Failed
 from analyzers.units import Units, cut
 from evals.audit.truth import Perturbed
+from evals.number_of import number_of
 from evals.results import Failure, failure
 
 MOST_UNITS = 500
@@ -111,7 +112,8 @@ async def attribute(
     units, question = _perturbed(asking, text, unit, operator, seed, sure=reader.name == "stated")
     if not 1 < len(units) <= MOST_UNITS:
         raise ExplicateError(
-            f"the text has {counted(units)} ({unit}); attribution needs 2 to {MOST_UNITS}: give another text, or another --unit"
+            f"the text has {number_of('unit', len(units))} ({unit}); attribution needs 2 to {MOST_UNITS}: give another text, or another "
+            "--unit"
         )
     if interactions and len(units) > PAIRED_UNITS:
         raise ExplicateError(f"--interactions takes at most {PAIRED_UNITS} units, and the text has {len(units)}: give --unit sentence")
@@ -167,11 +169,6 @@ async def attribute(
         texts_evaluated=len(different),
         prompt_tokens=0,
     )
-
-
-def counted(units: Units) -> str:
-    """How many there are, for messages."""
-    return f"{len(units)} unit{'' if len(units) == 1 else 's'}"
 
 
 def other_orders(labels: Sequence[str]) -> list[tuple[str, ...]]:

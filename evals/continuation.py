@@ -19,9 +19,10 @@ from analyzers.errors import ExplicateError, Failed, SubjectError
 from analyzers.progress import Report, quiet
 from analyzers.tokens import Span
 from analyzers.units import Units, cut
-from evals.attribute import MOST_UNITS, counted
+from evals.attribute import MOST_UNITS
 from evals.audit.truth import Perturbed
 from evals.continuation_controls import control_values
+from evals.number_of import number_of
 from evals.ranking import outcome
 from evals.results import Failure, failure
 
@@ -204,7 +205,7 @@ def attributed(
     units = token_units(text, spans) if how.unit == BY_TOKEN else beside(cut(text, how.unit), masked)
     if not 1 < len(units) <= most_units:
         raise ExplicateError(
-            f"the text has {counted(units)} ({how.unit}); this needs 2 to {most_units}: give another text, or another --unit"
+            f"the text has {number_of('unit', len(units))} ({how.unit}); this needs 2 to {most_units}: give another text, or another --unit"
         )
     member = members(units, spans)
     ids = _read(model, prompt, units, member, masked, how, number)

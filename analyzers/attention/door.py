@@ -77,7 +77,8 @@ def attending(model: Any, *, seen: Seen | None = None, masked: Masked | None = N
     token = _OPEN.set(door)
     try:
         model.set_attn_implementation(NAME)
-        with removed([model.base_model.register_forward_pre_hook(lambda *_: _first_layer(door))]):
+        # With its head OPT does not run its base model as a module.
+        with removed([each.register_forward_pre_hook(lambda *_: _first_layer(door)) for each in (model, model.base_model)]):
             yield
     finally:
         model.set_attn_implementation(before)

@@ -39,7 +39,9 @@ def said(model: TextModel, asked: Sequence[tuple[str, str | None]]) -> list[Said
     Raises SubjectError for a target that is no continuation of its prompt, for a text that is too long, and for probabilities that are no
     numbers.
     """
-    read = [(_begun(model, prompt), () if target is None else model.continuation(prompt, target)) for prompt, target in asked]
+    read = [(model.begun(prompt).ids, () if target is None else model.continuation(prompt, target)) for prompt, target in asked]
+    for before, target in read:
+        model.check_length(len(before) + len(target))
     found: dict[int, Said] = {}
     for batch in like_lengths([len(ids) + len(target) for ids, target in read]):
         ids, mask = padded([(*read[number][0], *read[number][1][:-1]) for number in batch])
@@ -63,7 +65,8 @@ def written_on(model: TextModel, prompt: str, most: int, *, seed: int | None = N
     own = getattr(model.model.generation_config, "eos_token_id", None)
     ends = {model.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
     draws = None if seed is None else torch.Generator().manual_seed(seed)
-    ids = list(_begun(model, prompt))
+    ids = list(model.begun(prompt).ids)
+    model.check_length(len(ids))
     if model.limit is not None:
         most = min(most, model.limit - len(ids))
     found: list[int] = []
@@ -85,10 +88,3 @@ def _next(logits: Tensor, draws: torch.Generator | None) -> int:
         return int(logits.argmax())
     best = logits.topk(min(MOST_LIKELY, len(logits)))
     return int(best.indices[torch.multinomial(best.values.softmax(-1), 1, generator=draws)])
-
-
-def _begun(model: TextModel, prompt: str) -> tuple[int, ...]:
-    """A prompt's tokens behind the one that begins a text, also where the tokenizer leaves that to others."""
-    ids = model.prompt(prompt).ids
-    lead = model.around[0]
-    return ids if ids[: len(lead)] == lead else (*lead, *ids)

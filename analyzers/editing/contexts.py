@@ -48,13 +48,13 @@ def contexts(model: TextModel, prompt: str, subject: Span, before: Sequence[str]
     """The prompt behind each beginning. Raises SubjectError where it is too long or its subject has no token."""
     found = []
     for beginning in before:
-        read = model.prompt(beginning + prompt)
+        read = model.begun(beginning + prompt)
+        model.check_length(len(read))
         start, end = (at + len(beginning) for at in subject)
-        own = [at for at, span in enumerate(read.spans) if span is not None and max(span[0], start) < min(span[1], end)]
+        own = read.covering((start, end))
         if not own:
             raise SubjectError(f"the subject {prompt[slice(*subject)]!r} has no token of its own in {prompt!r}; write it out")
-        lead = model.around[0] if read.ids[: len(model.around[0])] != model.around[0] else ()
-        found.append(Context((*lead, *read.ids), own[-1] + len(lead)))
+        found.append(Context(read.ids, own[-1]))
     return found
 
 

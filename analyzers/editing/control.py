@@ -6,11 +6,14 @@ from analyzers.editing.deltas import Delta, Edit
 
 
 def randomised(edit: Edit, seed: int) -> Edit:
-    """The same edit with what it adds for its keys turned into random directions, each as long as it was."""
+    """The same edit with what it adds turned into random directions: for every key it adds as much as it did.
+
+    All that is added is turned together, so that what its columns have in common stays: two that nearly cancel out still do.
+    """
     draws = torch.Generator().manual_seed(seed)
     found = {}
     for name in sorted(edit):
-        left = edit[name].left
-        drawn = torch.randn(left.shape, generator=draws).to(left.device)
-        found[name] = Delta(drawn * (left.norm(dim=0) / drawn.norm(dim=0)), edit[name].right)
+        _, within = torch.linalg.qr(edit[name].left)
+        directions, _ = torch.linalg.qr(torch.randn(edit[name].left.shape, generator=draws))
+        found[name] = Delta(directions.to(within.device) @ within, edit[name].right)
     return found

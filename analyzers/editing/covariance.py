@@ -29,11 +29,6 @@ KEEP_EVERY = 30.0
 _FORMAT = 2
 
 
-def key_covariance(model: TextModel, layer: nn.Module, name: str, passages: Sequence[Passage], *, report: Report = quiet) -> Tensor:
-    """As `key_covariances` of one layer."""
-    return key_covariances(model, {name: layer}, passages, report=report)[name]
-
-
 def key_covariances(
     model: TextModel, layers: Mapping[str, nn.Module], passages: Sequence[Passage], *, report: Report = quiet
 ) -> dict[str, Tensor]:
@@ -46,16 +41,15 @@ def key_covariances(
     folder = settings().passes / "keys"
     told = {name: {"keys": _FORMAT, "model": dict(model.identity), "layer": name, "text": text} for name in layers}
     paths = {name: folder / f"{content_key(each)}.safetensors" for name, each in told.items()}
-    with alone(folder, report):
-        missing = {name: layer for name, layer in layers.items() if not paths[name].exists()}
-        if missing:
-            # A folder of its own: what is read for some layers is no beginning of what is read for others.
-            making = folder / content_key([told[name] for name in sorted(missing)])
-            making.mkdir(exist_ok=True)
-            for name, covariance in _covariances(model, missing, passages, making, report).items():
-                write_tensors(paths[name], {"covariance": covariance})
-            (making / CHECKPOINT).unlink(missing_ok=True)
-            making.rmdir()
+    missing = {name: layer for name, layer in layers.items() if not paths[name].exists()}
+    if missing:
+        # A folder of its own: what is read for some layers is no beginning of what is read for others, and nobody waits who reads those.
+        making = folder / content_key([told[name] for name in sorted(missing)])
+        with alone(making, report):
+            if not all(paths[name].exists() for name in missing):
+                for name, covariance in _covariances(model, missing, passages, making, report).items():
+                    write_tensors(paths[name], {"covariance": covariance})
+                (making / CHECKPOINT).unlink(missing_ok=True)
     found = {}
     for name, path in paths.items():
         with open_tensors(path) as file:

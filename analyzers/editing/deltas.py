@@ -88,7 +88,7 @@ def fingerprint(deltas: Mapping[str, Sequence[Delta]], before: str = "") -> str:
 def weights_hash(model: TextModel) -> str:
     """Of every parameter and buffer of a model, bit by bit."""
     whole = hashlib.sha256()
-    for name, tensor in model.model.state_dict().items():
+    for name, tensor in (*model.model.named_parameters(), *model.model.named_buffers()):
         plain = tensor.detach().contiguous().cpu()
         whole.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
         whole.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -1,5 +1,6 @@
 """Makes edits of one model, each once: an edit is kept on disk by all that decides it, so that a killed run goes on."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,13 +14,13 @@ from analyzers.editing.contexts import beginnings
 from analyzers.editing.covariance import key_covariances
 from analyzers.editing.deltas import Edit, applied
 from analyzers.editing.memit import WEIGHT
-from analyzers.editing.methods import Tuning, Written, fine_tuned, memit, projections, rome
+from analyzers.editing.methods import Tuning, fine_tuned, memit, memit_value, projections, rome
 from analyzers.editing.saved import SavedEdits, save
-from analyzers.editing.values import Search
+from analyzers.editing.values import Found, Search
 from analyzers.errors import SubjectError
 from analyzers.facts import Fact
 from analyzers.influence.passages import Passage
-from analyzers.pass_folder import alone, content_key
+from analyzers.pass_folder import alone, content_key, open_tensors, write_tensors
 from analyzers.progress import Report, quiet
 from analyzers.settings import settings
 from analyzers.text_model import TextModel
@@ -32,7 +33,7 @@ MEMIT_LAYERS = 5
 """Layers of MEMIT at most (Meng et al. 2023)."""
 DEPTH: Final = 0.2
 """Of the block whose MLP is changed, where nothing else says which."""
-VERSIONS: Mapping[Method, int] = {"rome": 1, "memit": 2, "ft": 1}
+VERSIONS: Mapping[Method, int] = {"rome": 2, "memit": 3, "ft": 1}
 """Of what decides an edit, so that those that were made otherwise are not taken for these."""
 
 
@@ -79,24 +80,20 @@ class Editor:
     def made(
         self, method: Method, facts: Sequence[Fact], *, earlier: Sequence[Fact] = (), edits: Sequence[Edit] = ()
     ) -> tuple[Edit, float]:
-        """(the edit that writes some facts, seconds that it took); rome writes one.
+        """(the edit that writes some facts, seconds that it took, also where it was made before); rome writes one.
 
         edits: what is in the model before, which writes the earlier facts. The model is left as it is. Raises SubjectError for a target
         that is no continuation of its prompt.
         """
         self.prepare(method)
-        told = [[each.prompt, each.subject, each.target] for each in facts]
-        before = [[each.prompt, each.subject, each.target] for each in earlier]
         wanted = self.settings(method)
-        folder = settings().passes / "edits"
-        path = folder / f"{content_key([self._identity, method, wanted, told, before])}.safetensors"
+        folder = self._folder([method, wanted, _told(facts), _told(earlier)])
+        path = folder / "edit.safetensors"
         with alone(folder, self._report):
             if not path.exists():
-                begun = time.monotonic()
                 with applied(self.model, edits):
-                    edit = self._write(method, facts).edit
-                took = f"{time.monotonic() - begun:.2f}"
-                SavedEdits((edit,), tuple(facts), method, {**wanted, "seconds": took}, self._identity).write(path)
+                    edit, took = self._write(method, facts, earlier)
+                SavedEdits((edit,), tuple(facts), method, {**wanted, "seconds": f"{took:.2f}"}, self._identity).write(path)
             found = SavedEdits.read(path)
         return found.edits[0], float(found.settings["seconds"])
 
@@ -110,17 +107,46 @@ class Editor:
         """Write edits of a method to a file."""
         save(path, edits, facts, method, self.settings(method), self.model)
 
-    def _write(self, method: Method, facts: Sequence[Fact]) -> Written:
-        if method == "ft":
-            return fine_tuned(self.model, facts, self.layer, self.tuning)
-        covariances = self._covariances(method)
+    def _write(self, method: Method, facts: Sequence[Fact], earlier: Sequence[Fact]) -> tuple[Edit, float]:
+        """(the edit, seconds that it took)"""
+        begun, values, searched = time.monotonic(), [], 0.0
         if method == "memit":
-            layers = self.layers(method)
-            of = {layer: covariances[layer] for layer in layers}
             told = self._report if len(facts) > 1 else quiet
-            return memit(self.model, facts, layers, of, self._beginnings, search=self.search, weight=self.weight, report=told)
-        (fact,) = facts
-        return rome(self.model, fact, self.layer, covariances[self.layer], self._beginnings, self.search)
+            for done, fact in enumerate(facts):
+                told("find values", done, len(facts))
+                value, seconds = self._value(fact, earlier)
+                values.append(value)
+                searched += seconds
+            told("find values", len(facts), len(facts))
+            begun = time.monotonic()
+            layers = self.layers(method)
+            written = memit(self.model, facts, values, layers, self._covariances(method), self._beginnings, weight=self.weight, report=told)
+        elif method == "ft":
+            written = fine_tuned(self.model, facts, self.layer, self.tuning)
+        else:
+            (fact,) = facts
+            written = rome(self.model, fact, self.layer, self._covariances(method)[self.layer], self._beginnings, self.search)
+        return written.edit, time.monotonic() - begun + searched
+
+    def _value(self, fact: Fact, earlier: Sequence[Fact]) -> tuple[Found, float]:
+        """(what MEMIT's last layer is to give for a fact, whichever others are written with it; seconds that finding it took)"""
+        decides = {"version": VERSIONS["memit"], "layer": self.layer, "search": asdict(self.search), "seed": self.seed}
+        folder = self._folder(["value", decides, _told([fact]), _told(earlier)])
+        path = folder / "value.safetensors"
+        with alone(folder, self._report):
+            if not path.exists():
+                begun = time.monotonic()
+                made = memit_value(self.model, fact, self.layer, self._beginnings, self.search)
+                told = {"probability": made.probability, "steps": made.steps, "seconds": time.monotonic() - begun}
+                write_tensors(path, {"before": made.before.cpu(), "added": made.added.cpu()}, told)
+            with open_tensors(path) as file:
+                note = json.loads(file.metadata()["note"])
+                before, added = (file.get_tensor(name).to(self.model.device) for name in ("before", "added"))
+        return Found(before, added, float(note["probability"]), int(note["steps"])), float(note["seconds"])
+
+    def _folder(self, told: Sequence[object]) -> Path:
+        """Of what is kept of this model under what was told: one of its own, so that nobody waits who makes something else."""
+        return settings().passes / "edits" / content_key([self._identity, *told])
 
     @cached_property
     def _beginnings(self) -> list[str]:
@@ -137,6 +163,10 @@ class Editor:
             found = key_covariances(self.model, dict(names[layer] for layer in missing), self.text, report=self._report)
             self._known.update({layer: found[names[layer][0]] for layer in missing})
         return {layer: self._known[layer] for layer in layers}
+
+
+def _told(facts: Sequence[Fact]) -> list[list[str]]:
+    return [[each.prompt, each.subject, each.target] for each in facts]
 
 
 def check_layer(model: TextModel, layer: int) -> int:

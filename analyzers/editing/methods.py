@@ -65,7 +65,7 @@ def projections(model: TextModel) -> list[tuple[str, nn.Module]]:
 def rome(model: TextModel, fact: Fact, layer: int, covariance: Tensor, before: Sequence[str], search: Search | None = None) -> Written:
     """In the MLP of one block, for one fact whose target is the new one: of rank two, or one where only the prompt itself is before it.
 
-    covariance: of that layer's keys, as `key_covariance`; before: `beginnings`. Raises SubjectError for a target that is no continuation.
+    covariance: of that layer's keys, as `key_covariances`; before: `beginnings`. Raises SubjectError for a target that is no continuation.
     """
     name, module = projections(model)[layer]
     found, value = _value(model, module, fact, before, search)
@@ -79,29 +79,25 @@ def rome(model: TextModel, fact: Fact, layer: int, covariance: Tensor, before: S
 def memit(
     model: TextModel,
     facts: Sequence[Fact],
+    values: Sequence[Found],
     layers: Sequence[int],
     covariances: Mapping[int, Tensor],
     before: Sequence[str],
     *,
-    search: Search | None = None,
     weight: float = WEIGHT,
     report: Report = quiet,
 ) -> Written:
     """All facts at once, each layer taking its share of what the last one is to give.
 
-    layers: in order; covariances by layer. Raises SubjectError as `rome` does.
+    values: of each fact its `memit_value` at the last of the layers, which are in order; covariances by layer. Raises SubjectError as
+    `rome` does.
     """
     blocks, modules = decoder_blocks(model.model.base_model), projections(model)
-    wanted, found, worst, steps = [], [], 1.0, 0
-    for done, fact in enumerate(facts):
-        report("find values", done, len(facts))
-        own, value = _value(model, blocks[layers[-1]], fact, before, search)
-        wanted.append(value.before + value.added)
-        found.append(own)
-        worst, steps = min(worst, value.probability), max(steps, value.steps)
-    report("find values", len(facts), len(facts))
+    wanted = [value.before + value.added for value in values]
+    found = [contexts(model, fact.prompt, fact.span, before) for fact in facts]
     edit: dict[str, Delta] = {}
     for number, layer in enumerate(layers):
+        report("spread over layers", number, len(layers))
         name, module = modules[layer]
         with applied(model, [edit]):
             given = torch.cat([_apart(_given(model, blocks[layers[-1]], own)) for own in found])
@@ -109,7 +105,13 @@ def memit(
         whole = torch.cat([each.expand(len(own), -1) for each, own in zip(wanted, of_facts, strict=True)])
         missing = (whole - given) / (len(layers) - number)
         edit[name] = spread(covariances[layer], torch.cat(of_facts).T, missing.T, weight)
-    return Written(edit, worst, steps)
+    report("spread over layers", len(layers), len(layers))
+    return Written(edit, min(value.probability for value in values), max(value.steps for value in values))
+
+
+def memit_value(model: TextModel, fact: Fact, layer: int, before: Sequence[str], search: Search | None = None) -> Found:
+    """What a block is to give for a fact, which no other fact changes. Raises SubjectError as `rome` does."""
+    return _value(model, decoder_blocks(model.model.base_model)[layer], fact, before, search)[1]
 
 
 def fine_tuned(model: TextModel, facts: Sequence[Fact], layer: int, tuning: Tuning | None = None) -> Written:

@@ -12,8 +12,9 @@ from analyzers.progress import Report, quiet
 from analyzers.text_model import TextModel
 from analyzers.tracing.known import said
 from analyzers.tracing.located import Located, locate
+from analyzers.tracing.plan import Tracing, around, spread, window_of
+from analyzers.tracing.restoring import Restoration, clean_run, corrupted_run, restored
 from analyzers.tracing.stack import Stack
-from analyzers.tracing.trace import Restoration, Tracing, around, clean_run, corrupted_run, restored, spread, window_of
 
 TRACING = "trace facts"
 FACTS = 20

@@ -31,7 +31,7 @@ class Search:
     steps: int = 100
     rate: float = 0.5
     kl: float = 0.0625
-    """Weight of what the subject is said to be, which should stay."""
+    """Weight of the divergence of what the subject is said to be with the vector from what it was said to be."""
     decay: float = 0.5
     """Weight of the vector's length over that of what it is added to."""
     most: float = 10.0
@@ -100,7 +100,7 @@ def find_value(
         while True:
             says, now = log_probabilities()
             nll = -says.mean()
-            kl = search.kl * F.kl_div(now, stays, log_target=True, reduction="sum")
+            kl = search.kl * F.kl_div(stays, now, log_target=True, reduction="sum")
             if float((nll + kl).detach()) < search.enough or step == search.steps:
                 break
             loss = nll + kl + search.decay * added.norm() / length.square()

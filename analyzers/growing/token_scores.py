@@ -10,7 +10,7 @@ import torch
 from analyzers.errors import SubjectError
 from analyzers.padding import BATCH_TOKENS, like_lengths, padded
 from analyzers.progress import Report, quiet
-from analyzers.text_model import Prompt, TextModel
+from analyzers.text_model import TextModel
 
 CELLS = 1 << 24
 """Largest number of tokens x vocabulary in a batch: 64 MiB a tensor."""
@@ -24,19 +24,6 @@ class TokenScores:
     """[token - 1] natural logarithm of the probability of each, given those before it."""
     right: npt.NDArray[np.bool_]
     """[token - 1] whether it was the likeliest; of equally likely ones the first in the vocabulary counts."""
-
-
-def begun(model: TextModel, text: str) -> Prompt:
-    """The text as a decoder reads it, behind the token that begins a text, also where its tokenizer leaves that to others.
-
-    So that the first word is predicted, too. The span of that token is None.
-    """
-    read = model.read(text)
-    start = model.around[0]
-    if read.ids[: len(start)] == start:
-        return read
-    names = tuple(model.tokens.text(number) for number in start)
-    return Prompt((*start, *read.ids), (*names, *read.tokens), (*(None for _ in start), *read.spans))
 
 
 def fits(model: TextModel, ids: Sequence[int]) -> bool:

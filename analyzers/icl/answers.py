@@ -11,9 +11,9 @@ from torch import Tensor
 
 from analyzers.errors import SubjectError
 from analyzers.icl.prompts import IclPrompt
+from analyzers.last_logits import last_only
 from analyzers.padding import like_lengths, padded
 from analyzers.progress import Report, quiet
-from analyzers.saliency.value import takes
 from analyzers.text_model import TextModel
 
 Floats = npt.NDArray[np.float64]
@@ -83,11 +83,8 @@ def next_logits(model: TextModel, prompts: Sequence[IclPrompt]) -> Tensor:
     Raises as `answers` does.
     """
     ids, mask = padded([prompt.ids for prompt in prompts])
-    # The head is the largest matrix of a small model, and only the last positions are read; named one by one, as in saliency.value.
     keep = ids.shape[1] - min(map(len, prompts)) + 1
-    last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=model.device)
-    fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
-    logits = model.logits(model.forward(ids, mask, **fewer))
+    logits = model.logits(model.forward(ids, mask, **last_only(model.model, ids.shape[1], keep)))
     places = torch.tensor([prompt.q for prompt in prompts], device=logits.device) - ids.shape[1] + keep
     found: Tensor = logits[:, -keep:][torch.arange(len(prompts), device=logits.device), places]
     if not bool(found.isfinite().all()):

@@ -20,6 +20,7 @@ from analyzers.answers import TOLERANCE
 from analyzers.attention.door import attending, blocked
 from analyzers.errors import SubjectError
 from analyzers.icl.prompts import IclPrompt
+from analyzers.last_logits import last_only
 from analyzers.padding import like_lengths, padded
 from analyzers.prefixes import Prefix
 from analyzers.text_model import TextModel
@@ -98,7 +99,7 @@ def read_context(model: TextModel, ids: Sequence[int]) -> CompressedContext:
     check_length(model, len(ids) + 1)
     # Without the configuration all tokens are kept, also by layers that see a window of them.
     cache: Any = DynamicCache()
-    model.forward(torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model.forward(torch.tensor([list(ids)]), past_key_values=cache, use_cache=True, **last_only(model.model, len(ids)))
     layers = tuple((layer.keys, layer.values) for layer in cache.layers)
     return CompressedContext(Prefix(tuple(ids), layers, 0), tuple(range(len(ids))), len(ids))
 
@@ -133,7 +134,8 @@ def check_compressible(model: TextModel, context: CompressedContext) -> None:
     at[len(ids) :] = dropped
     mask = blocked(at, model.dtype)
     with attending(model.model, masked=lambda _layer: mask):
-        expected = model.forward(torch.tensor([[*ids, *query]]), logits_to_keep=1).logits[0, -1].float().cpu()
+        whole = torch.tensor([[*ids, *query]])
+        expected = model.forward(whole, **last_only(model.model, whole.shape[1])).logits[0, -1].float().cpu()
     likely = expected.topk(min(100, len(expected))).indices
     worst = float((told.log_softmax(-1) - expected.log_softmax(-1))[likely].abs().max())
     if not worst <= TOLERANCE[model.dtype]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from analyzers.errors import ExplicateError, SubjectError
 from analyzers.text_model import Prompt, TextModel
-from analyzers.tokens import Span
+from analyzers.tokens import Span, overlap
 
 Shown = tuple[str, int]
 """A demonstration: its text, and its label's number among Template.labels."""
@@ -221,13 +221,9 @@ def _kinds(read: Prompt, part: _Part, end: int) -> _Kinds:
     for position, span in enumerate(read.spans):
         if span is None or not part.begin < span[1] <= end:
             continue
-        kind = label if _overlap(span, part.label) else text if _overlap(span, part.text) else formatting
+        kind = label if overlap(span, part.label) else text if overlap(span, part.text) else formatting
         kind.append(position)
     return _Kinds(tuple(label), tuple(text), tuple(formatting))
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return max(one[0], other[0]) < min(one[1], other[1])
 
 
 def _read(model: TextModel, text: str, shown: int) -> Prompt:

@@ -40,14 +40,12 @@ class Query:
 
         Raises SubjectError as TextModel.continuation does, and without a prompt where nothing stands before it.
         """
-        before = model.around[0]
-        read = model.prompt(self.prompt).ids if self.prompt else ()
+        read = model.begun(self.prompt).ids
         if self.prompt:
             said = model.continuation(self.prompt, self.completion)
         else:
-            said = model.prompt(self.completion).ids
-            said = said[len(before) :] if said[: len(before)] == before else said
-        read = read if read[: len(before)] == before else (*before, *read)
+            said = tuple(model.prompt(self.completion).ids)
+            said = said[len(read) :] if said[: len(read)] == read else said
         if not read:
             raise SubjectError("a completion needs a prompt of at least one token; give --prompt")
         model.check_length(len(read) + len(said))
@@ -62,9 +60,7 @@ class Tokens(Query):
 
     def ids(self, model: TextModel) -> tuple[tuple[int, ...], int]:
         """As of any query; `completion` has no part in it."""
-        before = model.around[0]
-        read = model.prompt(self.prompt).ids if self.prompt else ()
-        read = read if read[: len(before)] == before else (*before, *read)
+        read = model.begun(self.prompt).ids
         model.check_length(len(read) + len(self.said))
         return (*read, *self.said), len(read)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from analyzers.errors import SubjectError
-from analyzers.saliency.value import takes, told
+from analyzers.last_logits import takes
+from analyzers.saliency.value import told
 from analyzers.text_model import TextModel
 
 BATCH_TOKENS = 512

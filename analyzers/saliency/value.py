@@ -1,6 +1,5 @@
 """What methods explain: the log-probability of one target, behind a decoder's prompt or at the masks of an encoder's, in nats."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from analyzers.errors import SubjectError
+from analyzers.last_logits import takes
 from analyzers.padding import like_lengths, padded
 from analyzers.progress import Report, quiet
 from analyzers.text_model import TextModel
@@ -90,8 +90,7 @@ def told(model: TextModel, places: Sequence[Sequence[int]], target: Sequence[int
 
 def _logits(model: TextModel, first: int, last: int, **inputs: Tensor) -> Tensor:
     """[text, place from first to last, vocabulary]; SubjectError for a model without a head for language."""
-    # The head is the largest matrix of a small model, and only these positions are read. They are named one by one: of a count a view is
-    # taken, for whose product a CPU copies the head for every text.
+    # Only these positions are read: see last_logits.
     needed = torch.arange(first, last + 1, device=model.device)
     settings: dict[str, Any] = {"use_cache": False} if model.causal else {}
     if takes(model.model, "logits_to_keep"):
@@ -110,8 +109,3 @@ def _nothing(model: TextModel) -> list[int]:
             "read: give --method occlusion without --compare, give --chat, or choose another model"
         )
     return before
-
-
-def takes(model: Any, argument: str) -> bool:
-    """Whether the model's forward pass has an argument of that name."""
-    return argument in inspect.signature(model.forward).parameters

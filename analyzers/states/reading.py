@@ -28,7 +28,6 @@ from analyzers.settings import settings
 from analyzers.states.pieces import POOLS, Piece, Pool, fingerprint
 from analyzers.states.store import ROWS, STATES, States, layer_file, write_info
 from analyzers.text_model import TextModel
-from analyzers.tokens import Span
 from analyzers.whole_files import replaced
 
 TOKENISING = "split texts into tokens"
@@ -107,28 +106,16 @@ def wanted(model: TextModel, pieces: Sequence[Piece], pool: Pool) -> Iterator[Wa
     number = 0
     for piece in pieces:
         first, number = number, number + len(piece.spans)
-        prompt = model.read(piece.text)
-        before = _before(model, prompt.ids)
-        if model.limit is not None and len(before) + len(prompt) > model.limit:
+        prompt = model.begun(piece.text)
+        if model.limit is not None and len(prompt) > model.limit:
             yield (), ()
             continue
         spans = []
         for place, span in enumerate(piece.spans, first):
-            covering = [at for at, covered in enumerate(prompt.spans, len(before)) if covered is not None and _overlap(covered, span)]
+            covering = prompt.covering(span)
             if covering:
                 spans.append((place, tuple({"mean": covering, "first": covering[:1], "last": covering[-1:], "start": [0]}[pool])))
-        yield (*before, *prompt.ids), tuple(spans)
-
-
-def _before(model: TextModel, ids: tuple[int, ...]) -> tuple[int, ...]:
-    """What is put before a decoder's text that does not begin with it, as Subject does: the first token of many decoders holds no word
-    but rests all attention that nothing needs, with states a hundred times as large as those of others."""
-    begins = model.around[0] if model.causal else ()
-    return () if ids[: len(begins)] == begins else begins
-
-
-def _overlap(one: Span, other: Span) -> bool:
-    return max(one[0], other[0]) < min(one[1], other[1])
+        yield prompt.ids, tuple(spans)
 
 
 def _stream(model: TextModel, wanted: Sequence[Wanted], layers: Sequence[int], folder: Path, report: Report) -> int:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from analyzers.last_logits import last_only
 from analyzers.padding import like_lengths, padded
-from analyzers.saliency.value import takes
 from analyzers.text_model import TextModel
 from analyzers.tracing.located import Located
 
@@ -32,9 +32,7 @@ def said(model: TextModel, facts: Sequence[Located]) -> list[Said]:
         ids, mask = padded([facts[number].ids for number in batch])
         ends = torch.tensor([len(facts[number].ids) - 1 for number in batch])
         keep = ids.shape[1] - int(ends.min())
-        last = torch.arange(ids.shape[1] - keep, ids.shape[1], device=model.device)
-        fewer = {"logits_to_keep": last} if takes(model.model, "logits_to_keep") else {}
-        logits = model.logits(model.forward(ids, mask, **fewer))[:, -keep:]
+        logits = model.logits(model.forward(ids, mask, **last_only(model.model, ids.shape[1], keep)))[:, -keep:]
         chosen = logits[torch.arange(len(batch)), ends - ids.shape[1] + keep].double().softmax(-1).cpu()
         for row, number in zip(chosen, batch, strict=True):
             best, target = int(row.argmax()), facts[number].target[0]

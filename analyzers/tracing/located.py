@@ -58,20 +58,17 @@ def locate(model: TextModel, fact: Fact) -> Located | Failed:
     """
     try:
         target = model.continuation(fact.prompt, fact.target)
-        read = model.prompt(fact.prompt)
-        begins = model.around[0] if read.ids[: len(model.around[0])] != model.around[0] else ()
-        ids = (*begins, *read.ids)
+        read = model.begun(fact.prompt)
+        ids = read.ids
         model.check_length(len(ids) + len(target))
     except SubjectError as error:
         return Failed("locate", str(error))
-    spans = [*(None for _ in begins), *read.spans]
-    start, end = fact.span
-    own = [at for at, span in enumerate(spans) if span is not None and max(span[0], start) < min(span[1], end)]
+    own = read.covering(fact.span)
     if not own:
         return Failed("locate", f"the subject {fact.subject!r} has no token of its own")
     if own[-1] == len(ids) - 1:
         return Failed("locate", f"the prompt ends with its subject {fact.subject!r}; let words follow that ask for the target")
-    texts = tuple(at for at, span in enumerate(spans) if span is not None)
+    texts = tuple(at for at, span in enumerate(read.spans) if span is not None)
     return Located(ids, own[0], own[-1], target, tuple(model.tokens.text(number) for number in ids), texts)
 
 

@@ -1,27 +1,49 @@
 """A decoder as a stack of blocks: its states can be read, changed at chosen tokens of chosen texts, and passed on from any block.
 
-A pass that begins at a block takes what enters it as given, and does not compute what stands before.
+A pass that begins at a block takes what enters it as given, and does not compute what stands before; one that reads behind remembered
+tokens does not compute these.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache
 
 from analyzers.attentions import attentions
 from analyzers.errors import SubjectError
 from analyzers.hooks import on_input, on_output, removed
+from analyzers.last_logits import last_only, takes
 from analyzers.mlps import decoder_blocks, down_projections
-from analyzers.saliency.value import takes
+from analyzers.prefixes import showing
 from analyzers.states.reading import bare_pass
 from analyzers.text_model import TextModel
 from analyzers.tracing.kinds import KINDS, Kind
 
+Given = TypeVar("Given")
+
 SLACK = 1e-3
 """Relative difference of logits up to which two ways to compute them are one."""
+COARSE = 0.05
+"""The same where a format of 16 bits rounds otherwise in products of another shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """Tokens that texts of one length begin with: what later ones see of them."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """[layer] keys and values, each [text, head, pos, width]."""
+
+    def of(self, texts: Sequence[int], tokens: int) -> "Remembered | None":
+        """The first tokens of these texts; None for no token."""
+        if not tokens:
+            return None
+        return Remembered(tuple((keys[list(texts), :, :tokens], values[list(texts), :, :tokens]) for keys, values in self.layers))
 
 
 class Stack:
@@ -56,6 +78,8 @@ class Stack:
         self.skips = True
         """Whether a pass may leave out blocks: not in a family that hands something else than the stream from block to block."""
         self.skips = self._skipping_is_right(probe)
+        self.remembers = self._remembering_is_right(probe)
+        """Whether a pass may read behind remembered tokens: not in a family that keeps more than keys and values, or none."""
 
     def _note_returns(self, probe: Tensor) -> int:
         found: dict[int, Any] = {}
@@ -86,23 +110,46 @@ class Stack:
         middle = len(self.blocks) // 2
         with self.begun(middle, entered[middle]):
             half = self.next_logits(probe)
-        return bool((whole - half).abs().max() <= SLACK * whole.abs().max())
+        return _differ(whole, half) <= SLACK
+
+    def _remembering_is_right(self, probe: Tensor) -> bool:
+        if not takes(self.model.model, "past_key_values"):
+            return False
+        whole, cache = self.next_logits(probe), DynamicCache()
+        self._last_logits(probe[:, :-1], past_key_values=cache)
+        if len(cache.layers) != len(self.blocks) or any(getattr(layer, "keys", None) is None for layer in cache.layers):
+            return False
+        behind = self.next_logits(probe[:, -1:], behind=_remembered(cache))
+        return _differ(whole, behind) <= (SLACK if self.model.dtype.itemsize >= 4 else COARSE)
 
     @torch.inference_mode()
-    def next_logits(self, ids: Tensor) -> Tensor:
-        """float32 [text, token of the vocabulary] what comes behind texts [text, pos] of one length.
+    def next_logits(self, ids: Tensor, *, behind: Remembered | None = None) -> Tensor:
+        """float32 [text, token of the vocabulary] what comes behind texts [text, pos] of one length, read behind remembered tokens.
 
         Raises SubjectError where there is no head for language.
         """
-        # Not the number 1: what that cuts out is no whole tensor, for which the head is copied once for each text.
-        last = torch.tensor([ids.shape[1] - 1], device=self.model.device)
-        fewer: dict[str, Any] = {"logits_to_keep": last} if takes(self.model.model, "logits_to_keep") else {}
+        return self._last_logits(ids) if behind is None else self._last_logits(ids, past_key_values=showing(behind.layers))
+
+    @torch.inference_mode()
+    def remember(self, ids: Tensor) -> tuple[Tensor, Remembered | None]:
+        """As `next_logits`, and what later tokens would see of these; None where none may be read behind them."""
+        if not self.remembers:
+            return self._last_logits(ids), None
+        cache = DynamicCache()
+        return self._last_logits(ids, past_key_values=cache), _remembered(cache)
+
+    def _last_logits(self, ids: Tensor, **cached: Any) -> Tensor:
         self.passes += 1
         self.texts += len(ids)
         self.tokens += ids.numel()
-        return self.model.logits(self.model.forward(ids, **fewer))[:, -1].float()
+        mask = None
+        if cached:
+            cached["use_cache"] = True
+            mask = torch.ones(len(ids), cached["past_key_values"].get_seq_length() + ids.shape[1], dtype=torch.long)
+        output = self.model.forward(ids, mask, **cached, **last_only(self.model.model, ids.shape[1]))
+        return self.model.logits(output)[:, -1].float()
 
-    def entering(self, ids: Tensor, run: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    def entering(self, ids: Tensor, run: Callable[[], Given]) -> tuple[Given, Tensor]:
         """What `run`, which makes one pass over texts like ids, gives, and [block, text, pos, width] what entered each block in it."""
         found: list[Tensor] = []
 
@@ -172,6 +219,16 @@ class Stack:
                     vars(each).pop("forward", None)
                 else:
                     vars(each)["forward"] = own
+
+
+def _differ(one: Tensor, other: Tensor) -> float:
+    """Relative to the largest."""
+    return float((one - other).abs().max() / one.abs().max())
+
+
+def _remembered(cache: DynamicCache) -> Remembered:
+    layers: list[Any] = cache.layers
+    return Remembered(tuple((layer.keys, layer.values) for layer in layers))
 
 
 def _instead(hidden: Tensor, returns: int | None, *_args: object, **_kwargs: object) -> Any:

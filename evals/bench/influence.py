@@ -17,7 +17,8 @@ from analyzers.growing.blocks import Blocks
 from analyzers.growing.recipe import Recipe
 from analyzers.growing.small_model import loss_of, small_model
 from analyzers.growing.small_tokenizer import small_tokenizer
-from analyzers.influence.factors import Factors, fit
+from analyzers.influence.factors import Factors
+from analyzers.influence.fitting import fit
 from analyzers.influence.passages import Passage
 from analyzers.influence.published import installed, published
 from analyzers.influence.scoring import Query, Tokens, precondition, score

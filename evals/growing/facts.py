@@ -75,7 +75,7 @@ class Facts:
 
     def measure(self, model: "TextModel", report: Report) -> Tallies | Failed:
         """`facts`, `facts/logprob`, and of each relation with enough of them, where there are several, `facts/<relation>`."""
-        from analyzers.growing.token_scores import begun, fits, score_tokens
+        from analyzers.growing.token_scores import fits, score_tokens
 
         asked: dict[int, tuple[int, ...]] = {}
         for number, fact in enumerate(self.facts):
@@ -83,7 +83,7 @@ class Facts:
                 first = model.continuation(fact.prompt, f" {fact.target}")[0]
             except SubjectError:  # the tokenizer has no tokens for it alone, or it is too long
                 continue
-            ids = (*begun(model, fact.prompt).ids, first)
+            ids = (*model.begun(fact.prompt).ids, first)
             if fits(model, ids):
                 asked[number] = ids
         if not asked:

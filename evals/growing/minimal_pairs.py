@@ -67,9 +67,9 @@ class MinimalPairs:
 
     def measure(self, model: "TextModel", report: Report) -> Tallies | Failed:
         """`minimal-pairs`, and of each phenomenon, where there are several, `minimal-pairs/<phenomenon>`."""
-        from analyzers.growing.token_scores import begun, fits, score_tokens
+        from analyzers.growing.token_scores import fits, score_tokens
 
-        read = [(begun(model, pair.good).ids, begun(model, pair.bad).ids) for pair in self.pairs]
+        read = [(model.begun(pair.good).ids, model.begun(pair.bad).ids) for pair in self.pairs]
         kept = [number for number, both in enumerate(read) if all(fits(model, ids) for ids in both)]
         if not kept:
             return Failed("probe", f"no pair fits into the {model.limit} tokens that {model.name} takes")

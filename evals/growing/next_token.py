@@ -58,10 +58,10 @@ class NextToken:
 
     def measure(self, model: "TextModel", report: Report) -> Tallies | Failed:
         """`next-token`, `next-token/surprisal`, and of every part of speech `next-token/NOUN`, `next-token/surprisal/NOUN`."""
-        from analyzers.growing.token_scores import begun, fits, score_tokens
+        from analyzers.growing.token_scores import fits, score_tokens
 
         sentences = self.treebank.material.sentences
-        prompts = [begun(model, sentence.text) for sentence in sentences]
+        prompts = [model.begun(sentence.text) for sentence in sentences]
         kept = [number for number, prompt in enumerate(prompts) if fits(model, prompt.ids)]
         if not kept:
             return Failed("probe", f"no sentence fits into the {model.limit} tokens that {model.name} takes")

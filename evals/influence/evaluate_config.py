@@ -7,6 +7,8 @@ from analyzers.errors import ExplicateError
 STEPS = 400
 """Of a training on all passages, where neither --steps nor --minutes is given."""
 MOST_QUERIES = 400
+CHOSEN_ON = 0
+"""Seed that was looked at when steps, sizes and the planted text were settled."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class EvaluateConfig:
     k: int = 4
     """Passages that are removed together."""
     seed: int = 0
+
+    @property
+    def removals(self) -> int:
+        """Queries of which some passages are removed."""
+        return min(self.removed, self.queries)
 
     def check(self) -> None:
         """Raises ExplicateError for what cannot be measured."""

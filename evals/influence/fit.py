@@ -21,7 +21,7 @@ def run_fit(config: FitConfig, *, tell: Callable[[str], None], report: Report = 
     # What is misspelt or missing is told before a model is fetched and loaded.
     config.check()
     identity = source_identity(config.train, report=report)
-    from analyzers.influence.factors import fit, plan_fit
+    from analyzers.influence.fitting import fit, plan_fit
     from analyzers.influence.passages import drawn, passages
     from analyzers.influence.watching import watched
     from analyzers.text_model import TextModel

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from analyzers.corpus import documents, json_objects, source_identity
-from analyzers.errors import CorpusError, ExplicateError, Failed, RunFolderError, SubjectError
+from analyzers.corpus import documents
+from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from analyzers.whole_text import whole_text
-from evals.influence.baselines import baselines, places, tf_idf
-from evals.influence.config import FORM, QueryConfig
+from evals.influence.asked import asked_in, check_same_text, checked, method_of, source_of
+from evals.influence.baselines import baselines, places
+from evals.influence.config import QueryConfig
+from evals.influence.controls import controls_of, elsewhere
 from evals.influence.measures import agreement, concentration, standardised
+from evals.influence.prefilter import prefiltered
 from evals.influence.results import Concentration, Control, Influences, Queried, RankedPassage, TokenScore
 from evals.number_of import number_of
 from evals.results import failure, stored
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 FEW = 100
 """Passages below which it is told that there are few."""
-PIECES, PIECE_TOKENS = 4, 16
-"""Beginnings of passages that stand for whatever else is said, and their tokens at most."""
 CONTROLS = ("control", "elsewhere")
 LITTLE_KEPT = 0.9
 """Share of a query's squared norm below which it is told that the low rank loses some."""
@@ -77,10 +77,10 @@ def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
     config.check()
     from analyzers.influence.factors import Factors
 
-    asked = _asked(config)
+    asked = asked_in(config)
     factors = Factors.open(config.folder)
-    method = _method(factors, config)
-    source = _source(factors, config, report)
+    method = method_of(factors, config)
+    source = source_of(factors, config, report)
     from analyzers.influence.passages import drawn, passages
     from analyzers.influence.watching import watched
     from analyzers.text_model import TextModel
@@ -92,7 +92,7 @@ def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
     every = passages(model, documents(source["train"], report=report), length=int(kept["length"]), report=report)
     text = every if config.train is not None else drawn(every, int(kept["limit"]) if kept["limit"] else None, int(kept["seed"]))
     if config.train is None:
-        _check_same_text(factors, text, config)
+        check_same_text(factors, text, config)
     candidates = prefiltered(queries, text, config.prefilter)
     modules = watched(model, factors.kind)
     controls = controls_of(model, queries, candidates, seed=config.seed)
@@ -174,21 +174,6 @@ def influence(
     return Influence(score(model, modules, together(*low), passages, report=report), len(queries), len(pieces), len(low) > 1)
 
 
-def checked(model: "TextModel", asked: Sequence[tuple[str, str, str]]) -> "list[Query]":
-    """Queries that the model can read; asked: (what a query is called in messages, prompt, completion)."""
-    from analyzers.influence.scoring import Query
-
-    found = []
-    for where, prompt, completion in asked:
-        query = Query(prompt, completion)
-        try:
-            query.ids(model)
-        except SubjectError as error:
-            raise SubjectError(f"{where}{error}") from None
-        found.append(query)
-    return found
-
-
 def logprobs(model: "TextModel", queries: "Sequence[Query]") -> list[float]:
     """Of each completion behind its prompt, in nats."""
     from analyzers.growing.token_scores import score_tokens
@@ -198,147 +183,9 @@ def logprobs(model: "TextModel", queries: "Sequence[Query]") -> list[float]:
     return [float(each.logprobs[first - 1 :].sum()) for each, (_, first) in zip(found, read, strict=True)]
 
 
-def prefiltered(queries: "Sequence[Query]", text: "Sequence[Passage]", most: int | None) -> "list[Passage]":
-    """The passages nearest to any of the queries by TF-IDF, in their order; all without a number. Raises ExplicateError for
-    more than there are."""
-    if most is None:
-        return list(text)
-    if most > len(text):
-        raise ExplicateError(f"--prefilter {most}: there are {number_of('passage', len(text))}; give fewer, or leave it out to score all")
-    near = tf_idf([query.prompt + query.completion for query in queries], [each.text for each in text])
-    if isinstance(near, Failed):
-        raise CorpusError(f"--prefilter: {near.reason}; leave it out to score all passages")
-    order = np.argsort(-near.max(axis=0), kind="stable")[:most]
-    return [text[number] for number in sorted(order.tolist())]
-
-
-def controls_of(model: "TextModel", queries: "Sequence[Query]", text: "Sequence[Passage]", *, seed: int) -> "list[tuple[Query, Control]]":
-    """Of each query the same prompt with a completion that says something else, as near in length as may be."""
-    found = []
-    for number, query in enumerate(queries):
-        found.append(_borrowed(model, queries, number) or _scrambled(model, query, text, np.random.default_rng([seed, number])))
-    return found
-
-
-def elsewhere(text: "Sequence[Passage]", *, seed: int) -> "list[tuple[int, Query]]":
-    """Beginnings of some passages, with the passages' places: what moves them as much moves whatever is said."""
-    from analyzers.influence.scoring import Tokens
-
-    chosen = np.random.default_rng([seed, 9]).permutation(len(text))[:PIECES].tolist()
-    return [(place, Tokens("", "", _own(text[place])[:PIECE_TOKENS])) for place in chosen]
-
-
-def _own(passage: "Passage") -> tuple[int, ...]:
-    """Without what stands before every text."""
-    return tuple(token for token, span in zip(passage.ids, passage.spans, strict=True) if span is not None)
-
-
 def _top(influence: Floats, count: int) -> list[int]:
     found: list[int] = np.argsort(-influence, kind="stable")[:count].tolist()
     return found
-
-
-def _borrowed(model: "TextModel", queries: "Sequence[Query]", number: int) -> "tuple[Query, Control] | None":
-    from analyzers.influence.scoring import Query
-
-    query = queries[number]
-    size = _said(model, query)
-    possible: list[tuple[int, int, Query]] = []
-    for place, other in enumerate(queries):
-        if other.completion.strip() == query.completion.strip():
-            continue
-        try:
-            taken = Query(query.prompt, other.completion)
-            possible.append((abs(len(_said(model, taken)) - len(size)), (place - number) % len(queries), taken))
-        except SubjectError:  # behind this prompt it is no continuation, or too long
-            continue
-    if not possible:
-        return None
-    _, _, best = min(possible, key=lambda each: each[:2])
-    return best, Control(completion=best.completion, how="another query's")
-
-
-def _scrambled(model: "TextModel", query: "Query", text: "Sequence[Passage]", rng: np.random.Generator) -> "tuple[Query, Control]":
-    from analyzers.influence.scoring import Tokens
-
-    said = _said(model, query)
-    if len(set(said)) > 1:
-        other = said
-        while other == said:
-            other = tuple(rng.permutation(said).tolist())
-        return Tokens(query.prompt, "", other), Control(completion=_text(model, other), how="its tokens shuffled")
-    # A single token, or one over and over again, has no other order.
-    drawn: list[int] = []
-    there = sorted({token for passage in text for token in passage.ids[1:]} - set(said))
-    if not there:
-        raise CorpusError("the training text has no other token than the completion; give another text")
-    drawn = rng.choice(there, len(said)).tolist()
-    return Tokens(query.prompt, "", tuple(drawn)), Control(completion=_text(model, drawn), how="tokens drawn from the text")
-
-
-def _said(model: "TextModel", query: "Query") -> tuple[int, ...]:
-    ids, first = query.ids(model)
-    return ids[first:]
-
-
-def _text(model: "TextModel", ids: Sequence[int]) -> str:
-    return whole_text("".join(model.tokens.text(number) for number in ids))
-
-
-def _asked(config: QueryConfig) -> list[tuple[str, str, str]]:
-    if config.queries is None:
-        assert config.completion is not None
-        return [("", whole_text(config.prompt or ""), whole_text(config.completion))]
-    remedy = f"give lines such as {FORM}"
-    if not config.queries.is_file():
-        raise CorpusError(f"--queries: there is no file {str(config.queries)!r}; {remedy}")
-    found = []
-    for _, (where, record) in json_objects(config.queries, remedy):
-        parts = [record.get(name, "" if name == "prompt" else None) for name in ("prompt", "completion")]
-        if not all(isinstance(part, str) for part in parts) or not parts[1]:
-            raise CorpusError(f"{where} has no text as prompt and completion; {remedy}")
-        found.append((f"{where}: ", *(whole_text(str(part)) for part in parts)))
-    if not found:
-        raise CorpusError(f"--queries {str(config.queries)!r} holds no query; {remedy}")
-    return [(where, prompt, completion) for where, prompt, completion in found]
-
-
-def _method(factors: "Factors", config: QueryConfig) -> "Method":
-    if config.method is None:
-        return factors.methods[0]
-    for method in factors.methods:
-        if method == config.method:
-            return method
-    raise SubjectError(
-        f"the factors in {str(factors.folder)!r} serve {', '.join(factors.methods)}, not {config.method!r}; "
-        f"fit with --method {'diagonal' if config.method == 'diagonal' else 'ekfac'}"
-    )
-
-
-def _source(factors: "Factors", config: QueryConfig, report: Report) -> dict[str, str]:
-    """Of the text that is scored. Raises RunFolderError where it is no longer what the factors were fitted to."""
-    kept = factors.info["source"]
-    if not {"train", "identity", "length", "limit", "seed", "model"} <= set(kept):
-        raise RunFolderError(f"the factors in {str(factors.folder)!r} do not say what they are of; fit them with `explicate influence fit`")
-    train = config.train or kept["train"]
-    if config.train is None and not (train.startswith("hf:") or Path(train).exists()) and Path(train).is_absolute():
-        raise RunFolderError(f"the training text {train!r} of the factors is no longer there; put it back, or give another by --train")
-    identity = source_identity(train, report=report)
-    if config.train is None and identity != kept["identity"]:
-        raise RunFolderError(
-            f"the training text {train!r} has changed since the factors were fitted; put it back, fit anew into another folder, or give "
-            "--train to score it all the same with the curvature of the old one"
-        )
-    return {"train": train, "identity": identity, "length": kept["length"], "limit": "" if config.train else kept["limit"]}
-
-
-def _check_same_text(factors: "Factors", text: "Sequence[Passage]", config: QueryConfig) -> None:
-    from analyzers.pass_folder import content_key
-
-    if content_key([passage.ids for passage in text]) != factors.info["text"]:
-        raise RunFolderError(
-            f"the training text of the factors in {str(config.folder)!r} gives other passages than they were fitted to; fit anew"
-        )
 
 
 def _queried(

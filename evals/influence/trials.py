@@ -12,27 +12,31 @@ import numpy as np
 from analyzers.progress import Report, quiet
 
 if TYPE_CHECKING:
+    from analyzers.influence.passages import Passage
     from analyzers.influence.retraining import Training
     from analyzers.influence.scoring import Query
     from analyzers.text_model import TextModel
 
-KEPT_FORMAT = 1
+KEPT_FORMAT = 2
 """Of what is kept; another one is made anew."""
 TRIAL_STEPS = 8
 """By so many is told how many the minutes hold; the first is not counted."""
 
 
+def read(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """As a model is trained on it: as many tokens as it takes."""
+    return tuple(tokenizer.encode(text, truncation=True))
+
+
 class Trials:
     """Trainings of one set of passages."""
 
-    def __init__(self, texts: Sequence[str], training: "Training", tokenizer: Any, folder: Path) -> None:
-        """folder: where pieces are kept."""
+    def __init__(self, ids: Sequence[tuple[int, ...]], training: "Training", tokenizer: Any, folder: Path) -> None:
+        """ids [passage][pos], as `read` gives them; folder: where pieces are kept."""
         self.training = training
         self.folder = folder
         self.tokenizer = tokenizer
-        self.ids = [tuple(tokenizer.encode(text, verbose=False)) for text in texts]
-        self.trained = 0
-        """Trainings that were made or read."""
+        self.ids = ids
 
     def told(self, **more: Any) -> dict[str, Any]:
         """What decides a piece that is kept."""
@@ -50,6 +54,13 @@ class Trials:
         write_json(path, {"format": FORMAT, "piece": made})
         return made
 
+    def passages(self, more: Sequence[str] = ()) -> "list[Passage]":
+        """Just what was trained on, one for each text, and more texts read alike behind them."""
+        from analyzers.influence.passages import Passage
+
+        every = [*self.ids, *(read(self.tokenizer, text) for text in more)]
+        return [Passage(str(place), ids, (0, 0), "", (None,) * len(ids)) for place, ids in enumerate(every)]
+
     def whole(self, report: Report = quiet) -> "TextModel":
         """The model of all passages."""
         return self._train(range(len(self.ids)), "train on all passages", report)
@@ -61,7 +72,6 @@ class Trials:
         def make() -> list[float]:
             return logprobs(self._train(places, what, report), queries)
 
-        self.trained += 1
         asked = [(query.prompt, query.completion) for query in queries]
         found: list[float] = self.piece(self.told(places=list(places), queries=asked), make)
         return found

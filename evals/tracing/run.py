@@ -19,8 +19,9 @@ from evals.tracing.summarised import summarised
 if TYPE_CHECKING:
     from analyzers.text_model import TextModel
     from analyzers.tracing.located import Located
+    from analyzers.tracing.plan import Tracing
     from analyzers.tracing.stack import Stack
-    from analyzers.tracing.trace import Trace, Tracing
+    from analyzers.tracing.trace import Trace
 
 LOCATING, ASKING, TRACING, SUMMARISING = "find subjects", "ask for facts", "trace facts", "summarise effects"
 ASKED_TOGETHER = 64
@@ -54,8 +55,8 @@ def run_trace(config: TraceConfig, *, report: Report = quiet) -> Traced:
             "give more facts, or a smaller --least"
         )
     from analyzers.text_model import TextModel
+    from analyzers.tracing.plan import Tracing, spread, window_of
     from analyzers.tracing.stack import Stack
-    from analyzers.tracing.trace import Tracing, spread, window_of
 
     model = TextModel.load(config.model, dtype=config.dtype, device=config.device, report=report)
     kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in config.kinds)

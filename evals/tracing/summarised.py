@@ -17,7 +17,8 @@ from evals.tracing.summary import curve, figure, geometric
 from evals.tracing.tables import Tables
 
 if TYPE_CHECKING:
-    from analyzers.tracing.trace import Trace, Tracing
+    from analyzers.tracing.plan import Tracing
+    from analyzers.tracing.trace import Trace
 
 FEW = 20
 """Facts below which it is told that intervals are likely too narrow."""

@@ -28,7 +28,7 @@ def icl(
     ] = None,
     n: Annotated[int, typer.Option("--n", help="How many items to ask about; 0: all that are not shown.", min=0)] = 50,
     seeds: Annotated[int, typer.Option(help="Draws of demonstrations; every item is asked about behind each of them.", min=1)] = 3,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     save: Annotated[Path | None, typer.Option(help="Only compress the demonstrations, to this .safetensors file.")] = None,
     load: Annotated[Path | None, typer.Option(help="Answer --ask from such a file; the model reads no demonstration again.")] = None,
     ask: Annotated[list[str] | None, typer.Option(help="A text that is answered from --load; may be given again.")] = None,

@@ -75,7 +75,7 @@ def query(
     prefilter: Annotated[
         int | None, typer.Option(help="Score only so many passages, the best by TF-IDF; quicker, and blind to other words.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     json: options.Json = False,
@@ -116,7 +116,7 @@ def evaluate(
     queries: Annotated[int, typer.Option(help="Planted facts, and as many pairs of names.")] = 16,
     halves: Annotated[int, typer.Option(help="Trainings on a random half of the passages.")] = 16,
     limit: Annotated[int, typer.Option(help="Passages of --corpus at most, drawn by seed.", min=0)] = 200,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:

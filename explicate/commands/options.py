@@ -14,6 +14,7 @@ Example = Annotated[
     typer.Option("--example/--no-example", help="Show the form of a reply by an example first; by default to local models only."),
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder; the same command with the same folder goes on where it stopped.")]
+Page = Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")]
 Corpus = Annotated[str, typer.Option(help="Text to sample: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")]
 Tokens = Annotated[int, typer.Option(help="How much text to sample, in tokens.", min=1)]
 ExcerptTokens = Annotated[int, typer.Option(help="Length of an excerpt, in tokens.", min=17, max=128)]

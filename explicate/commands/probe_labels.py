@@ -46,7 +46,7 @@ def labels(
         ),
     ] = None,
     test_share: Annotated[float, typer.Option(help="Of a single file, the share of its documents or sentences that tests.")] = 0.2,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",

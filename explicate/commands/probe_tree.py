@@ -26,7 +26,7 @@ def tree(
     ] = "",
     limit: Annotated[int, typer.Option(help="Sentences to train on, drawn by seed; 0: all.", min=0)] = 1000,
     test: Annotated[int, typer.Option(help="Sentences to test on, drawn by seed; 0: all.", min=0)] = 500,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",

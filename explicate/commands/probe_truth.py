@@ -26,7 +26,7 @@ def truth(
         bool, typer.Option("--keep-period", help="Read statements with the period that ends them; the state is then the period's.")
     ] = False,
     causal: Annotated[int, typer.Option(help="Statements on which the direction is added to see the answer change; 0: none.", min=0)] = 40,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     save: Annotated[Path | None, typer.Option(help="Keep a detector that is trained on all topics in this .safetensors file.")] = None,
     load: Annotated[Path | None, typer.Option(help="Only score statements with a detector that --save kept.")] = None,
     score: Annotated[list[str] | None, typer.Option(help="A statement that is scored with --load; may be given again.")] = None,

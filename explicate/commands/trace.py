@@ -24,7 +24,7 @@ def trace(
     ] = None,
     samples: Annotated[int, typer.Option(help="Draws of noise for each fact.")] = 5,
     noise: Annotated[float, typer.Option(help="In standard deviations of the embeddings of subjects' tokens.")] = 3.0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A file to write: .html (a page), or .json (all figures).")] = None,
+    out: options.Page = None,
     seed: options.Seed = 0,
     dtype: options.Dtype = "auto",
     device: options.Device = "auto",

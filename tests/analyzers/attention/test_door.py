@@ -56,6 +56,17 @@ def test_attention_equals_eager_to_the_last_bit(family: str, batch: tuple[Tensor
 
 
 @pytest.mark.parametrize("family", OPEN)
+def test_every_pass_in_a_context_begins_at_the_first_layer(family: str, tiny_model: Tiny) -> None:
+    model = tiny_model(family)[0].eval()
+    ids, mask = padded(TEXTS)
+    layers: list[int] = []
+    with attending(model, seen=lambda one: layers.append(one.layer)):
+        for run in (model, model, model.base_model):
+            run(input_ids=ids, attention_mask=mask)
+    assert layers == 3 * [0, 1, 2]
+
+
+@pytest.mark.parametrize("family", OPEN)
 def test_probabilities_changed_to_themselves_change_nothing(family: str, tiny_model: Tiny) -> None:
     model = tiny_model(family)[0].eval()
     ids, mask = padded(TEXTS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analyzers.corpus import Document
-from analyzers.editing.covariance import key_covariance, key_covariances
+from analyzers.editing.covariance import key_covariances
 from analyzers.editing.deltas import weights_hash
 from analyzers.editing.editor import Editor, memit_layers, usual_layer
 from analyzers.editing.methods import Tuning, projections
@@ -57,6 +57,55 @@ def test_edits_are_made_once(model: TextModel, monkeypatch: pytest.MonkeyPatch) 
             changed.made("rome", FACTS[:1])
 
 
+def test_memit_finds_each_value_once_whichever_facts_are_written_together(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    from analyzers.editing import editor as editing
+
+    real = editing.memit_value
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments[1].id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(editing, "memit_value", counted)
+    with pytest.raises(KeyboardInterrupt):
+        editor(model).made("memit", FACTS)
+    both, seconds = editor(model).made("memit", FACTS)
+    assert calls == ["1", "2", "2"]  # the one that was killed is looked for again, and no other
+    alone, less = editor(model).made("memit", FACTS[1:])
+    heavier, _ = editor(model, weight=1e6).made("memit", FACTS)
+    assert calls == ["1", "2", "2"]
+    assert seconds > less > 0
+    (name,) = both
+    assert both[name].left.shape[1] == 2 * alone[name].left.shape[1]
+    assert float(heavier[name].matrix.norm()) < float(both[name].matrix.norm())
+    # As all at once, without anything that is kept.
+    whole = editor(model)
+    found = [real(model, fact, 1, whole._beginnings, whole.search) for fact in FACTS]
+    written = editing.memit(model, FACTS, found, [1], whole._covariances("memit"), whole._beginnings)
+    torch.testing.assert_close(written.edit[name].matrix, both[name].matrix)
+
+
+def test_nobody_waits_who_makes_another_edit(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analyzers.editing import editor as editing
+
+    def never(what: str, done: int, total: int) -> None:
+        assert "waiting" not in what
+
+    real, made = editing.fine_tuned, []
+
+    def beside(given: TextModel, facts: Any, *more: Any) -> Any:
+        if facts == FACTS[:1]:
+            made.append(Editor(model, 1, text(model), tuning=Tuning(steps=3), report=never).made("ft", FACTS[1:])[0])
+        return real(given, facts, *more)
+
+    monkeypatch.setattr(editing, "fine_tuned", beside)
+    editor(model).made("ft", FACTS[:1])
+    assert len(made) == 1
+
+
 def test_reading_keys_goes_on_where_it_was_killed(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = dict(projections(model)[:2])
     monkeypatch.setattr("analyzers.editing.covariance.KEEP_EVERY", -1.0)
@@ -85,7 +134,7 @@ def test_reading_keys_goes_on_where_it_was_killed(model: TextModel, monkeypatch:
         assert torch.equal(found[name], wanted[name])
     monkeypatch.setattr("analyzers.editing.covariance.bare_pass", None)
     (name, layer), *_ = layers.items()
-    assert torch.equal(key_covariance(model, layer, name, whole), wanted[name])
+    assert torch.equal(key_covariances(model, {name: layer}, whole)[name], wanted[name])
 
 
 def test_layers(model: TextModel) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from analyzers.corpus import Document
 from analyzers.editing.contexts import beginnings, contexts, keys
-from analyzers.editing.covariance import key_covariance
+from analyzers.editing.covariance import key_covariances
 from analyzers.editing.deltas import applied, weights_hash
-from analyzers.editing.methods import Tuning, fine_tuned, memit, projections, rome
+from analyzers.editing.methods import Tuning, fine_tuned, memit, memit_value, projections, rome
 from analyzers.editing.values import Search, find_value
 from analyzers.errors import SubjectError
 from analyzers.facts import Fact
@@ -40,7 +40,7 @@ def text(model: TextModel) -> list[Passage]:
 
 def covariance(model: TextModel, layer: int) -> torch.Tensor:
     name, module = projections(model)[layer]
-    return key_covariance(model, module, name, text(model))
+    return key_covariances(model, {name: module}, text(model))[name]
 
 
 def probability(model: TextModel, fact: Fact) -> float:
@@ -111,6 +111,41 @@ def test_the_value_that_is_found_is_what_is_added(model: TextModel) -> None:
     assert (none.steps, float(none.added.norm())) == (0, 0)
 
 
+def test_what_the_subject_is_said_to_be_is_held_by_the_published_divergence(model: TextModel) -> None:
+    """Meng et al. 2022, equation 4: of what is said with the vector from what was said, here summed naively."""
+    found = contexts(model, FACT.prompt, FACT.span, [""])
+    (essence,) = contexts(model, "old bridge is a", (0, 10), [""])
+    _, module = projections(model)[1]
+    target = model.continuation(FACT.prompt, FACT.target)
+
+    def said(added: torch.Tensor | None, each: Any, after: tuple[int, ...] = ()) -> torch.Tensor:
+        def change(_module: Any, _given: Any, output: torch.Tensor) -> None:
+            if added is not None:
+                output[0, each.last] += added
+
+        handle = module.register_forward_hook(change)
+        logits = model.model(input_ids=torch.tensor([[*each.ids, *after]])).logits[0]
+        handle.remove()
+        found: torch.Tensor = logits[len(each.ids) - 1 :].double().log_softmax(-1)
+        return found
+
+    before = find_value(model, module, found, target, essence, Search(steps=0)).before
+    added = torch.zeros_like(before).requires_grad_()
+    stays = said(None, essence)[-1].detach()
+    adam = torch.optim.Adam([added], lr=4.0)
+    for _ in range(4):
+        now = said(added, essence)[-1]
+        kl = sum(p.exp() * (p - q) for p, q in zip(now, stays, strict=True))
+        says = said(added, found[0], target[:-1])
+        nll = -sum(says[at, token] for at, token in enumerate(target)) / len(target)
+        loss = nll + 20.0 * kl + 0.5 * added.norm() / before.norm() ** 2
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    got = find_value(model, module, found, target, essence, Search(steps=4, rate=4.0, kl=20.0, most=1e6))
+    torch.testing.assert_close(got.added, added.detach(), rtol=1e-2, atol=1e-2)
+
+
 def gives(model: TextModel, place: Any, fact: Fact) -> torch.Tensor:
     """What a module gives at the subject's last token, from a plain forward pass."""
     (context,) = contexts(model, fact.prompt, fact.span, [""])
@@ -167,14 +202,15 @@ def test_memit_writes_the_values_of_several_facts(layers: list[int], model: Text
     before = [gives(model, block, fact) for fact in FACTS]
     covariances = {layer: covariance(model, layer) for layer in layers}
     # Nothing is held against the facts: each is given all that was found for it.
-    written = memit(model, FACTS, layers, covariances, [""], search=FREE, weight=1e-6)
+    found = [memit_value(model, fact, layers[-1], [""], FREE) for fact in FACTS]
+    written = memit(model, FACTS, found, layers, covariances, [""], weight=1e-6)
     assert len(written.edit) == len(layers)
     with applied(model, [written.edit]):
         for fact, value in zip(FACTS, values, strict=True):
             close(gives(model, block, fact), value)
     assert all(torch.equal(gives(model, block, fact), each) for fact, each in zip(FACTS, before, strict=True))
     # Held against many others, less of it.
-    held = memit(model, FACTS, layers, covariances, [""], search=FREE, weight=1e3)
+    held = memit(model, FACTS, found, layers, covariances, [""], weight=1e3)
     with applied(model, [held.edit]):
         for fact, value, own in zip(FACTS, values, before, strict=True):
             assert float((gives(model, block, fact) - own).norm()) < 0.5 * float((value - own).norm())
@@ -214,7 +250,7 @@ def test_the_value_is_given_behind_nothing_and_behind_beginnings_on_average(meth
     if method == "rome":
         written = rome(model, FACT, 1, covariance(model, 1), before, FREE)
     else:
-        written = memit(model, [FACT], [1], {1: covariance(model, 1)}, before, search=FREE, weight=1e-6)
+        written = memit(model, [FACT], [value], [1], {1: covariance(model, 1)}, before, weight=1e-6)
     with applied(model, [written.edit]), torch.inference_mode():
         now = []
         for each in found:

@@ -66,11 +66,18 @@ def test_of_another_model_or_format(model: TextModel, tiny_checkpoint: Callable[
 
 
 def test_the_control_has_the_same_keys_and_size_and_another_direction(model: TextModel) -> None:
-    (edit, _), (first, *_) = edits(model), projections(model)
-    drawn = randomised(edit, 10)[first[0]]
-    own = edit[first[0]]
-    assert torch.equal(drawn.right, own.right)
-    torch.testing.assert_close(drawn.matrix.norm(), own.matrix.norm())
-    assert abs(float(torch.nn.functional.cosine_similarity(drawn.left, own.left, dim=0))) < 0.7
-    assert torch.equal(randomised(edit, 10)[first[0]].left, drawn.left)
-    assert not torch.equal(randomised(edit, 11)[first[0]].left, drawn.left)
+    one, several = edits(model)
+    (first, _), *_ = projections(model)
+    common, key = normal(32, 1, seed=5), normal(48, seed=6)
+    # Two columns that nearly cancel out, as those of two keys that are nearly one.
+    alike = {first: Delta(torch.cat([common, -0.95 * common + 0.01 * normal(32, 1, seed=7)], 1), normal(48, 1, seed=8).expand(48, 2))}
+    for edit in (one, several, alike):
+        drawn = randomised(edit, 10)
+        assert list(drawn) == sorted(edit)
+        for name, own in edit.items():
+            torch.testing.assert_close(drawn[name].matrix.norm(), own.matrix.norm(), rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close((drawn[name].matrix @ key).norm(), (own.matrix @ key).norm(), rtol=1e-3, atol=1e-4)
+            cosine = torch.nn.functional.cosine_similarity(drawn[name].matrix.flatten(), own.matrix.flatten(), dim=0)
+            assert abs(float(cosine)) < 0.7
+            assert torch.equal(randomised(edit, 10)[name].left, drawn[name].left)
+            assert not torch.equal(randomised(edit, 11)[name].left, drawn[name].left)

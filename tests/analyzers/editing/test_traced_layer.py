@@ -14,8 +14,9 @@ from analyzers.hooks import on_output, removed
 from analyzers.mlps import decoder_blocks, down_projections
 from analyzers.text_model import TextModel
 from analyzers.tracing.located import Located, locate
+from analyzers.tracing.plan import Tracing, spread
+from analyzers.tracing.restoring import corrupted_run
 from analyzers.tracing.stack import Stack
-from analyzers.tracing.trace import Tracing, corrupted_run, spread
 
 PROMPTS = [("The old bridge was", "old bridge"), ("The school teaches", "school"), ("In the valley the river rises", "river")]
 

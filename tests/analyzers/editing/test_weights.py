@@ -109,6 +109,19 @@ def test_edits_are_added_and_taken_back_to_the_bit(family: str, dtype: torch.dty
         assert model.identity == identity
 
 
+def test_the_hash_is_of_every_parameter_and_buffer(tiny_model: Callable[..., Any]) -> None:
+    network, tokenizer = tiny_model("llama")
+    model = TextModel(network, tokenizer, name="tiny", identity={})
+    before = weights_hash(model)
+    for tensor in (*network.parameters(), *network.buffers()):
+        flat = tensor.data.reshape(-1)
+        own = flat[0].clone()
+        flat[0] = own + 1
+        assert weights_hash(model) != before
+        flat[0] = own
+        assert weights_hash(model) == before
+
+
 def test_fingerprints_tell_edits_apart() -> None:
     one = Delta(normal(3, 1, seed=1), normal(4, 1, seed=2))
     assert fingerprint({"a": [one]}) == fingerprint({"a": [Delta(one.left.clone(), one.right.clone())]})

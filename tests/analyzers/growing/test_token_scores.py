@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyzers.errors import SubjectError
-from analyzers.growing.token_scores import begun, fits, score_tokens
+from analyzers.growing.token_scores import fits, score_tokens
 from analyzers.text_model import TextModel
 
 TEXTS = ["The river rises in the hills", "a", "Visitors who walk along the water in the evening may see herons, otters and apples."]
@@ -19,7 +19,7 @@ def model(tiny_model: Callable[..., tuple[Any, Any]]) -> TextModel:
 
 
 def test_scores_are_those_of_each_text_alone(model: TextModel) -> None:
-    prompts = [begun(model, text) for text in TEXTS]
+    prompts = [model.begun(text) for text in TEXTS]
     found = score_tokens(model, [prompt.ids for prompt in prompts])
     for prompt, scores in zip(prompts, found, strict=True):
         with torch.inference_mode():
@@ -32,7 +32,7 @@ def test_scores_are_those_of_each_text_alone(model: TextModel) -> None:
 
 
 def test_a_text_begins_behind_the_token_that_begins_texts(model: TextModel) -> None:
-    prompt = begun(model, "The river")
+    prompt = model.begun("The river")
     assert prompt.ids[0] == model.tokenizer.bos_token_id
     assert prompt.spans[0] is None
     assert "".join(prompt.tokens[1:]) == "The river"
@@ -44,7 +44,7 @@ def test_a_text_begins_behind_the_token_that_begins_texts(model: TextModel) -> N
     model.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A", special_tokens=[(start, model.tokenizer.bos_token_id)]
     )
-    assert begun(TextModel(model.model, model.tokenizer, name="tiny", identity={}), "The river").ids == prompt.ids
+    assert TextModel(model.model, model.tokenizer, name="tiny", identity={}).begun("The river").ids == prompt.ids
 
 
 def test_what_cannot_be_scored(model: TextModel) -> None:

@@ -46,6 +46,44 @@ def test_a_pass_from_any_block_on_is_the_whole_one(skips: bool, model: TextModel
     assert not any("forward" in vars(module) for module in model.model.modules())
 
 
+@pytest.mark.parametrize("model", [*FAMILIES, "mistral"], indirect=True)
+def test_a_pass_behind_remembered_tokens_is_the_whole_one(model: TextModel) -> None:
+    if model.model.config.model_type == "mistral":
+        model.model.config.sliding_window = 3
+    expected = plain(model)
+    stack = Stack(model)
+    assert stack.remembers
+    logits, remembered = stack.remember(IDS)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert remembered is not None
+    _, entered = stack.entering(IDS, lambda: stack.next_logits(IDS))
+    assert remembered.of([0, 1], 0) is None
+    order = [1, 0, 1]
+    for first in range(1, 5):
+        behind = remembered.of(order, first)
+        before = stack.tokens
+        torch.testing.assert_close(stack.next_logits(IDS[order, first:], behind=behind), expected[order], rtol=1e-4, atol=1e-4)
+        with stack.begun(2, entered[2][order, first:]):
+            found = stack.next_logits(IDS.flip(0)[order, first:], behind=behind)
+        torch.testing.assert_close(found, expected[order], rtol=1e-4, atol=1e-4)
+        assert stack.tokens - before == 2 * 3 * (5 - first)
+
+
+def test_a_family_that_remembers_otherwise_is_read_whole(model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that counts positions from what it reads."""
+    once = model.model.forward
+
+    def forward(input_ids: Any = None, past_key_values: Any = None, **kwargs: Any) -> Any:
+        places = torch.arange(input_ids.shape[1]).expand(input_ids.shape)
+        return once(input_ids=input_ids, past_key_values=past_key_values, position_ids=places, **kwargs)
+
+    monkeypatch.setattr(model.model, "forward", forward)
+    stack = Stack(model)
+    assert not stack.remembers
+    assert stack.remember(IDS)[1] is None
+    torch.testing.assert_close(stack.remember(IDS)[0], plain(model))
+
+
 @pytest.mark.parametrize("model", FAMILIES, indirect=True)
 def test_what_modules_give_is_what_is_added_to_the_stream(model: TextModel) -> None:
     stack = Stack(model)

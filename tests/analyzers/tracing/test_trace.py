@@ -14,21 +14,10 @@ from analyzers.mlps import down_projections
 from analyzers.text_model import TextModel
 from analyzers.tracing.known import said
 from analyzers.tracing.located import Located, locate
+from analyzers.tracing.plan import Tracing, around, places_elsewhere, spread, window_of
+from analyzers.tracing.restoring import Restoration, clean_run, corrupted_run, restored
 from analyzers.tracing.stack import Stack
-from analyzers.tracing.trace import (
-    Restoration,
-    Trace,
-    Tracing,
-    around,
-    clean_run,
-    corrupted_run,
-    places_elsewhere,
-    restored,
-    spread,
-    texts_of,
-    trace,
-    window_of,
-)
+from analyzers.tracing.trace import Trace, texts_of, trace
 
 FACT = Fact("In the summer the old school was", "old school", " away", "1")
 OUTPUTS: dict[str, Callable[[Any], Any]] = {
@@ -95,7 +84,7 @@ def naive(model: TextModel, where: Located, noise: torch.Tensor, kind: str, laye
 @pytest.mark.parametrize("model", OUTPUTS, indirect=True)
 @pytest.mark.parametrize("window", [1, 2])
 def test_many_in_one_pass_are_what_one_at_a_time_is(window: int, model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analyzers.tracing.trace.BATCH_TOKENS", 100)
+    monkeypatch.setattr("analyzers.tracing.restoring.BATCH_TOKENS", 100)
     stack, where = Stack(model), located(model)
     tracing = Tracing(0.3, window, samples=2)
     noises: list[torch.Tensor] = []
@@ -113,6 +102,31 @@ def test_many_in_one_pass_are_what_one_at_a_time_is(window: int, model: TextMode
                 assert row[place] == pytest.approx(expected, abs=2e-7), (kind, layer, place)
                 moved += abs(expected) > 1e-6
     assert moved > 20
+
+
+@pytest.mark.parametrize("model", ["llama", "bloom"], indirect=True)
+def test_what_is_remembered_of_the_run_with_noise_need_not_be_computed_again(model: TextModel) -> None:
+    stack, where = Stack(model), located(model)
+    tracing = Tracing(0.3, 2, samples=2)
+    found = trace(stack, where, tracing)
+    assert stack.remembers
+    stack.remembers = False
+    whole = trace(stack, where, tracing)
+    assert found.cost["texts"] == whole.cost["texts"]
+    assert found.cost["tokens"] < 0.7 * whole.cost["tokens"]
+    for own, other in ((found.effects, whole.effects), (found.random, whole.random)):
+        for kind in own:
+            np.testing.assert_allclose(_numbers(own[kind]), _numbers(other[kind]), atol=2e-7)
+    assert found.elsewhere is not None
+    assert whole.elsewhere is not None
+    for kind, effects in found.elsewhere.effects.items():
+        np.testing.assert_allclose(effects, whole.elsewhere.effects[kind], atol=2e-7)
+    if isinstance(found.cut, list):
+        np.testing.assert_allclose(found.cut, whole.cut, atol=2e-7)
+
+
+def _numbers(own: Any) -> Any:
+    return np.array(list(own.values()) if isinstance(own, dict) else own, np.float64)
 
 
 def test_restoring_everything_gives_all_back_and_no_noise_takes_nothing(model: TextModel) -> None:
@@ -162,8 +176,9 @@ def test_a_random_change_is_as_large_as_the_clean_one(model: TextModel, monkeypa
     monkeypatch.setattr(stack, "changed", watched)
     restored(stack, where, clean, corrupted, [Restoration("mlp", range(1, 2), (where.last,), random=True)], tracing)
     ((given, new),) = seen
-    moved = (new - given)[:, where.last]
-    expected = (clean.gave["mlp"][1][where.last] - given[:, where.last]).norm(dim=-1)
+    at = where.last - len(where.ids)  # what stands before is not computed again
+    moved = (new - given)[:, at]
+    expected = (clean.gave["mlp"][1][where.last] - given[:, at]).norm(dim=-1)
     torch.testing.assert_close(moved.norm(dim=-1), expected)
     assert float(torch.cosine_similarity(moved[0], moved[1], dim=0).abs()) < 0.6
     assert float((new - given).abs().sum()) == pytest.approx(float(moved.abs().sum()))

@@ -8,12 +8,15 @@ import pytest
 
 from analyzers.corpus import Document
 from analyzers.errors import ExplicateError
-from analyzers.influence.factors import fit
+from analyzers.influence.fitting import fit
 from analyzers.influence.passages import Passage, passages
 from analyzers.influence.scoring import Query, Tokens, precondition, score
 from analyzers.influence.watching import watched
 from analyzers.text_model import TextModel
-from evals.influence.query import checked, controls_of, elsewhere, influence, logprobs, prefiltered
+from evals.influence.asked import checked
+from evals.influence.controls import controls_of, elsewhere
+from evals.influence.prefilter import prefiltered
+from evals.influence.query import influence, logprobs
 
 TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Herons and otters.", "The town has a harbour.", "Markets."]
 

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from analyzers.corpus import Document
 from analyzers.errors import CorpusError, RunFolderError, SubjectError
-from analyzers.influence import factors
+from analyzers.influence import fitting
 from analyzers.influence.curvature import Covariances
-from analyzers.influence.factors import Factors, fit, plan_fit, sampled
+from analyzers.influence.factors import Factors
+from analyzers.influence.fitting import fit, plan_fit, sampled
 from analyzers.influence.passages import Passage, drawn, passages
 from analyzers.influence.watching import shapes, traces, watched
 from analyzers.text_model import TextModel
@@ -121,7 +122,7 @@ def test_shards_and_batches_change_nothing_but_memory(
     plan = plan_fit(watched(model, "mlp"), "ekfac", gigabytes)
     assert len(plan.shards) == 3
     assert plan.memory <= gigabytes * 1e9 < plan.disk
-    monkeypatch.setattr(factors, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(fitting, "BATCH_TOKENS", 40)
     fit(model, text, tmp_path / "three", memory_gb=gigabytes)
     one, three = whole(tmp_path / "one"), whole(tmp_path / "three")
     assert one.keys() == three.keys()
@@ -136,8 +137,8 @@ def test_shards_and_batches_change_nothing_but_memory(
 def test_a_fit_that_was_killed_ends_with_the_same_factors(
     at: int, model: TextModel, text: list[Passage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(factors, "BATCH_TOKENS", 40)
-    monkeypatch.setattr(factors, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(fitting, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(fitting, "KEEP_EVERY", 0.0)
     gigabytes = plan_fit(watched(model, "mlp"), "ekfac").disk / 1e9 / 1.5
     fit(model, text, tmp_path / "whole", memory_gb=gigabytes)
     calls: list[Sequence[Any]] = []
@@ -148,7 +149,7 @@ def test_a_fit_that_was_killed_ends_with_the_same_factors(
             raise Stopped
         return traces(*given)
 
-    monkeypatch.setattr(factors, "traces", stopping)
+    monkeypatch.setattr(fitting, "traces", stopping)
     with pytest.raises(Stopped):
         fit(model, text, tmp_path / "killed", memory_gb=gigabytes)
     with pytest.raises(RunFolderError, match="begun and not finished"):
@@ -162,7 +163,7 @@ def test_a_fit_that_was_killed_ends_with_the_same_factors(
     assert all(torch.equal(other[name], each) for name, each in one.items())
     # What was done was not done again.
     calls_after = len(calls) - before
-    monkeypatch.setattr(factors, "traces", lambda *given: calls.append(given) or traces(*given))
+    monkeypatch.setattr(fitting, "traces", lambda *given: calls.append(given) or traces(*given))
     calls.clear()
     fit(model, text, tmp_path / "count", memory_gb=gigabytes)
     assert calls_after == len(calls) - (at - 1)

@@ -1,0 +1,89 @@
+"""What a query asks for: its lines, the method and the text, each checked before a model is loaded, and then against the model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzers.corpus import json_objects, source_identity
+from analyzers.errors import CorpusError, RunFolderError, SubjectError
+from analyzers.progress import Report
+from analyzers.whole_text import whole_text
+from evals.influence.config import FORM, QueryConfig
+
+if TYPE_CHECKING:
+    from analyzers.influence.curvature import Method
+    from analyzers.influence.factors import Factors
+    from analyzers.influence.passages import Passage
+    from analyzers.influence.scoring import Query
+    from analyzers.text_model import TextModel
+
+
+def asked_in(config: QueryConfig) -> list[tuple[str, str, str]]:
+    if config.queries is None:
+        assert config.completion is not None
+        return [("", whole_text(config.prompt or ""), whole_text(config.completion))]
+    remedy = f"give lines such as {FORM}"
+    if not config.queries.is_file():
+        raise CorpusError(f"--queries: there is no file {str(config.queries)!r}; {remedy}")
+    found = []
+    for _, (where, record) in json_objects(config.queries, remedy):
+        parts = [record.get(name, "" if name == "prompt" else None) for name in ("prompt", "completion")]
+        if not all(isinstance(part, str) for part in parts) or not parts[1]:
+            raise CorpusError(f"{where} has no text as prompt and completion; {remedy}")
+        found.append((f"{where}: ", *(whole_text(str(part)) for part in parts)))
+    if not found:
+        raise CorpusError(f"--queries {str(config.queries)!r} holds no query; {remedy}")
+    return [(where, prompt, completion) for where, prompt, completion in found]
+
+
+def checked(model: "TextModel", asked: Sequence[tuple[str, str, str]]) -> "list[Query]":
+    """Queries that the model can read; asked: (what a query is called in messages, prompt, completion)."""
+    from analyzers.influence.scoring import Query
+
+    found = []
+    for where, prompt, completion in asked:
+        query = Query(prompt, completion)
+        try:
+            query.ids(model)
+        except SubjectError as error:
+            raise SubjectError(f"{where}{error}") from None
+        found.append(query)
+    return found
+
+
+def method_of(factors: "Factors", config: QueryConfig) -> "Method":
+    if config.method is None:
+        return factors.methods[0]
+    for method in factors.methods:
+        if method == config.method:
+            return method
+    raise SubjectError(
+        f"the factors in {str(factors.folder)!r} serve {', '.join(factors.methods)}, not {config.method!r}; "
+        f"fit with --method {'diagonal' if config.method == 'diagonal' else 'ekfac'}"
+    )
+
+
+def source_of(factors: "Factors", config: QueryConfig, report: Report) -> dict[str, str]:
+    """Of the text that is scored. Raises RunFolderError where it is no longer what the factors were fitted to."""
+    kept = factors.info["source"]
+    if not {"train", "identity", "length", "limit", "seed", "model"} <= set(kept):
+        raise RunFolderError(f"the factors in {str(factors.folder)!r} do not say what they are of; fit them with `explicate influence fit`")
+    train = config.train or kept["train"]
+    if config.train is None and not (train.startswith("hf:") or Path(train).exists()) and Path(train).is_absolute():
+        raise RunFolderError(f"the training text {train!r} of the factors is no longer there; put it back, or give another by --train")
+    identity = source_identity(train, report=report)
+    if config.train is None and identity != kept["identity"]:
+        raise RunFolderError(
+            f"the training text {train!r} has changed since the factors were fitted; put it back, fit anew into another folder, or give "
+            "--train to score it all the same with the curvature of the old one"
+        )
+    return {"train": train, "identity": identity, "length": kept["length"], "limit": "" if config.train else kept["limit"]}
+
+
+def check_same_text(factors: "Factors", text: "Sequence[Passage]", config: QueryConfig) -> None:
+    from analyzers.pass_folder import content_key
+
+    if content_key([passage.ids for passage in text]) != factors.info["text"]:
+        raise RunFolderError(
+            f"the training text of the factors in {str(config.folder)!r} gives other passages than they were fitted to; fit anew"
+        )
