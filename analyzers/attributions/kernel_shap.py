@@ -8,6 +8,7 @@ theorem 2; paired sampling: Covert and Lee 2021.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import combinations
 from math import comb
 
@@ -42,6 +43,11 @@ class KernelShap:
     def sets(self) -> Sequence[Kept]:
         return [frozenset(), self._all, *self._taken, *self._drawn]
 
+    @cached_property
+    def _kept(self) -> Floats:
+        """[set, unit] 1 where it is kept, of all sets but the two ends."""
+        return np.array([[float(unit in kept) for unit in range(len(self._all))] for kept in (*self._taken, *self._drawn)])
+
     def values(self, of: Mapping[Kept, float]) -> Floats:
         return self._fitted(of, np.array(list(self._drawn.values()), np.float64))
 
@@ -66,7 +72,7 @@ class KernelShap:
         if units < 2:
             return np.full(units, everything - none)
         weights = self.weights(counts)
-        x = np.array([[float(unit in kept) for unit in range(units)] for kept in weights])
+        x = self._kept
         y = np.array([of[kept] for kept in weights]) - none
         root = np.sqrt(np.array(list(weights.values()), np.float64))
         # The last value is what the others leave of the whole difference.

@@ -5,6 +5,7 @@ times its cosine distance from the whole text, the ridge has strength 1. Source:
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -24,6 +25,11 @@ class Lime:
         drawn = [rng.choice(units, size=rng.integers(1, units + 1), replace=False).tolist() for _ in range(max(most - 1, units))]
         self.sets: Sequence[Kept] = [everything, *(everything - set(out) for out in drawn)]
 
+    @cached_property
+    def _kept(self) -> Floats:
+        """[set, unit] 1 where it is kept."""
+        return np.array([[float(unit in kept) for unit in range(self._units)] for kept in self.sets])
+
     def values(self, of: Mapping[Kept, float]) -> Floats:
         return self._fitted(of, np.ones(len(self.sets)))
 
@@ -35,7 +41,7 @@ class Lime:
 
     def _fitted(self, of: Mapping[Kept, float], counts: Floats) -> Floats:
         """[unit] with every set counted so often."""
-        x = np.array([[float(unit in kept) for unit in range(self._units)] for kept in self.sets])
+        x = self._kept
         # Cosine of a 0/1 vector with the vector of ones.
         distance = 100 * (1 - np.sqrt(x.sum(axis=1) / self._units))
         weight = counts * np.sqrt(np.exp(-(distance**2) / WIDTH**2))

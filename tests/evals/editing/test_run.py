@@ -10,7 +10,7 @@ import torch
 
 from analyzers.editing.values import Search
 from analyzers.errors import SubjectError
-from evals.editing import run as running
+from evals.editing import work
 from evals.editing.ask import run_ask
 from evals.editing.config import AskConfig, EditConfig
 from evals.editing.results import Edited
@@ -94,6 +94,11 @@ def test_planted_facts_are_edited(config: Callable[..., EditConfig], tmp_path: P
     assert value(found, "random", "edit_success") < 0.5
     assert value(found, "rome", "generalisation") > value(found, "random", "generalisation")
     assert value(found, "rome", "locality") > 0.3
+    # An exact interval: the chance that three of three succeed where .292 of all do is 2.5%.
+    assert "all 3 edits by rome succeeded, so that the interval of its success has no width; a true share of 0.29 or more" in " ".join(
+        found.notes
+    )
+    assert not any("by random" in note for note in found.notes)
     above = found.above["rome"]["random"]
     assert isinstance(above, Value)
     assert above.value == pytest.approx(1 - value(found, "random", "edit_success"))
@@ -117,7 +122,7 @@ def test_planted_facts_are_edited(config: Callable[..., EditConfig], tmp_path: P
 def test_a_killed_run_goes_on(config: Callable[..., EditConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = config(methods=("rome", "ft"), evaluate=True)
     calls: list[str] = []
-    real = running.measure
+    real = work.measure
 
     def killed(*arguments: Any, **more: Any) -> Any:
         calls.append(arguments[1].fact.id)
@@ -125,13 +130,13 @@ def test_a_killed_run_goes_on(config: Callable[..., EditConfig], monkeypatch: py
             raise KeyboardInterrupt
         return real(*arguments, **more)
 
-    monkeypatch.setattr(running, "measure", killed)
+    monkeypatch.setattr(work, "measure", killed)
     with pytest.raises(KeyboardInterrupt):
         run(asked)
     found = run(asked)
     # Each of 3 facts in 4 states once, and the one that was killed twice.
     assert len(calls) == 3 * 4 + 1
-    monkeypatch.setattr(running, "measure", None)
+    monkeypatch.setattr(work, "measure", None)
     assert run(asked) == found
 
 
