@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evals.number_of import number_of
 from evals.results import Failure, Value
 from explicate.edit_words import headline, layers_told, measure_name, method_name, seconds_told
 from explicate.probe_words import number, told
@@ -26,7 +27,7 @@ def show_edited(found: "Edited", page: Path | None) -> None:
     from explicate.running import plain
 
     console = Console(emoji=False)
-    console.print(f"{plain(found.model['name'])}: {len(found.edits)} edits, {plain(layers_told(found))}")
+    console.print(f"{plain(found.model['name'])}: {number_of('edit', len(found.edits))}, {plain(layers_told(found))}")
     for name, says, word in headline(found):
         console.print(f"[b]{plain(name)}[/]: {plain(says)}. Above both: [{COLOURS[word]}]{word}[/]")
     _show_methods(console, found)
@@ -51,11 +52,14 @@ def show_asked(found: "EditsAsked") -> None:
     from explicate.running import plain
 
     console = Console(emoji=False)
-    console.print(f"{plain(found.model['name'])}, {len(found.edits)} edits by {method_name(found.method)} from {plain(found.path)}")
+    by = " and ".join(f"{method_name(method)} from {plain(path)}" for method, path in zip(found.methods, found.paths, strict=True))
+    console.print(f"{plain(found.model['name'])}, {number_of('edit', len(found.edits))} by {by}")
     for each in found.answers:
         console.print(f"[b]{plain(each.prompt)}[/]")
         console.print(f"  without: {plain(each.without)}")
         console.print(f"  edited:  {plain(each.edited)}")
+    if found.exported is not None:
+        console.print(f"The edited model: {plain(found.exported)}", soft_wrap=True)
     if not found.restored_exactly:
         console.print("[red]weights are not as they were[/]")
 

@@ -5,7 +5,7 @@ from typing import Any
 from evals.influence.evaluate_results import Evaluated, Measure
 from evals.results import Failure, Value
 from explicate.axis import Axis
-from explicate.influence_words import KNOWN, MEASURES, METHODS, SILENT_EVALUATION, method_name, verdict_of
+from explicate.influence_words import KNOWN, METHODS, SILENT_EVALUATION, measure_words, method_name, verdict_of
 from explicate.pages import environment, trusted
 from explicate.probe_words import interval, number, signed, told
 from explicate.shaded_words import visible
@@ -27,7 +27,8 @@ def render(found: Evaluated) -> str:
             known_by_chance=f"{found.known_by_chance:.2f}",
             found=found,
             headline=headline(found),
-            sections=[_section(name, measure) for name, measure in found.measures.items()],
+            first=METHODS["ekfac"],
+            sections=[section(name, measure) for name, measure in found.measures.items()],
             silent=SILENT_EVALUATION,
             notes=[visible(note) for note in found.notes],
             identity=[(visible(key), visible(value)) for key, value in found.source.items()],
@@ -45,12 +46,13 @@ def headline(found: Evaluated) -> str:
         figures = found.measures[name].figures
         ours, words = figures["ekfac"], figures["bm25"]
         if isinstance(ours, Value) and isinstance(words, Value):
-            parts.append(f"{MEASURES[name][0]} {interval(ours)}; BM25 {interval(words)}")
+            parts.append(f"{measure_words(name)[0]} {interval(ours)}; BM25 {interval(words)}")
     return ". ".join(parts)
 
 
-def _section(name: str, measure: Measure) -> dict[str, Any]:
-    title, says = MEASURES.get(name, (name.replace("_", " "), ""))
+def section(name: str, measure: Measure) -> dict[str, Any]:
+    """A measure for the template: its words, and the positions of every figure."""
+    title, says = measure_words(name)
     values = measure.figures
     ends = [end for value in values.values() if isinstance(value, Value) for end in (value.low, value.value, value.high)]
     axis = Axis.of([*ends, *([] if measure.chance is None else [measure.chance]), 0.0], ticks=4)

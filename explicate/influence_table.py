@@ -1,10 +1,12 @@
 """What `explicate influence` prints."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evals.influence.evaluate_results import Evaluated
+    from evals.influence.evaluate_results import Evaluated, Measure
+    from evals.influence.pairs_results import Pairs
     from evals.influence.results import Fitted, Influences
 
 BEFORE, FEWEST = 62, 16
@@ -74,11 +76,9 @@ def show_influences(found: "Influences", out: Path | None) -> None:
 
 def show_evaluated(found: "Evaluated", out: Path | None) -> None:
     """Of everything that is known how well each method finds it, and whether influence lies above it."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    from explicate.influence_words import MEASURES, method_name, verdict_of
+    from explicate.influence_words import METHODS
     from explicate.probe_words import told
     from explicate.running import plain
 
@@ -88,20 +88,53 @@ def show_evaluated(found: "Evaluated", out: Path | None) -> None:
         f"{found.steps:,} steps or, on fewer passages, fewer"
     )
     console.print(f"facts learnt in other words: {plain(told(found.known))}; by chance {found.known_by_chance:.2f}")
-    for name, measure in found.measures.items():
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=MEASURES[name][0], title_justify="left", title_style="bold")
-        table.add_column("method")
-        table.add_column(f"over {measure.over}", no_wrap=True)
-        table.add_column("EK-FAC, paired")
-        for method, value in measure.figures.items():
-            lift = measure.lifts.get(method)
-            word = "" if lift is None else verdict_of(lift)
-            colour = {"Above": "green", "Below": "red"}.get(word, "yellow")
-            table.add_row(plain(method_name(method)), plain(told(value)), f"[{colour}]{word}[/]" if word else "")
-        console.print(table)
-        if measure.chance is not None:
-            console.print(f"[dim]knowing nothing gets {measure.chance:.3f}")
+    _show_measures(console, found.measures, METHODS["ekfac"])
     for note in found.notes:
         console.print(f"[dim]{plain(note)}[/]")
     if out is not None:
         console.print(f"Report: {plain(str(out))}", soft_wrap=True)
+
+
+def show_pairs(found: "Pairs", out: Path | None) -> None:
+    """How often the expected text moves its query more, by each method, beside what the same texts do to other queries."""
+    from rich.console import Console
+
+    from evals.number_of import number_of
+    from explicate.influence_words import METHODS, pairs_headline
+    from explicate.running import plain
+
+    console = Console(emoji=False)
+    first = METHODS.get(found.method, plain(found.method))
+    console.print(f"{plain(found.model['name'])}, {first}: {number_of('pair', len(found.pairs))} of {found.in_file:,}")
+    console.print(plain(pairs_headline(found)))
+    _show_measures(console, found.measures, first)
+    for note in found.notes:
+        console.print(f"[dim]{plain(note)}[/]")
+    if out is not None:
+        console.print(f"Report: {plain(str(out))}", soft_wrap=True)
+
+
+def _show_measures(console: Any, measures: Mapping[str, "Measure"], first: str) -> None:
+    """first: what is held against the others, as it is called."""
+    from rich import box
+    from rich.table import Table
+
+    from explicate.influence_words import measure_words, method_name, verdict_of
+    from explicate.probe_words import told
+    from explicate.running import plain
+
+    for name, measure in measures.items():
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=measure_words(name)[0], title_justify="left", title_style="bold")
+        table.add_column("method")
+        table.add_column(f"over {measure.over}", no_wrap=True)
+        if measure.lifts:
+            table.add_column(f"{first}, paired")
+        for method, value in measure.figures.items():
+            lift = measure.lifts.get(method)
+            word = "" if lift is None else verdict_of(lift)
+            colour = {"Above": "green", "Below": "red"}.get(word, "yellow")
+            told_lift = [f"[{colour}]{word}[/]" if word else ""] if measure.lifts else []
+            table.add_row(plain(method_name(method)), plain(told(value)), *told_lift)
+        console.print(table)
+        if measure.chance is not None:
+            console.print(f"[dim]knowing nothing gets {measure.chance:.3f}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from evals.influence.pairs_results import Pairs
 from evals.influence.results import Queried, RankedPassage
 from evals.results import Failure, Value
 from explicate.probe_words import number
@@ -47,6 +48,20 @@ def headline(query: Queried, candidates: int, *, others: bool) -> str:
     return f"{held}; of the {shown} passages at the top {alike} move what says something else at least as much{beside}"
 
 
+def pairs_headline(found: Pairs) -> str:
+    """How often the expected text moves its query more, with what the same texts do to other queries, and with words alone."""
+    figures = found.measures["preferred"].figures
+    parts = [
+        f"{what} {percent(value) if isinstance(value, Value) else 'not measured'}"
+        for what, value in (
+            ("the expected text moves its query more in", figures[found.method]),
+            ("the same texts, put to the queries of other pairs:", figures["other_queries"]),
+            ("by words in common (BM25):", figures["bm25"]),
+        )
+    ]
+    return f"of {len(found.pairs):,} pairs {'; '.join(parts)}; chance is 50%"
+
+
 def percent(value: Value) -> str:
     """A share with its interval."""
     return f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}]"
@@ -74,8 +89,11 @@ KNOWN: Mapping[str, str] = {
     "cosine": "the same, relative to the length of the passage's gradient",
     "bm25": "words in common, rare ones above others",
     "tf_idf": "the same, as the cosine of weighed counts",
+    "embedding": "cosine of sentence embeddings",
     "random": "passages in random order",
     "surprisal": "how improbable the model finds the label that the line says",
+    "length": "more tokens above fewer",
+    "other_queries": "what the same two texts do to the queries of all other pairs",
 }
 MEASURES: Mapping[str, tuple[str, str]] = {
     "recall_at_1": ("Planted facts, recall at 1", "share of facts, asked in other words, whose passage comes first"),
@@ -104,6 +122,23 @@ MEASURES: Mapping[str, tuple[str, str]] = {
         "share of the ten most influential passages that are among the share of all passages, named on the left, nearest by TF-IDF",
     ),
 }
+PAIR_MEASURES: Mapping[str, tuple[str, str]] = {
+    "preferred": (
+        "The expected text moves its query more",
+        "share of pairs of which it does, equal ones half; “other queries”: of the same two texts, the mean share of the queries of other "
+        "pairs, which says how far it moves whatever is said",
+    ),
+    "apart": (
+        "By how much",
+        "influence of the expected text less that of the other one, in units of the root mean square over all texts of the file; below, "
+        "both parts",
+    ),
+}
+SILENT_PAIRS = (
+    "Which text of a pair is to move the query more is what the author of the file expects. It may do so for what it shares with the query "
+    "besides its meaning, such as names, figures and words spelled alike: see BM25 and the embedding, and choose pairs of which these can "
+    "tell nothing. The model need not have read either text in training: influence says what it would take from them."
+)
 SILENT_EVALUATION = (
     "The text is made up, and made so that words mislead: further passages share more words with the question than the one that "
     "answers it, which makes rankings by words look worse than on other text. Models are small, trained for minutes, and few. A method "
@@ -111,12 +146,21 @@ SILENT_EVALUATION = (
 )
 
 
+PARTS: Mapping[str, str] = {"_same": "in the order", "_flipped": "the other way", "_one": "the expected", "_other": "the other"}
+"""Of a method's figure, by how its name ends."""
+
+
+def measure_words(name: str) -> tuple[str, str]:
+    """(title, what it says) of a measure."""
+    return {**MEASURES, **PAIR_MEASURES}.get(name) or (name.replace("_", " "), "")
+
+
 def method_name(name: str) -> str:
     """Of a method, or of a part of its figure."""
-    own = {**BASELINES, **METHODS, "cosine": "gradient cosine", "random": "random", "surprisal": "surprisal of the label"}
-    for end in ("_same", "_flipped"):
+    own = {**BASELINES, **METHODS, "cosine": "gradient cosine", "surprisal": "surprisal of the label"}
+    for end, part in PARTS.items():
         if name.endswith(end):
-            return f"{own.get(name.removesuffix(end), name.removesuffix(end))}, {'in the order' if end == '_same' else 'the other way'}"
+            return f"{method_name(name.removesuffix(end))}, {part}"
     return own.get(name) or (f"{float(name):.0%} of the passages" if name.replace(".", "").isdigit() else name.replace("_", " "))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from analyzers.tokens import Span
 READING = "read training text"
 LENGTH = 128
 """Tokens of a passage at most, what a decoder reads every text behind included."""
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def passages(model: TextModel, documents: Iterable[Document], *, length: int = L
     return found
 
 
-def drawn(found: list[Passage], limit: int | None, seed: int) -> list[Passage]:
+def drawn(found: list[Drawn], limit: int | None, seed: int) -> list[Drawn]:
     """`limit` of them at random, in their order; None all."""
     if limit is None or limit >= len(found):
         return found

@@ -76,9 +76,11 @@ class AskConfig:
     """A question to a model with saved edits."""
 
     model: str
-    folder: Path
-    """With the edits, or the file itself."""
+    folders: tuple[Path, ...]
+    """With edits, which are made one after the other; or the files themselves."""
     prompts: tuple[str, ...]
+    export: Path | None = None
+    """Folder that the model with the edits is written into."""
     tokens: int = 20
     """Written behind each prompt at most."""
     dtype: str = "auto"
@@ -86,7 +88,7 @@ class AskConfig:
 
     def check(self) -> None:
         """Raises ExplicateError for what is wrong whatever the model is."""
-        if not self.prompts or not all(each.strip() for each in self.prompts):
-            raise ExplicateError('--load needs a question: add --ask "The capital of France is"')
+        if not all(each.strip() for each in self.prompts) or (not self.prompts and self.export is None):
+            raise ExplicateError('--load needs a question: add --ask "The capital of France is", or --export FOLDER')
         if self.tokens < 1:
             raise ExplicateError(f"--generate {self.tokens}: give 1 token or more")

@@ -87,12 +87,16 @@ class EditsAsked(_Model):
     """What `explicate edit --load` prints."""
 
     kind: Literal["edits"] = "edits"
-    path: str
+    paths: list[str]
+    """Files of edits, in the order in which they were made."""
     model: dict[str, str]
-    method: str
+    methods: list[str]
+    """[file]"""
     edits: list[list[str]]
     """[edit] prompt, subject, target"""
     answers: list[Asking]
+    exported: str | None
+    """Folder of the model with the edits."""
     restored_exactly: bool
 
 

@@ -1,12 +1,14 @@
-"""What `explicate influence fit` and `explicate influence query` were asked for."""
+"""What `explicate influence fit`, `query` and `pairs` were asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from analyzers.errors import ExplicateError
 
 FORM = '{"prompt": "The capital of France is", "completion": " Paris"}'
 """A line of a file of queries."""
+PAIR = '{"prompt": "The cat", "completion": " sleeps here.", "one": "Le chat dort ici.", "other": "Il pleut ce soir."}'
+"""A line of a file of pairs."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,14 @@ class FitConfig:
 
 
 @dataclass(frozen=True)
-class QueryConfig:
-    """All that decides the figures, but for the factors, the model's weights and the text."""
+class ScoringConfig:
+    """What decides how passages are scored with factors, whatever they are."""
 
     folder: Path
     """Of the factors."""
-    prompt: str | None = None
-    completion: str | None = None
-    queries: Path | None = None
-    """A file of them, in place of both."""
-    train: str | None = None
-    """Another text than the factors were fitted to."""
     method: str | None = None
     """None: the best that the factors serve."""
     rank: int = 32
-    top: int = 20
-    prefilter: int | None = None
-    """Passages that are scored, the best by TF-IDF; None: all."""
     seed: int = 0
     device: str = "auto"
 
@@ -72,17 +65,52 @@ class QueryConfig:
         """Raises ExplicateError for what is wrong whatever the factors are of."""
         from analyzers.influence.curvature import METHODS
 
+        if self.method is not None and self.method not in METHODS:
+            raise ExplicateError(f"--method {self.method!r} is none; choose one of {', '.join(METHODS)}")
+        if self.rank < 1:
+            raise ExplicateError(f"--rank {self.rank} keeps nothing of a query; give 1 or more")
+
+
+@dataclass(frozen=True)
+class QueryConfig(ScoringConfig):
+    """All that decides the figures, but for the factors, the model's weights and the text."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    queries: Path | None = None
+    """A file of them, in place of both."""
+    train: str | None = None
+    """Another text than the factors were fitted to."""
+    top: int = 20
+    prefilter: int | None = None
+    """Passages that are scored, the best by TF-IDF; None: all."""
+
+    def check(self) -> None:
+        """As of any scoring."""
         if self.queries is None and self.completion is None:
             raise ExplicateError("nothing is asked about; give --prompt and --completion, or --queries FILE with lines such as " + FORM)
         if self.queries is not None and (self.prompt is not None or self.completion is not None):
             raise ExplicateError("--queries and --prompt with --completion are two ways to ask; give one of them")
         if self.completion == "":
             raise ExplicateError("--completion is empty; give what was said, as it stands behind the prompt (' Paris')")
-        if self.method is not None and self.method not in METHODS:
-            raise ExplicateError(f"--method {self.method!r} is none; choose one of {', '.join(METHODS)}")
-        if self.rank < 1:
-            raise ExplicateError(f"--rank {self.rank} keeps nothing of a query; give 1 or more")
+        super().check()
         if self.top < 1:
             raise ExplicateError(f"--top {self.top} shows nothing; give 1 or more")
         if self.prefilter is not None and self.prefilter < 2:
             raise ExplicateError(f"--prefilter {self.prefilter}: influence compares passages; give 2 or more")
+
+
+@dataclass(frozen=True)
+class PairsConfig(ScoringConfig):
+    """All that decides the figures, but for the factors and the model's weights."""
+
+    pairs: Path = field(kw_only=True)
+    """A file of them."""
+    limit: int | None = None
+    """Pairs, drawn by seed; None: all."""
+
+    def check(self) -> None:
+        """As of any scoring."""
+        super().check()
+        if self.limit is not None and self.limit < 2:
+            raise ExplicateError(f"--limit {self.limit}: intervals are over pairs; give 2 or more")

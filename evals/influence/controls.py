@@ -69,11 +69,10 @@ def _scrambled(model: "TextModel", query: "Query", text: "Sequence[Passage]", rn
             other = tuple(rng.permutation(said).tolist())
         return Tokens(query.prompt, "", other), Control(completion=_text(model, other), how="its tokens shuffled")
     # A single token, or one over and over again, has no other order.
-    drawn: list[int] = []
-    there = sorted({token for passage in text for token in passage.ids[1:]} - set(said))
+    there = sorted({token for passage in text for token in _own(passage)} - set(said))
     if not there:
         raise CorpusError("the training text has no other token than the completion; give another text")
-    drawn = rng.choice(there, len(said)).tolist()
+    drawn: list[int] = rng.choice(there, len(said)).tolist()
     return Tokens(query.prompt, "", tuple(drawn)), Control(completion=_text(model, drawn), how="tokens drawn from the text")
 
 

@@ -29,7 +29,7 @@ ORDERED_BY = ("ekfac", "gradient", "cosine", "bm25", "embedding")
 WORDS = 12
 """Of a passage of the background text: about as many tokens as the models take."""
 FEW = 20
-"""Queries below which it is told that there are few."""
+"""Of what intervals are over, below which it is told that there are few."""
 FEW_KNOWN = 0.5
 
 
@@ -140,10 +140,10 @@ def _background(config: EvaluateConfig, report: Report) -> list[str]:
 
 def _notes(config: EvaluateConfig, known: Value | Failure) -> list[str]:
     notes = ["the models are small and the text is made up: figures say how these methods compare here, not how well they do on others"]
-    few = {"facts and pairs": config.queries, "removals": config.removals}
-    told = [f"{name} ({count})" for name, count in few.items() if count < FEW]
+    units = {"queries": config.queries, "halves": config.halves, "removals": config.removals}
+    told = [f"{name} ({count})" for name, count in units.items() if count < FEW]
     if told:
-        notes.append(f"few {' and few '.join(told)}: intervals over them are likely too narrow; give more facts by --queries")
+        notes.append(f"few {', few '.join(told)}: intervals over them are likely too narrow; --queries and --halves give more of those")
     if config.seed == CHOSEN_ON:
         notes.append(
             f"steps, sizes and the made-up text were settled while looking at seed {CHOSEN_ON}, so that its figures are no fresh test; "

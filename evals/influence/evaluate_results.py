@@ -17,9 +17,9 @@ class Measure(_Model):
     figures: dict[str, Value | Failure]
     """By method."""
     lifts: dict[str, Value | Failure]
-    """Of the same queries the first method less each other one, paired."""
+    """On the same draws the first method less each other one."""
     over: str
-    """What intervals are over."""
+    """What intervals are over: queries, queries and trainings, lines, or pairs."""
     chance: float | None = None
     """What knowing nothing gets, where that is known."""
 

@@ -28,7 +28,7 @@ def compared(values: Scores, *, over: str, chance: float | None, seed: int = 0) 
     ours = right.get(first)
     lifts = {} if ours is None else {name: mean(ours - each, seed=seed) for name, each in right.items() if name != first}
     figures = {name: mean(each, seed=seed) for name, each in right.items()}
-    return Measure(figures=_with_failed(figures, values), lifts=_with_failed(lifts, values), over=over, chance=chance)
+    return Measure(figures=_with_failed(figures, values), lifts=_with_failed(lifts, _held_against(values)), over=over, chance=chance)
 
 
 def recall(scores: Scores, answers: Sequence[int], *, seed: int = 0) -> dict[str, Measure]:
@@ -110,10 +110,20 @@ def preferred(scores: Scores, *, seed: int = 0) -> Measure:
         found[name] = each if isinstance(each, Failed) else _more(*_halves(each))
     first = next(iter(scores.values()))
     if not isinstance(first, Failed) and len(first) > 1:
-        one, other = np.split(first, 2, axis=1)
-        more = _more(one, other)
-        found["other_queries"] = (more.sum(axis=0) - np.diag(more)) / (len(more) - 1)
+        found["other_queries"] = other_queries(first)
     return compared(found, over="pairs", chance=0.5, seed=seed)
+
+
+def other_queries(scores: Floats) -> Floats:
+    """[pair] share of the other queries that the one passage moves more than the other does; scores as in `apart`, of one method."""
+    found: Floats = np.diag(of_others(_more(*np.split(scores, 2, axis=1))))
+    return found
+
+
+def of_others(values: Floats) -> Floats:
+    """[query, column] mean over all other queries."""
+    found: Floats = (values.sum(axis=0) - values) / (len(values) - 1)
+    return found
 
 
 def prefilter_recall(influence: Floats, near: Floats, *, seed: int = 0) -> Measure:
@@ -148,10 +158,16 @@ def _drawn_together(
     lifts = {name: less(other) for name, other in statistics.items() if name != first and first in statistics}
     return Measure(
         figures=_with_failed(bootstrap(statistics, units, n=n, seed=seed), given),
-        lifts=_with_failed(bootstrap(lifts, units, n=n, seed=seed), given),
+        lifts=_with_failed(bootstrap(lifts, units, n=n, seed=seed), _held_against(given)),
         over=over,
         chance=chance,
     )
+
+
+def _held_against(given: Scores) -> Scores:
+    """All but the first; where that failed, what it lies above them failed alike."""
+    (_, first), *others = given.items()
+    return {name: first if isinstance(first, Failed) else each for name, each in others}
 
 
 def _with_failed(found: Mapping[str, Value | Failed], given: Scores) -> dict[str, Value | Failure]:

@@ -11,7 +11,7 @@ from analyzers.corpus import documents
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from analyzers.whole_text import whole_text
-from evals.influence.asked import asked_in, check_same_text, checked, method_of, source_of
+from evals.influence.asked import asked_in, check_same_text, checked, kept_source, method_of, model_of, source_of
 from evals.influence.baselines import baselines, places
 from evals.influence.config import QueryConfig
 from evals.influence.controls import controls_of, elsewhere
@@ -59,7 +59,7 @@ class Influence:
 
     def plain(self, query: int) -> Floats | None:
         """[passage] inner product of the gradients."""
-        return self.of(2 * self.queries + self.pieces + query) if self.gradient else None
+        return self.of(len(self.scores.kept) - self.queries + query) if self.gradient else None
 
     def elsewhere(self, own: Sequence[int]) -> Floats:
         """[passage] mean over the pieces, each in units of the root mean square over passages; own: of each piece the passage that it is
@@ -83,11 +83,9 @@ def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
     source = source_of(factors, config, report)
     from analyzers.influence.passages import drawn, passages
     from analyzers.influence.watching import watched
-    from analyzers.text_model import TextModel
 
-    kept = factors.info["source"]
-    model = TextModel.load(kept["model"], dtype=factors.model["dtype"], device=config.device, report=report)
-    factors.check(model)
+    kept = kept_source(factors)
+    model = model_of(factors, config, report)
     queries = checked(model, asked)
     every = passages(model, documents(source["train"], report=report), length=int(kept["length"]), report=report)
     text = every if config.train is not None else drawn(every, int(kept["limit"]) if kept["limit"] else None, int(kept["seed"]))
@@ -262,6 +260,13 @@ def _notes(config: QueryConfig, factors: "Factors", text: "Sequence[Passage]", c
         notes.append(f"the curvature is of {factors.info['source']['train']}, the passages are of {config.train}")
     if len(candidates) < FEW:
         notes.append(f"few passages ({len(candidates)}): of so few the most influential ones need not be influential")
-    if kept < LITTLE_KEPT:
-        notes.append(f"the low rank keeps {kept:.0%} of a query's gradient at the layer where it keeps least; more by --rank")
-    return notes
+    return notes + notes_of_rank(kept)
+
+
+def notes_of_rank(kept: float) -> list[str]:
+    """What is told where a low rank keeps little; kept: the smallest share of a query's squared norm."""
+    return (
+        [f"the low rank keeps {kept:.0%} of a query's gradient at the layer where it keeps least; more by --rank"]
+        if kept < LITTLE_KEPT
+        else []
+    )

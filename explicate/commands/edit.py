@@ -37,9 +37,15 @@ def edit(
     tokens: Annotated[int, typer.Option(help="Of that text, in tokens.")] = 100_000,
     generate: Annotated[int, typer.Option(help="Tokens to write on: for fluency (0: none), or with --ask for an answer (20).")] = 100,
     limit: Annotated[int, typer.Option(help="Edits, drawn by seed; 0: all.", min=0)] = 0,
-    load: Annotated[Path | None, typer.Option(help="Folder with edits that -o has saved, for --ask.")] = None,
+    load: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder with edits that -o has saved, for --ask and --export; may be repeated: one after the other."),
+    ] = None,
     ask: Annotated[
         list[str] | None, typer.Option(help="A prompt to go on behind with the loaded edits and without; may be repeated.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="A new folder for the model with the loaded edits, which every command takes as a model.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder: deltas.safetensors (the edits), results.json and report.html.")
@@ -64,13 +70,13 @@ def edit(
     from explicate.progress import bars
     from explicate.running import say, show_json
 
-    if load is not None or ask:
-        if load is None:
-            raise ExplicateError("--ask is of saved edits; name their folder by --load")
+    if load or ask or export is not None:
+        if not load:
+            raise ExplicateError("--ask and --export are of saved edits; name their folder by --load")
         if edits is not None:
             raise ExplicateError("--edits writes new edits and --load asks about saved ones; give one of them")
         with bars() as report:
-            asked = run_ask(AskConfig(model, load, tuple(ask or ()), min(generate, 20), dtype, device), report=report)
+            asked = run_ask(AskConfig(model, tuple(load), tuple(ask or ()), export, min(generate, 20), dtype, device), report=report)
         if json:
             show_json(asked.model_dump(mode="json"))
         else:

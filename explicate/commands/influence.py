@@ -106,6 +106,34 @@ def query(
     run_written(partial(run_query, config), out, FORMS, show_influences, usual="influence.html", json=json)
 
 
+@app.command(no_args_is_help=True)
+def pairs(
+    factors: Annotated[Path, typer.Argument(help="Folder that `explicate influence fit` wrote; of it only the curvature is used.")],
+    pairs: Annotated[
+        Path, typer.Option(help='.jsonl with {"prompt", "completion", "one", "other"}: two texts, of which one should move it more.')
+    ],
+    method: Annotated[str | None, typer.Option(help="ekfac, kfac, diagonal or identity; by default the one that was fitted.")] = None,
+    rank: Annotated[int, typer.Option(help="Of a query's gradient at each layer.")] = 32,
+    limit: Annotated[int | None, typer.Option(help="Pairs, drawn by seed; by default all.")] = None,
+    out: options.Page = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    json: options.Json = False,
+) -> None:
+    """See whether a text moves an answer more than another: its translation, or key phrases in its order rather than flipped.
+
+    Example: explicate influence pairs factors/ --pairs translations.jsonl -o pairs.html
+    """
+    from evals.influence.config import PairsConfig
+    from evals.influence.pairs import run_pairs
+    from explicate.influence_pairs_page import FORMS
+    from explicate.influence_table import show_pairs
+    from explicate.running import run_written
+
+    config = PairsConfig(factors, pairs=pairs, method=method, rank=rank, limit=limit, seed=seed, device=device)
+    run_written(partial(run_pairs, config), out, FORMS, show_pairs, usual="pairs.html", json=json)
+
+
 @app.command(no_args_is_help=False)
 def evaluate(
     corpus: Annotated[

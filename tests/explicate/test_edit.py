@@ -74,6 +74,28 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     assert "edited:" in call("edit", model, "--load", "edited/deltas.safetensors", "--ask", "The school").stdout
 
 
+def test_an_edited_model_is_a_model(call: Callable[..., Result], arguments: list[Any]) -> None:
+    """Edits of two folders, one after the other; what is exported says without edits what the model says with them."""
+    model = arguments[1]
+    call(*arguments, "--method", "rome", "-o", "one", "--dtype", "float32")
+    call(*arguments, "--method", "ft", "-o", "other", "--dtype", "float32")
+    both = ["--load", "one", "--load", "other", "--ask", "The old bridge was", "--dtype", "float32", "--json"]
+    asked = EditsAsked.model_validate(json.loads(call("edit", model, *both, "--export", "whole").stdout))
+    assert (asked.methods, asked.exported) == (["rome", "ft"], "whole")
+    assert len(asked.edits) == 4
+    single = EditsAsked.model_validate(json.loads(call("edit", model, *both[:2], *both[4:]).stdout))
+    assert single.exported is None
+    assert not list(Path().glob(".whole*"))
+    call(*(str(each) if each != model else "whole" for each in arguments), "--method", "ft", "-o", "third", "--dtype", "float32")
+    again = EditsAsked.model_validate(json.loads(call("edit", "whole", "--load", "third", *both[4:]).stdout))
+    assert again.answers[0].without == asked.answers[0].edited
+    ended = CliRunner().invoke(app, ["edit", str(model), *both, "--export", "whole"])
+    assert "it is there already" in str(ended.exception)
+    # Edits of the plain model are none of the edited one.
+    ended = CliRunner().invoke(app, ["edit", "whole", *both])
+    assert "the edits were written into" in str(ended.exception)
+
+
 def test_edits_are_written_without_being_measured(call: Callable[..., Result], arguments: list[Any]) -> None:
     found = Edited.model_validate(json.loads(call(*arguments, "--dtype", "float32", "--json").stdout))
     assert (found.methods, found.saved, found.sequence) == ({}, None, {})
@@ -94,6 +116,7 @@ def test_edits_are_written_without_being_measured(call: Callable[..., Result], a
         (["--edits", "none.jsonl"], "there is no file 'none.jsonl'"),
         (["--load", "edited"], "give one of them"),
         (["--ask", "The"], "name their folder by --load"),
+        (["--export", "whole"], "name their folder by --load"),
     ],
 )
 def test_mistakes_are_told(arguments: list[Any], more: list[str], said: str) -> None:

@@ -150,7 +150,17 @@ def test_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
         assert said in shown
     assert "\u202e" not in shown
     answers = [Asking(prompt=HOSTILE, without="Oslo", edited="Rome")]
-    show_asked(EditsAsked(path="p", model={"name": "m"}, method="rome", edits=[["a", "b", "c"]], answers=answers, restored_exactly=False))
+    show_asked(
+        EditsAsked(
+            paths=["p", "q"],
+            model={"name": "m"},
+            methods=["rome", "ft"],
+            edits=[["a", "b", "c"]],
+            answers=answers,
+            exported="whole",
+            restored_exactly=False,
+        )
+    )
     shown = capsys.readouterr().out
     assert "without: Oslo" in shown
     assert "edited:  Rome" in shown

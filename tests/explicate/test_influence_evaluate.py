@@ -1,16 +1,19 @@
 """`explicate influence evaluate` as a user gives it, and its page."""
 
+import html
 import json
 from pathlib import Path
 
 import pytest
 
+from evals.influence import planted
+from evals.influence.evaluate_config import CHOSEN_ON
 from evals.influence.evaluate_results import Evaluated, Measure
 from evals.results import Failure, Value
 from explicate.cli import run
 from explicate.commands.influence import app
 from explicate.influence_evaluation_page import render
-from explicate.influence_words import MEASURES
+from explicate.influence_words import KNOWN, MEASURES, method_name
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 SMALL = ("evaluate", "--steps", "3", "--queries", "2", "--halves", "3")
@@ -28,6 +31,9 @@ def test_json_is_documented_and_the_page_and_the_table_are_written(
     workplace: Path, tiny_corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
+    # Less made-up text, which is read the sooner.
+    monkeypatch.setattr(planted, "LINES", 20)
+    monkeypatch.setattr(planted, "BRIDGES", 8)
     more = ("--corpus", str(tiny_corpus), "--limit", "5")
     code, out, err = call(capsys, *SMALL, *more, "--json", "-o", "evaluation.html")
     assert code == 0, err
@@ -37,17 +43,34 @@ def test_json_is_documented_and_the_page_and_the_table_are_written(
     assert found.background == 5
     assert set(found.measures) == set(MEASURES)
     line = next(each for each in DOCUMENTED.splitlines() if each.startswith("| `explicate influence evaluate` |"))
-    methods = [name for measure in ("recall_at_1", "mislabelled") for name in found.measures[measure].figures]
+    methods = {name for measure in ("recall_at_1", "mislabelled") for name in found.measures[measure].figures}
+    assert methods - KNOWN.keys() == set()
     fields = (*Evaluated.model_fields, *Measure.model_fields, *found.measures, *methods, *Value.model_fields)
     assert [key for key in fields if f"`{key}`" not in line] == []
-    page = (workplace / "evaluation.html").read_text("utf-8")
-    for expected in ("Not shown by this", "Planted facts, recall at 10", "Linear datamodelling score", "few queries (2)"):
+    # What intervals are over is told as it is, and from which seed the settings are.
+    for measure in found.measures.values():
+        assert measure.over in line
+    assert f"figures of seed {CHOSEN_ON}, on which settings were settled" in line
+    page = html.unescape((workplace / "evaluation.html").read_text("utf-8"))
+    for name, measure in found.measures.items():
+        assert f"{MEASURES[name][1]}. Over {measure.over}." in page
+        assert all(f">{method_name(method)}</span>" in page for method in measure.figures)
+    assert 'embedding</span><span class="bad small" dir="auto">' in page
+    for expected in ("Not shown by this", "Planted facts, recall at 10", "Linear datamodelling score", "few queries (2)", "no fresh test"):
         assert expected in page
     assert page.count('<div class="card"><h3>') == len(found.measures)
     code, shown, err = call(capsys, *SMALL, *more)
     assert code == 0, err
     assert "train one half" not in err  # all was kept
-    for expected in (f"{found.trainings} trainings", "Exchanged labels", "facts learnt in other words"):
+    for expected in (
+        f"{found.trainings} trainings",
+        "Exchanged labels",
+        "facts learnt in other words",
+        "over queries and trainings",
+        "over lines",
+        "no fresh test",
+        "is not on this machine",
+    ):
         assert expected in shown
 
 
@@ -74,6 +97,8 @@ def test_a_page_of_what_failed() -> None:
     assert "too &lt;few&gt;" in page
     assert "EK-FAC not measured" not in page
     assert "a new one" in page
+    # No sentence stands at the head where nothing was measured on both sides.
+    assert '<p class="headline">' not in page
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_planted_facts_are_edited(config: Callable[..., EditConfig], tmp_path: P
     assert isinstance(last, Value)
     assert first.value == value(found, "unedited", "edit_success")
     assert last.value > first.value + 0.3
-    asked = run_ask(AskConfig(asked_for.model, tmp_path / "edited", ("The bridge",), 4, "float32", "cpu"))
+    asked = run_ask(AskConfig(asked_for.model, (tmp_path / "edited",), ("The bridge",), None, 4, "float32", "cpu"))
     assert asked.restored_exactly
     assert asked.answers[0].without.startswith(" music")
     assert asked.answers[0].edited == found.edits[0].after[: len(asked.answers[0].edited)]  # type: ignore[index]

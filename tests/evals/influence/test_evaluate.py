@@ -8,15 +8,24 @@ import pytest
 
 from analyzers.errors import Failed
 from evals.influence import evaluate, planted_scores, trials
+from evals.influence import planted as made_up
 from evals.influence.evaluate import run_evaluate
-from evals.influence.evaluate_config import EvaluateConfig
+from evals.influence.evaluate_config import CHOSEN_ON, EvaluateConfig
 from evals.influence.planted import planted
 from evals.influence.trials import Trials
-from evals.results import Value
+from evals.results import Failure, Value
 
 SMALL = EvaluateConfig(steps=4, queries=2, halves=3, removed=2, k=2)
 
 
+@pytest.fixture
+def few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less made-up text, which is read the sooner."""
+    monkeypatch.setattr(made_up, "LINES", 20)
+    monkeypatch.setattr(made_up, "BRIDGES", 8)
+
+
+@pytest.mark.usefixtures("few_lines")
 def test_a_run_that_was_killed_trains_nothing_twice(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stopped(Exception):
         pass
@@ -51,9 +60,29 @@ def test_a_run_that_was_killed_trains_nothing_twice(workplace: Path, monkeypatch
     ]
     for measure in first.measures.values():
         assert all(isinstance(each, Value) for name, each in measure.figures.items() if name != "embedding")
-    assert any("few facts and pairs (2) and few removals (2)" in note for note in first.notes)
+    assert any("few queries (2), few halves (3), few removals (2)" in note for note in first.notes)
     # What was looked at when the settings were settled is told from what is fresh.
     assert sum("no fresh test" in note for note in first.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "known", "told"),
+    [
+        (EvaluateConfig(), 0.9, ["few queries (16), few halves (16), few removals (6)", f"looking at seed {CHOSEN_ON}"]),
+        (EvaluateConfig(seed=CHOSEN_ON + 1), 0.9, ["few queries (16), few halves (16), few removals (6)"]),
+        (EvaluateConfig(seed=CHOSEN_ON + 1, queries=20, halves=20), 0.9, ["few removals (6)"]),
+        (EvaluateConfig(seed=CHOSEN_ON + 1, queries=20, halves=20, removed=20), 0.9, []),
+        (EvaluateConfig(seed=CHOSEN_ON + 1, queries=20, halves=20, removed=20), 0.4, ["did not learn most planted facts"]),
+    ],
+)
+def test_what_to_mind_is_told(config: EvaluateConfig, known: float, told: list[str]) -> None:
+    first, *notes = evaluate._notes(config, Value(value=known, low=0, high=1, n=20))
+    assert first.startswith("the models are small")
+    assert len(notes) == len(told)
+    for note, part in zip(notes, told, strict=True):
+        assert part in note
+    if known > evaluate.FEW_KNOWN:
+        assert evaluate._notes(config, Failure(stage="score", reason="no items"))[1:] == notes
 
 
 def test_minutes_say_how_many_steps_once(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +112,7 @@ def test_steps_fill_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trials.steps_in(2.0, 4.0, tokenizer, ids, 0) == 30
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("workplace", "few_lines")
 def test_passages_of_a_corpus_are_scored_as_they_were_trained_on(tmp_path: Path) -> None:
     """Also long ones, of words that the small tokenizer splits in many tokens: one passage each, so that answers stay in their places."""
     words = ["Quetzalcoatlus", "xylophonists", "Rhododendron", "jabberwocky", "Zyzzyva", "Kwyjibo", "syzygies", "Brobdingnagian"]

@@ -1,4 +1,4 @@
-"""What a query is held against: controls of like length, and pieces of text from elsewhere."""
+"""What is read off one pass for queries, controls and pieces of other passages, and log-probabilities."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 
 from analyzers.corpus import Document
-from analyzers.errors import ExplicateError
 from analyzers.influence.fitting import fit
 from analyzers.influence.passages import Passage, passages
 from analyzers.influence.scoring import Query, Tokens, precondition, score
 from analyzers.influence.watching import watched
 from analyzers.text_model import TextModel
-from evals.influence.asked import checked
-from evals.influence.controls import controls_of, elsewhere
-from evals.influence.prefilter import prefiltered
+from evals.influence.controls import elsewhere
 from evals.influence.query import influence, logprobs
 
 TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Herons and otters.", "The town has a harbour.", "Markets."]
@@ -31,39 +28,10 @@ def text(model: TextModel) -> list[Passage]:
     return passages(model, [Document(str(number), "", each) for number, each in enumerate(TEXTS)])
 
 
-def test_a_control_is_as_long_and_says_something_else(model: TextModel, text: list[Passage]) -> None:
-    (alone, told), *_ = controls_of(model, [Query("The river", " rises in the hills")], text, seed=0)
-    assert isinstance(alone, Tokens)
-    ids, first = Query("The river", " rises in the hills").ids(model)
-    assert sorted(alone.said) == sorted(ids[first:])
-    assert alone.said != ids[first:]
-    assert told.how == "its tokens shuffled"
-    asked = [
-        Query("The river", " rises in the hills"),
-        Query("A town", " has"),
-        Query("A bridge", " was built of stone"),
-        Query("The sea", " has"),
-    ]
-    lent = controls_of(model, asked, text, seed=0)
-    sizes = [len(query.ids(model)[0]) - query.ids(model)[1] for query in asked]
-    for query, (control, told) in zip(asked, lent, strict=True):
-        assert told.how == "another query's"
-        assert control.prompt == query.prompt
-        assert control.completion not in ("", query.completion)
-        size = len(query.ids(model)[0]) - query.ids(model)[1]
-        least = min(abs(other - size) for other, each in zip(sizes, asked, strict=True) if each.completion != query.completion)
-        assert abs(len(control.ids(model)[0]) - control.ids(model)[1] - size) == least
-
-
 def test_elsewhere_is_influence_on_other_passages_without_their_own(model: TextModel, text: list[Passage], tmp_path: Path) -> None:
     modules = watched(model, "mlp")
     factors = fit(model, text, tmp_path)
     pieces = elsewhere(text, seed=0)
-    assert len({place for place, _ in pieces}) == 4
-    for place, piece in pieces:
-        ids, first = piece.ids(model)
-        assert ids == text[place].ids[:17]
-        assert first == 1
     queries = [Query("The river", " rises")]
     found = influence(
         model, modules, factors, queries, [Query("The river", " built")], [each for _, each in pieces], text, method="ekfac", rank=99
@@ -88,11 +56,3 @@ def test_log_probabilities_are_of_the_completion_alone(model: TextModel) -> None
     parts = [logprobs(model, [Tokens("The river", "", ids[first:at])])[0] for at in range(first + 1, len(ids) + 1)]
     assert said[0] == pytest.approx(parts[-1], rel=1e-5)
     assert parts == sorted(parts, reverse=True)
-
-
-def test_a_prefilter_takes_the_nearest_to_any_query(model: TextModel, text: list[Passage]) -> None:
-    queries = checked(model, [("", "Herons", " and otters"), ("", "The town has a", " harbour")])
-    assert [passage.document for passage in prefiltered(queries, text, 2)] == ["2", "3"]
-    assert prefiltered(queries, text, None) == text
-    with pytest.raises(ExplicateError, match="there are 5 passages; give fewer"):
-        prefiltered(queries, text, 6)
