@@ -133,6 +133,16 @@ def precondition(
     return found
 
 
+def joined(some: Sequence[Scores]) -> Scores:
+    """Scores of the same passages on queries that were not scored together, one after the other."""
+    return Scores(
+        some[0].layers,
+        np.concatenate([each.by_layer for each in some]),
+        tuple(np.concatenate(rows) for rows in zip(*(each.by_token for each in some), strict=True)),
+        np.concatenate([each.kept for each in some]),
+    )
+
+
 def together(*some: Mapping[str, LowRank]) -> dict[str, LowRank]:
     """Queries that were preconditioned apart, as of several methods, one after the other, for one pass; all of the same layers."""
     return {

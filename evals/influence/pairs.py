@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from analyzers.influence.scoring import Query
     from analyzers.text_model import TextModel
 
-TOGETHER = 32
-"""Queries that share a pass over the texts: of more the low-rank gradients would be larger than the model."""
 FEW = 20
 """Pairs below which it is told that there are few."""
 NOT_APART = ("tf_idf", "length")
@@ -142,20 +140,14 @@ def pair_scores(
     report: Report = quiet,
 ) -> tuple[dict[str, Floats | Failed], float]:
     """(by method [query, text], the method itself first, smallest share of a query that the low rank keeps at any layer)."""
-    ours, plain, kept = [], [], []
-    for begin in range(0, len(queries), TOGETHER):
-        some = queries[begin : begin + TOGETHER]
-        found = influence(model, modules, factors, some, [], [], texts, method=method, rank=rank, report=report)
-        for query in range(len(some)):
-            ours.append(found.of(query))
-            gradient = found.plain(query)
-            if gradient is not None:
-                plain.append(gradient)
-        kept.append(float(found.scores.kept[: len(some)].min()))
+    found = influence(model, modules, factors, queries, [], [], texts, method=method, rank=rank, report=report)
+    each = range(len(queries))
+    ours = np.stack([found.of(query) for query in each])
+    plain = [row for row in map(found.plain, each) if row is not None]
     words = baselines([query.prompt + query.completion for query in queries], [text.text for text in texts], report=report)
     lengths = np.tile([float(len(text.ids)) for text in texts], (len(queries), 1))
     gradients = {"gradient": np.stack(plain)} if plain else {}
-    return {method: np.stack(ours), **gradients, **words, "length": lengths}, min(kept)
+    return {method: ours, **gradients, **words, "length": lengths}, float(found.scores.kept[: len(queries)].min())
 
 
 def _apart(scores: Scores, seed: int) -> Measure:

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from analyzers.influence.curvature import Method
     from analyzers.influence.factors import Factors
     from analyzers.influence.passages import Passage
-    from analyzers.influence.scoring import Query, Scores
+    from analyzers.influence.scoring import LowRank, Query, Scores
     from analyzers.text_model import TextModel
 
 Floats = npt.NDArray[np.float64]
 FEW = 100
 """Passages below which it is told that there are few."""
 CONTROLS = ("control", "elsewhere")
+TOGETHER = 64
+"""Queries, controls among them, that share a pass over the passages: the low-rank gradients of more would outgrow the model."""
 LITTLE_KEPT = 0.9
 """Share of a query's squared norm below which it is told that the low rank loses some."""
 
@@ -152,24 +154,24 @@ def influence(
     rank: int,
     report: Report = quiet,
 ) -> Influence:
-    """Of all passages on queries, controls and pieces, and on the queries by plain gradients, in one pass."""
-    from analyzers.influence.scoring import precondition, score, together
+    """Of all passages on queries, controls and pieces, and on the queries by plain gradients: one pass for every `TOGETHER` of these."""
+    from analyzers.influence.scoring import joined, precondition, score, together
 
-    low = [
-        precondition(
-            model,
-            modules,
-            [*queries, *controls, *pieces],
-            lambda name: factors.curvature(name, method, model.device),
-            rank=rank,
-            report=report,
-        )
-    ]
+    curved: list[Query] = [*queries, *controls, *pieces]
+    asked: list[tuple[Method, Query]] = [(method, query) for query in curved]
     if method != "identity":
-        low.append(
-            precondition(model, modules, queries, lambda name: factors.curvature(name, "identity", model.device), rank=rank, report=report)
-        )
-    return Influence(score(model, modules, together(*low), passages, report=report), len(queries), len(pieces), len(low) > 1)
+        asked += [("identity", query) for query in queries]
+
+    def by(which: "Method", some: "Sequence[tuple[Method, Query]]") -> "Mapping[str, LowRank]":
+        chosen = [query for its, query in some if its == which]
+        return precondition(model, modules, chosen, lambda name: factors.curvature(name, which, model.device), rank=rank, report=report)
+
+    found = []
+    for begin in range(0, len(asked), TOGETHER):
+        some = asked[begin : begin + TOGETHER]
+        low = [by(which, some) for which in dict.fromkeys(its for its, _ in some)]
+        found.append(score(model, modules, together(*low), passages, report=report))
+    return Influence(joined(found), len(queries), len(pieces), method != "identity")
 
 
 def logprobs(model: "TextModel", queries: "Sequence[Query]") -> list[float]:

@@ -20,7 +20,6 @@ from analyzers.influence.retraining import Training, tokenizer_of, trained
 from analyzers.influence.scoring import Query, precondition, score
 from analyzers.influence.watching import watched
 from analyzers.text_model import TextModel
-from evals.influence import pairs as pairs_module
 from evals.influence.config import PairsConfig
 from evals.influence.known_truth import of_others, other_queries, preferred
 from evals.influence.pairs import Pair, pair_scores, pairs_in, run_pairs, texts_of
@@ -108,7 +107,7 @@ def factors(workplace: Path, model: TextModel, tiny_checkpoint: Callable[[str], 
 
 
 def test_scores_are_those_of_one_pair_at_a_time(model: TextModel, factors: Factors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module, "TOGETHER", 2)
+    monkeypatch.setattr("evals.influence.query.TOGETHER", 4)
     asked = [Pair("", str(each["prompt"]), str(each["completion"]), str(each["one"]), str(each["other"])) for each in FIVE]
     modules = watched(model, "mlp")
     texts, _ = texts_of(model, asked, 16)

@@ -13,7 +13,7 @@ from analyzers.influence.scoring import Query, Tokens, precondition, score
 from analyzers.influence.watching import watched
 from analyzers.text_model import TextModel
 from evals.influence.controls import elsewhere
-from evals.influence.query import influence, logprobs
+from evals.influence.query import Influence, influence, logprobs
 
 TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Herons and otters.", "The town has a harbour.", "Markets."]
 
@@ -56,3 +56,27 @@ def test_log_probabilities_are_of_the_completion_alone(model: TextModel) -> None
     parts = [logprobs(model, [Tokens("The river", "", ids[first:at])])[0] for at in range(first + 1, len(ids) + 1)]
     assert said[0] == pytest.approx(parts[-1], rel=1e-5)
     assert parts == sorted(parts, reverse=True)
+
+
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_queries_that_do_not_share_a_pass_get_the_same(
+    model: TextModel, text: list[Passage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Two queries, their controls and a piece, and plain gradients: the parts of a pass are of one method or of both."""
+    factors = fit(model, text, tmp_path)
+    queries = [Query("The river", " rises"), Query("The town has", " a harbour")]
+    parts = (queries, [queries[1], queries[0]], [Query("There are", " markets")])
+
+    def found() -> Influence:
+        return influence(model, watched(model, "mlp"), factors, *parts, text, method="ekfac", rank=99)
+
+    whole = found()
+    monkeypatch.setattr("evals.influence.query.TOGETHER", together)
+    apart = found()
+    assert len(apart.scores.by_layer) == 2 + 2 + 1 + 2
+    for name in ("by_layer", "kept"):
+        np.testing.assert_allclose(getattr(apart.scores, name), getattr(whole.scores, name), rtol=1e-3, atol=1e-4)
+    for one, other in zip(apart.scores.by_token, whole.scores.by_token, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(whole.of(0), whole.of(1))
+    assert not np.allclose(whole.of(0), whole.plain(0))
