@@ -1,4 +1,4 @@
-"""What all tests share: few threads, tiny random models built in code, and a small OpenAI-compatible server on the loopback interface,
+"""What all tests share: one thread, tiny random models built in code, and a small OpenAI-compatible server on the loopback interface,
 whose answers a test decides and whose requests it can read."""
 
 import copy
@@ -26,8 +26,9 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-# Read by torch when it is first imported: two threads that sleep while they wait, so that a busy machine is not kept busier.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Read by torch when it is first imported. Tiny models are done sooner by one thread than by two, which wait for one another; what waits
+# sleeps, so that a busy machine is not kept busier.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TEXT = """The river rises in the hills north of the town and runs slowly through meadows before it reaches the harbour. In the summer of
