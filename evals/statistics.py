@@ -133,6 +133,11 @@ def auroc_over(values: Floats, positive: npt.NDArray[np.bool_], index: Indices) 
     return of
 
 
+def not_excluded(items: int, *, level: float = LEVEL) -> float:
+    """Least true share that so many items leave possible which all had it: resampling them varies nothing (Clopper and Pearson 1934)."""
+    return float(((1 - level) / 2) ** (1 / items))
+
+
 def permutation_p(observed: float, permuted: Sequence[float] | Floats) -> float:
     """(1 + # permuted values at least as large) / (1 + # permuted values): one-sided, never 0."""
     values = np.asarray(permuted, np.float64)

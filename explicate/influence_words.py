@@ -119,7 +119,8 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     ),
     "prefilter_recall": (
         "What a pre-filter by TF-IDF keeps",
-        "share of the ten most influential passages that are among the share of all passages, named on the left, nearest by TF-IDF",
+        "share of the ten most influential passages that are among the share of all passages, named on the left, nearest by TF-IDF "
+        "(passages drawn at random: that same share)",
     ),
 }
 PAIR_MEASURES: Mapping[str, tuple[str, str]] = {

@@ -46,6 +46,8 @@ class Covariances:
             raise ArithmeticError("the covariances are not finite")
         of_inputs, inputs = torch.linalg.eigh(self.inputs / tokens)
         of_errors, outputs = torch.linalg.eigh(self.errors / tokens)
+        # eigh gives columns; rows are what a file takes, and all at once would be a second copy of them.
+        inputs, outputs = inputs.contiguous(), outputs.contiguous()
         return Basis(inputs, outputs, tokens / sequences * torch.outer(of_errors.clamp(min=0), of_inputs.clamp(min=0)))
 
 
@@ -75,7 +77,7 @@ class Basis:
 
         Tokens are rotated, not gradients: cheaper where a sequence has fewer tokens than the layer inputs.
         """
-        return Traces(traces.inputs @ self.inputs, traces.errors @ self.outputs).gradients().square_().sum(0)
+        return Traces(traces.inputs @ self.inputs, traces.errors @ self.outputs).squares()
 
 
 @dataclass(frozen=True)

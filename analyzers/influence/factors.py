@@ -53,6 +53,16 @@ class Factors:
         fitted = self.info["method"]
         return ("ekfac", "kfac", "identity") if fitted == "ekfac" else ("diagonal", "identity")
 
+    def served(self, method: str) -> Method:
+        """The method of that name. SubjectError for one that they do not serve."""
+        for each in self.methods:
+            if each == method:
+                return each
+        raise SubjectError(
+            f"the factors in {str(self.folder)!r} serve {', '.join(self.methods)}, not {method!r}; "
+            f"fit with --method {'diagonal' if method == 'diagonal' else 'ekfac'}"
+        )
+
     def check(self, model: TextModel) -> None:
         """SubjectError for another model than that they were fitted to."""
         ours, theirs = ({key: value for key, value in each.items() if key != "name"} for each in (self.model, model.identity))
@@ -65,11 +75,7 @@ class Factors:
 
     def curvature(self, name: str, method: Method, device: torch.device) -> Curvature:
         """Of one layer. SubjectError for a method that they do not serve."""
-        if method not in self.methods:
-            raise SubjectError(
-                f"the factors in {str(self.folder)!r} serve {', '.join(self.methods)}, not {method!r}; fit with --method {method}"
-            )
-        if method == "identity":
+        if self.served(method) == "identity":
             return Curvature(torch.ones(self.shapes[name], device=device))
         with open_tensors(self.folder / self._shards[name]) as file:
             tensors = {key: file.get_tensor(f"{name}.{key}").to(device) for key in KEYS[self.info["method"]]}

@@ -91,7 +91,7 @@ def fit(
     """Fit, or go on fitting, or open what was fitted already.
 
     method: "ekfac", which serves "kfac" too, or "diagonal". source: what the passages are of, kept beside the factors. Raises SubjectError
-    for a model without such layers, ArithmeticError for what is not finite, RunFolderError for a folder of another fit.
+    for a model without such layers or with figures that are not finite, RunFolderError for a folder of another fit.
     """
     if method not in KEYS:
         raise SubjectError(f"method {method!r} needs no fit or is none; fit {' or '.join(KEYS)}, of {', '.join(METHODS)}")
@@ -162,11 +162,11 @@ class _Fitting:
         values = {name: torch.zeros(size, device=self.model.device) for name, size in shapes(modules).items()}
 
         def square(name: str, each: Traces) -> None:
-            values[name] += bases[name].squares(each) if bases else each.gradients().square_().sum(0)
+            values[name] += bases[name].squares(each) if bases else each.squares()
 
         held = {f"{name}.values": each for name, each in values.items()}
         self._pass(number, "eigenvalues", held, modules, square, f"fit eigenvalues{of}")
-        found = turned | {name: each / len(self.passages) for name, each in held.items()}
+        found = turned | {name: each.div_(len(self.passages)) for name, each in held.items()}
         self._write(self.folder / f"shard-{number}.safetensors", found)
         self._basis(number).unlink(missing_ok=True)
 
@@ -185,7 +185,10 @@ class _Fitting:
         found: dict[str, Tensor] = {}
         for done, name in enumerate(modules):
             self.report(f"find eigenvectors{of}", done, len(modules))
-            basis = sums.pop(name).basis(tokens, len(self.passages))
+            try:
+                basis = sums.pop(name).basis(tokens, len(self.passages))
+            except ArithmeticError as error:
+                raise self._not_finite(f"{name!r}: {error}") from error
             found |= {f"{name}.{key}": getattr(basis, key) for key in BASIS}
         self.report(f"find eigenvectors{of}", len(modules), len(modules))
         if time.monotonic() - began > KEEP_EVERY / 10:
@@ -198,8 +201,11 @@ class _Fitting:
     def _write(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         broken = [name for name, each in tensors.items() if not each.isfinite().all()]
         if broken:
-            raise ArithmeticError(f"{broken[0]} is not finite")
+            raise self._not_finite(f"{broken[0]!r} is not finite")
         write_tensors(path, {name: each.cpu().contiguous() for name, each in tensors.items()})
+
+    def _not_finite(self, what: str) -> SubjectError:
+        return SubjectError(f"{what} in {self.model.identity.get('dtype')!r}; fit with --dtype float32 into another folder")
 
     def _pass(
         self,

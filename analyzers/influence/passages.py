@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analyzers.corpus import Document
-from analyzers.errors import CorpusError
+from analyzers.errors import CorpusError, SubjectError
 from analyzers.progress import Report, quiet
 from analyzers.text_model import TextModel
 from analyzers.tokens import Span
@@ -37,12 +37,14 @@ class Passage:
 def passages(model: TextModel, documents: Iterable[Document], *, length: int = LENGTH, report: Report = quiet) -> list[Passage]:
     """Every document from its beginning, in stretches of at most `length` tokens; a last stretch of one token is left out.
 
-    Raises CorpusError where less than two passages are left, and SubjectError for more tokens than the model takes.
+    Raises CorpusError where less than two passages are left, and SubjectError for more tokens than the model takes or too few.
     """
     model.check_length(length)
     before = model.around[0]
     found: list[Passage] = []
     room = length - len(before)
+    if room < 1:
+        raise SubjectError(f"--length {length}: {model.name!r} reads {len(before)} tokens before every text; give more than those")
     for number, document in enumerate(documents):
         report(READING, number, 0)
         read = model.read(document.text)

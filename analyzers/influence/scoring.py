@@ -114,8 +114,8 @@ def precondition(
 ) -> dict[str, LowRank]:
     """By layer, the curvature's inverse times each query's gradient, in low rank.
 
-    Every layer's curvature is read once for all queries. Raises SubjectError for a query that is no continuation or too long, and for a
-    layer of which nothing is curved.
+    Every layer's curvature is read once for all queries. Raises SubjectError for a query that is no continuation or too long, or whose
+    gradient is not finite, and for a layer of which nothing is curved.
     """
     # Traces, not gradients: of a few tokens they are small, and gradients of all layers at once would be as large as the model.
     wanted = [followed(model, modules, query) for query in queries]
@@ -125,6 +125,10 @@ def precondition(
         curved = curvature(name)
         try:
             parts = [_low_rank(curved, each[name], damping, rank) for each in wanted]
+        except FloatingPointError as error:
+            raise SubjectError(
+                f"{model.name!r}, layer {name!r}: {error} in {model.identity.get('dtype')!r}; fit with --dtype float32"
+            ) from error
         except ArithmeticError as error:
             raise SubjectError(f"layer {name!r}: {error}; fit to more text") from error
         left, right, kept = zip(*parts, strict=True)
@@ -174,6 +178,8 @@ def norms(model: TextModel, modules: Mapping[str, nn.Module], passages: Sequence
 
 def _low_rank(curved: Curvature, query: Traces, damping: float, rank: int) -> tuple[Tensor, Tensor, float]:
     matrix = curved.solve_within(query, damping)
+    if not matrix.isfinite().all():
+        raise FloatingPointError("a query's gradient is not finite")
     if rank >= min(matrix.shape):
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         right = right.T
@@ -216,6 +222,6 @@ def score(
         done += len(batch)
     report(SCORE, done, len(passages))
     if not np.isfinite(by_layer).all():
-        raise SubjectError(f"{model.name!r}: influences are not finite in {model.identity['dtype']!r}; load it with dtype float32")
+        raise SubjectError(f"{model.name!r}: influences are not finite in {model.identity.get('dtype')!r}; fit with --dtype float32")
     kept = np.array([queries[name].kept for name in names], np.float32).T
     return Scores(names, by_layer, tuple(by_token), kept)

@@ -22,6 +22,9 @@ from analyzers.text_model import TextModel
 KINDS = ("mlp", "attention", "all")
 """Which linear layers of the blocks; the paper takes those of MLPs."""
 
+GRADIENTS = 2**24
+"""Floats of gradients that are written out at once, or one gradient where that is larger."""
+
 Labels = Callable[[Tensor, Tensor], Tensor]
 """From (logits, ids), [sequence, pos, token] and [sequence, pos], what each place is to say: [sequence, pos]."""
 
@@ -38,6 +41,16 @@ class Traces:
     def gradients(self) -> Tensor:
         """[sequence, output, input] of each sequence's log-probability by the weight, and in a last column by the bias."""
         return self.errors.transpose(1, 2) @ self.inputs
+
+    def squares(self) -> Tensor:
+        """[output, input] sum over sequences of each squared gradient; of short sequences a batch has many, and few are made at once."""
+        size = self.errors.shape[2] * self.inputs.shape[2]
+        total = torch.zeros(self.errors.shape[2], self.inputs.shape[2], device=self.inputs.device)
+        few = max(1, GRADIENTS // size)
+        for begin in range(0, len(self.inputs), few):
+            some = slice(begin, begin + few)
+            total += Traces(self.inputs[some], self.errors[some]).gradients().square_().sum(0)
+        return total
 
 
 def watched(model: TextModel, kind: str) -> dict[str, nn.Module]:
@@ -123,14 +136,14 @@ class Seen:
         return output
 
     def traces(self, name: str, module: nn.Module, mask: Tensor) -> Traces:
-        """mask [sequence, pos]; SubjectError for a layer that did not run."""
+        """mask [sequence, pos]; once of each layer, of which nothing is kept. SubjectError for a layer that did not run."""
         if name not in self._errors:
             raise SubjectError(f"{name!r} did not run, so that nothing can be traced to it; choose another kind of layers")
         real = mask[..., None].float()
-        inputs = self._inputs[name].float() * real
+        inputs = self._inputs.pop(name).float() * real
         if _has_bias(module):
             inputs = torch.cat([inputs, real], -1)
-        return Traces(inputs, self._errors[name].float() * real)
+        return Traces(inputs, self._errors.pop(name).float() * real)
 
 
 @contextmanager

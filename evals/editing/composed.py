@@ -58,7 +58,8 @@ def read_composed(folder: Path) -> Composed:
 
 
 def records(given: Composed, *, seed: int = 0) -> list[dict[str, Any]]:
-    """One edit for each subject whose object all further relations tell something of; its new object is another of these, drawn by seed."""
+    """One edit for each subject whose object all further relations tell something of; its new object, drawn by seed, is another of
+    these of which nothing follows that follows of the old one: that would be said without the edit."""
     tables = [relation.objects for relation in given.then]
     objects = sorted({each.object for each in given.first.samples if all(each.object in table for table in tables)})
     if len(objects) < 2:
@@ -68,10 +69,15 @@ def records(given: Composed, *, seed: int = 0) -> list[dict[str, Any]]:
     for subject, true in given.first.objects.items():
         if true not in objects:
             continue
-        new = str(rng.choice([each for each in objects if each != true]))
+        possible = [each for each in objects if not any(table[each] == table[true] for table in tables) and each != true]
+        if not possible:
+            continue
+        new = str(rng.choice(possible))
         others = [each for each, where in given.first.objects.items() if where == true and each != subject]
         near = rng.permutation(others).tolist()[:NEIGHBOURS]
         found.append(_record(given, tables, subject, true, new, near))
+    if not found:
+        raise CorpusError(f"of all objects of {given.first.name!r} the same follows; give relations of which something else does")
     return found
 
 

@@ -14,6 +14,8 @@ CONTROLS = ("unedited", "random")
 """Measured beside every method: the model as it was, and a change of the same size at the same place that says nothing."""
 GENERATED = 100
 """Tokens that fluency is measured on (Meng et al. 2022)."""
+ANSWERED = 20
+"""Tokens that are written to answer a question."""
 TOKENS = 100_000
 TRACE = "trace"
 """The layer that tracing finds."""
@@ -81,7 +83,7 @@ class AskConfig:
     prompts: tuple[str, ...]
     export: Path | None = None
     """Folder that the model with the edits is written into."""
-    tokens: int = 20
+    tokens: int = ANSWERED
     """Written behind each prompt at most."""
     dtype: str = "auto"
     device: str = "auto"

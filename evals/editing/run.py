@@ -20,6 +20,7 @@ from evals.editing.text import read_text
 from evals.editing.work import Work, method_named
 from evals.number_of import number_of
 from evals.source_files import sources
+from evals.statistics import not_excluded
 
 if TYPE_CHECKING:
     from analyzers.editing.editor import Editor
@@ -174,14 +175,13 @@ def _notes(
 
 
 def _unvaried(outcomes: Mapping[str, Sequence[Outcome]]) -> list[str]:
-    """Where every edit succeeded, resampling them varies nothing; what so many exclude is told instead (Clopper and Pearson 1934)."""
+    """Where every edit succeeded, what so many exclude is told in place of an interval."""
     found = []
     for name, each in outcomes.items():
         if name != "unedited" and each and all(one.success == 1.0 for one in each):
-            least = 0.025 ** (1 / len(each))
             found.append(
                 f"all {number_of('edit', len(each))} by {name} succeeded, so that the interval of its success has no width; "
-                f"a true share of {least:.2f} or more is not excluded (95%)"
+                f"a true share of {not_excluded(len(each)):.2f} or more is not excluded (95%)"
             )
     return found
 

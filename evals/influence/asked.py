@@ -63,15 +63,7 @@ def checked(model: "TextModel", asked: Sequence[tuple[str, str, str]]) -> "list[
 
 def method_of(factors: "Factors", config: ScoringConfig) -> "Method":
     """The one that was asked for, or the best. Raises SubjectError for one that the factors do not serve."""
-    if config.method is None:
-        return factors.methods[0]
-    for method in factors.methods:
-        if method == config.method:
-            return method
-    raise SubjectError(
-        f"the factors in {str(factors.folder)!r} serve {', '.join(factors.methods)}, not {config.method!r}; "
-        f"fit with --method {'diagonal' if config.method == 'diagonal' else 'ekfac'}"
-    )
+    return factors.methods[0] if config.method is None else factors.served(config.method)
 
 
 def kept_source(factors: "Factors") -> dict[str, str]:

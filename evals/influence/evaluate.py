@@ -143,7 +143,10 @@ def _notes(config: EvaluateConfig, known: Value | Failure) -> list[str]:
     units = {"queries": config.queries, "halves": config.halves, "removals": config.removals}
     told = [f"{name} ({count})" for name, count in units.items() if count < FEW]
     if told:
-        notes.append(f"few {', few '.join(told)}: intervals over them are likely too narrow; --queries and --halves give more of those")
+        notes.append(
+            f"few {', few '.join(told)}: intervals over them are likely too narrow; --queries and --halves give more of those, "
+            f"removals are {config.removed} at most"
+        )
     if config.seed == CHOSEN_ON:
         notes.append(
             f"steps, sizes and the made-up text were settled while looking at seed {CHOSEN_ON}, so that its figures are no fresh test; "

@@ -37,7 +37,8 @@ def run_fit(config: FitConfig, *, tell: Callable[[str], None], report: Report = 
     tell(
         f"to fit: {number_of('passage', len(chosen))} of {len(every):,}, {tokens:,} tokens, {number_of('layer', len(modules))}, "
         f"in {number_of('shard', len(plan.shards))}, so that the text is read {number_of('time', reads)}; "
-        f"up to {_size(plan.memory)} of memory besides the model, {_size(plan.disk)} on disk, twice that while it is fitted"
+        f"up to {_size(plan.memory)} of memory besides the model and a batch of text, {_size(plan.disk)} on disk, twice that while it is "
+        "fitted"
     )
     _check_room(config.folder, plan.disk)
     source = {

@@ -23,8 +23,9 @@ from evals.influence.measures import standardised
 from evals.influence.pairs_results import Both, Pairs, ScoredPair
 from evals.influence.query import influence, logprobs, notes_of_rank
 from evals.number_of import number_of
-from evals.results import failure
+from evals.results import Failure, Value, failure
 from evals.source_files import sources
+from evals.statistics import not_excluded
 
 if TYPE_CHECKING:
     from analyzers.influence.curvature import Method
@@ -70,8 +71,9 @@ def run_pairs(config: PairsConfig, *, report: Report = quiet) -> Pairs:
     texts, cut = texts_of(model, pairs, length)
     modules = watched(model, factors.kind)
     scores, kept = pair_scores(model, modules, factors, queries, texts, method=method, rank=config.rank, report=report)
+    share = preferred(scores, seed=config.seed)
     return Pairs(
-        measures={"preferred": preferred(scores, seed=config.seed), "apart": _apart(scores, config.seed)},
+        measures={"preferred": share, "apart": _apart(scores, config.seed)},
         pairs=_told(pairs, texts, scores, logprobs(model, queries)),
         in_file=len(every),
         cut=cut,
@@ -83,7 +85,7 @@ def run_pairs(config: PairsConfig, *, report: Report = quiet) -> Pairs:
         model=factors.model,
         source={**sources([config.pairs]), "curvature": source["train"]},
         seed=config.seed,
-        notes=_notes(len(pairs), cut, length, kept),
+        notes=_notes(len(pairs), share.figures[method], cut, length, kept),
     )
 
 
@@ -178,8 +180,13 @@ def _told(pairs: Sequence[Pair], texts: "Sequence[Passage]", scores: Scores, sai
     ]
 
 
-def _notes(many: int, cut: int, length: int, kept: float) -> list[str]:
+def _notes(many: int, share: Value | Failure, cut: int, length: int, kept: float) -> list[str]:
     notes = []
+    if isinstance(share, Value) and share.low == share.high:
+        notes.append(
+            f"all {many} pairs came out alike, so that their interval has no width: of others like them up to {1 - not_excluded(many):.0%} "
+            "may not"
+        )
     if many < FEW:
         notes.append(f"few pairs ({many}): intervals over them are likely too narrow")
     if cut:

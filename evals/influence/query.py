@@ -1,4 +1,4 @@
-"""Which passages of a text moved some answers: influence of all of them in one pass, beside what ranks them without the model."""
+"""Which passages of a text moved some answers: influence of all of them, many queries in one pass, beside what ranks without the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,15 +33,16 @@ Floats = npt.NDArray[np.float64]
 FEW = 100
 """Passages below which it is told that there are few."""
 CONTROLS = ("control", "elsewhere")
-TOGETHER = 64
-"""Queries, controls among them, that share a pass over the passages: the low-rank gradients of more would outgrow the model."""
+ROOM = 2_000_000_000
+"""Bytes for what queries, controls among them, are known by that share a pass over the passages: the fewer, the longer they are, the larger
+their rank and the model."""
 LITTLE_KEPT = 0.9
 """Share of a query's squared norm below which it is told that the low rank loses some."""
 
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """Of some queries, of a control of each, and of plain gradients, all of one pass."""
+    """Of some queries, of a control of each, and of plain gradients."""
 
     scores: "Scores"
     """Of the queries, their controls, pieces of text from elsewhere, and where the method is another one the queries by the identity, in
@@ -154,8 +155,9 @@ def influence(
     rank: int,
     report: Report = quiet,
 ) -> Influence:
-    """Of all passages on queries, controls and pieces, and on the queries by plain gradients: one pass for every `TOGETHER` of these."""
+    """Of all passages on queries, controls and pieces, and on the queries by plain gradients: as many in a pass as there is room for."""
     from analyzers.influence.scoring import joined, precondition, score, together
+    from analyzers.influence.watching import shapes
 
     curved: list[Query] = [*queries, *controls, *pieces]
     asked: list[tuple[Method, Query]] = [(method, query) for query in curved]
@@ -166,12 +168,27 @@ def influence(
         chosen = [query for its, query in some if its == which]
         return precondition(model, modules, chosen, lambda name: factors.curvature(name, which, model.device), rank=rank, report=report)
 
+    # Of every layer as many rows of its outputs and inputs as a query has tokens, and then ranks.
+    row = 4 * sum(outputs + inputs for outputs, inputs in shapes(modules).values())
     found = []
-    for begin in range(0, len(asked), TOGETHER):
-        some = asked[begin : begin + TOGETHER]
+    for some_places in passes([row * (len(query.ids(model)[0]) + rank) for _, query in asked], ROOM):
+        some = [asked[place] for place in some_places]
         low = [by(which, some) for which in dict.fromkeys(its for its, _ in some)]
         found.append(score(model, modules, together(*low), passages, report=report))
     return Influence(joined(found), len(queries), len(pieces), method != "identity")
+
+
+def passes(sizes: Sequence[int], room: int) -> list[list[int]]:
+    """Places of what goes together, in order: as many as there is room for, and one at least."""
+    found: list[list[int]] = []
+    left = 0
+    for place, size in enumerate(sizes):
+        if not found or size > left:
+            found.append([])
+            left = room
+        found[-1].append(place)
+        left -= size
+    return found
 
 
 def logprobs(model: "TextModel", queries: "Sequence[Query]") -> list[float]:

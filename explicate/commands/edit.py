@@ -35,7 +35,10 @@ def edit(
         str, typer.Option(help="Text that edits are to leave alone: an asset, a .txt, .md or .jsonl file, a folder of them, or hf:DATASET.")
     ] = "wikipedia-sample",
     tokens: Annotated[int, typer.Option(help="Of that text, in tokens.")] = 100_000,
-    generate: Annotated[int, typer.Option(help="Tokens to write on: for fluency (0: none), or with --ask for an answer (20).")] = 100,
+    generate: Annotated[
+        int | None,
+        typer.Option(help="Tokens to write on: for fluency, by default 100 (0: none), or with --ask for an answer, by default 20."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Edits, drawn by seed; 0: all.", min=0)] = 0,
     load: Annotated[
         list[Path] | None,
@@ -63,7 +66,7 @@ def edit(
     """
     from analyzers.errors import ExplicateError
     from evals.editing.ask import run_ask
-    from evals.editing.config import AskConfig, EditConfig
+    from evals.editing.config import ANSWERED, GENERATED, AskConfig, EditConfig
     from evals.editing.run import run_edit
     from explicate.edit_page import check_folder, write_edited
     from explicate.edit_table import show_asked, show_edited
@@ -75,8 +78,11 @@ def edit(
             raise ExplicateError("--ask and --export are of saved edits; name their folder by --load")
         if edits is not None:
             raise ExplicateError("--edits writes new edits and --load asks about saved ones; give one of them")
+        if evaluate or sequential or out is not None:
+            raise ExplicateError("--evaluate, --sequential and --out are of new edits; with --load give --ask PROMPT or --export FOLDER")
+        question = AskConfig(model, tuple(load), tuple(ask or ()), export, ANSWERED if generate is None else generate, dtype, device)
         with bars() as report:
-            asked = run_ask(AskConfig(model, tuple(load), tuple(ask or ()), export, min(generate, 20), dtype, device), report=report)
+            asked = run_ask(question, report=report)
         if json:
             show_json(asked.model_dump(mode="json"))
         else:
@@ -95,7 +101,7 @@ def edit(
         layer=layer,
         covariance=covariance,
         tokens=tokens,
-        generate=generate,
+        generate=GENERATED if generate is None else generate,
         limit=limit,
         seed=seed,
         dtype=dtype,

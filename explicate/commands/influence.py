@@ -67,7 +67,7 @@ def query(
     factors: Annotated[Path, typer.Argument(help="Folder that `explicate influence fit` wrote.")],
     prompt: Annotated[str | None, typer.Option(help="What stood before the answer.")] = None,
     completion: Annotated[str | None, typer.Option(help="The answer, as it stands behind the prompt, mostly with a leading space.")] = None,
-    queries: Annotated[Path | None, typer.Option(help='.jsonl with {"prompt", "completion"}: all share one pass over the text.')] = None,
+    queries: Annotated[Path | None, typer.Option(help='.jsonl with {"prompt", "completion"}: many share one pass over the text.')] = None,
     train: Annotated[str | None, typer.Option(help="Score another text than the factors were fitted to.")] = None,
     method: Annotated[str | None, typer.Option(help="ekfac, kfac, diagonal or identity; by default the one that was fitted.")] = None,
     rank: Annotated[int, typer.Option(help="Of a query's gradient at each layer.")] = 32,

@@ -7,11 +7,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from analyzers.errors import Failed
 from evals.results import Lift, Value
 from evals.scores import SCORES, Pairs, score, statistic
-from evals.statistics import auroc, benjamini_hochberg, bootstrap, exchange_p, lift, luck, mean, permutation_p, scores, sign_flip_p
+from evals.statistics import (
+    auroc,
+    benjamini_hochberg,
+    bootstrap,
+    exchange_p,
+    lift,
+    luck,
+    mean,
+    not_excluded,
+    permutation_p,
+    scores,
+    sign_flip_p,
+)
+
+
+@pytest.mark.parametrize("items", [2, 3, 20, 60])
+def test_what_items_that_all_had_it_leave_possible_is_clopper_and_pearsons(items: int) -> None:
+    assert not_excluded(items) == pytest.approx(binomtest(items, items).proportion_ci(0.95, method="exact").low, rel=1e-6)
 
 
 def clustered(rng: np.random.Generator, documents: int = 30, each: int = 40, signal: float = 0.6, cluster: float = 0.7) -> Pairs:

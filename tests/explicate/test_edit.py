@@ -71,6 +71,10 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     asked = json.loads(call("edit", model, "--load", "edited", "--ask", "The old bridge was", "--dtype", "float32", "--json").stdout)
     (answer,) = EditsAsked.model_validate(asked).answers
     assert answer.without != answer.edited
+    longer = ("--load", "edited", "--ask", "The old bridge was", "--dtype", "float32", "--generate", 30, "--json")
+    (more,) = EditsAsked.model_validate(json.loads(call("edit", model, *longer).stdout)).answers
+    assert more.edited.startswith(answer.edited)
+    assert len(more.edited) > len(answer.edited)
     assert "edited:" in call("edit", model, "--load", "edited/deltas.safetensors", "--ask", "The school").stdout
 
 
@@ -100,6 +104,12 @@ def test_edits_are_written_without_being_measured(call: Callable[..., Result], a
     found = Edited.model_validate(json.loads(call(*arguments, "--dtype", "float32", "--json").stdout))
     assert (found.methods, found.saved, found.sequence) == ({}, None, {})
     assert all(each.after is not None for each in found.edits)
+
+
+@pytest.mark.parametrize("more", [["--evaluate"], ["--sequential"], ["-o", "other"]])
+def test_saved_edits_are_not_measured_anew(arguments: list[Any], more: list[str]) -> None:
+    ended = CliRunner().invoke(app, ["edit", str(arguments[1]), "--load", "edited", "--ask", "The", *more])
+    assert "are of new edits; with --load give --ask PROMPT or --export FOLDER" in str(ended.exception)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from analyzers.influence import watching
 from analyzers.influence.curvature import Basis, Covariances, Curvature
 from analyzers.influence.watching import Traces, own_tokens, shapes, traces, watched
 from analyzers.text_model import TextModel
@@ -91,6 +92,28 @@ def test_diagonal_and_identity() -> None:
     torch.testing.assert_close(squares.double().flatten(), torch.diag(dense(each)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(Curvature(squares).solve(gradient), gradient / (squares + 0.1 * squares.mean()))
     torch.testing.assert_close(Curvature(torch.ones(3, 5)).solve(gradient), gradient / 1.1)
+
+
+def test_few_gradients_are_written_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many sequences a batch has: their gradients together are far larger than the factors that memory is told of."""
+    each = random_traces(7, 2, 3, 5)
+    naive = each.gradients().square().sum(0)
+    written: list[int] = []
+    whole = Traces.gradients
+
+    def watched_gradients(some: Traces) -> torch.Tensor:
+        written.append(len(some.inputs))
+        return whole(some)
+
+    monkeypatch.setattr(Traces, "gradients", watched_gradients)
+    monkeypatch.setattr(watching, "GRADIENTS", 2 * 15 + 1)
+    torch.testing.assert_close(each.squares(), naive)
+    basis, _ = fitted(each)
+    assert set(written) == {1, 2}
+    # One that is larger than all that is allowed is still written out.
+    monkeypatch.setattr(watching, "GRADIENTS", 1)
+    torch.testing.assert_close(each.squares(), naive)
+    assert all(part.is_contiguous() for part in (basis.inputs, basis.outputs))
 
 
 def test_what_nothing_moves_has_no_inverse() -> None:

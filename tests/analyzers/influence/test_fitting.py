@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from analyzers.corpus import Document
 from analyzers.errors import CorpusError, RunFolderError, SubjectError
 from analyzers.influence import fitting
-from analyzers.influence.curvature import Covariances
+from analyzers.influence.curvature import Covariances, Method
 from analyzers.influence.factors import Factors
 from analyzers.influence.fitting import fit, plan_fit, sampled
 from analyzers.influence.passages import Passage, drawn, passages
@@ -58,6 +58,8 @@ def test_passages_are_the_documents_in_stretches(model: TextModel, text: list[Pa
     assert len(few) == 3
     with pytest.raises(CorpusError, match="makes 1 passage; influence compares: give at least two"):
         passages(model, [Document("one", "", "The river")])
+    with pytest.raises(SubjectError, match=r"--length 1: .* reads 1 tokens before every text; give more than those"):
+        passages(model, DOCUMENTS, length=1)
     with pytest.raises(SubjectError, match="takes 1024"):
         passages(model, DOCUMENTS, length=2000)
 
@@ -189,3 +191,13 @@ def test_an_encoder_and_experts_are_refused(tiny_checkpoint: Callable[[str], Pat
         watched(TextModel.load(str(tiny_checkpoint("bert")), device="cpu"), "mlp")
     with pytest.raises(SubjectError, match="mixture of experts"):
         watched(TextModel.load(str(tiny_checkpoint("mixtral")), device="cpu"), "mlp")
+
+
+@pytest.mark.parametrize("method", ["ekfac", "diagonal"])
+def test_what_is_not_finite_is_told_and_no_factor(method: Method, model: TextModel, text: list[Passage], tmp_path: Path) -> None:
+    weight = model.model.get_parameter("model.layers.1.mlp.down_proj.weight")
+    weight[0, 0] = torch.inf
+    with pytest.raises(SubjectError, match=r"not finite in 'float32'; fit with --dtype float32 into another folder"):
+        fit(model, text, tmp_path, method=method)
+    with pytest.raises(RunFolderError, match="begun and not finished"):
+        Factors.open(tmp_path)

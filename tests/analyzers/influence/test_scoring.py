@@ -151,3 +151,11 @@ def test_a_completion_can_be_given_by_its_tokens(model: TextModel) -> None:
     assert Tokens("", "", said).ids(model) == ((*model.around[0], *said), 1)
     with pytest.raises(SubjectError, match="takes 1024"):
         Tokens("The river", "", said * 600).ids(model)
+
+
+def test_a_query_whose_gradient_is_not_finite_is_told(model: TextModel, text: list[Passage], tmp_path: Path) -> None:
+    fitted = fit(model, text, tmp_path)
+    modules = watched(model, "mlp")
+    model.model.get_parameter("model.layers.1.mlp.down_proj.weight")[0, 0] = torch.nan
+    with pytest.raises(SubjectError, match=r"a query's gradient is not finite in 'float32'; fit with --dtype float32"):
+        precondition(model, modules, QUERIES, lambda name: fitted.curvature(name, "ekfac", model.device))

@@ -76,6 +76,18 @@ def test_a_question_names_the_new_object_by_its_subject(folder: Path) -> None:
     ]
 
 
+def test_what_follows_of_the_new_object_does_not_follow_of_the_old_one(folder: Path) -> None:
+    """Else the model would say it without the edit, and portability would count what it knew."""
+    relation(folder, "country_currency", ["{} pays in"], {"Arda": "Castar", "Ooo": "Penny", "Oz": "Castar"})
+    for seed in range(5):
+        found = {each["id"]: each["target_new"] for each in records(read_composed(folder), seed=seed)}
+        assert {found[name] for name in ("Old Mill", "Red Gate", "High Well", "Sand Bar", "Fort")} == {"Ooo"}
+        assert found["Ice Hall"] in {"Arda", "Oz"}
+    relation(folder, "country_currency", ["{} pays in"], dict.fromkeys(("Arda", "Ooo", "Oz"), "Castar"))
+    with pytest.raises(CorpusError, match="the same follows"):
+        records(read_composed(folder))
+
+
 def test_new_objects_are_drawn_by_the_seed(folder: Path) -> None:
     given = read_composed(folder)
     assert records(given, seed=1) == records(given, seed=1)

@@ -22,7 +22,7 @@ from analyzers.influence.watching import watched
 from analyzers.text_model import TextModel
 from evals.influence.config import PairsConfig
 from evals.influence.known_truth import of_others, other_queries, preferred
-from evals.influence.pairs import Pair, pair_scores, pairs_in, run_pairs, texts_of
+from evals.influence.pairs import Pair, _apart, pair_scores, pairs_in, run_pairs, texts_of
 from evals.influence.pairs_results import Both, Pairs
 from evals.results import Failure, Value
 
@@ -107,7 +107,8 @@ def factors(workplace: Path, model: TextModel, tiny_checkpoint: Callable[[str], 
 
 
 def test_scores_are_those_of_one_pair_at_a_time(model: TextModel, factors: Factors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.influence.query.TOGETHER", 4)
+    # Room for some queries at a time, none of which may be lost or change its place.
+    monkeypatch.setattr("evals.influence.query.ROOM", 1_300_000)
     asked = [Pair("", str(each["prompt"]), str(each["completion"]), str(each["one"]), str(each["other"])) for each in FIVE]
     modules = watched(model, "mlp")
     texts, _ = texts_of(model, asked, 16)
@@ -171,6 +172,10 @@ def test_a_limit_draws_pairs_by_seed_and_notes_say_what_is_thin(factors: Factors
     assert len(whole.pairs[4].one) < len(long)
     for expected in ("few pairs (5)", "1 text of 10 had more than the 16 tokens", "the low rank keeps"):
         assert sum(expected in note for note in whole.notes) == 1
+    assert not any("came out alike" in note for note in whole.notes)
+    alike = run_pairs(PairsConfig(factors.folder, pairs=lines(tmp_path / "alike.jsonl", *FIVE[:4]), device="cpu"))
+    assert value(alike.measures["preferred"].figures["ekfac"]) == Value(value=1, low=1, high=1, n=4)
+    assert "all 4 pairs came out alike, so that their interval has no width: of others like them up to 60% may not" in alike.notes
     drawn = [run_pairs(PairsConfig(factors.folder, pairs=path, device="cpu", limit=2, seed=seed)) for seed in (0, 0, 1, 2)]
     assert {len(each.pairs) for each in drawn} == {2}
     assert drawn[0] == drawn[1]
@@ -191,6 +196,18 @@ def test_other_queries_are_all_but_a_pairs_own(scores: Floats) -> None:
         naive.append(np.mean(worth))
     np.testing.assert_allclose(other_queries(scores), naive)
     np.testing.assert_allclose(of_others(scores), means, atol=1e-12)
+
+
+def test_by_how_much_is_in_units_of_every_query_also_where_it_is_another_pairs() -> None:
+    scores = np.random.default_rng(0).normal(1, 2, (4, 8)) * np.array([[1], [10], [100], [1000]])
+    told = _apart({"ekfac": scores, "length": scores}, 0).figures
+    assert list(told) == ["ekfac", "other_queries", "ekfac_one", "ekfac_other", "other_queries_one", "other_queries_other"]
+    unit = [float(np.sqrt(np.mean(row**2))) for row in scores]
+    for half, name in ((0, "one"), (4, "other")):
+        own = np.mean([scores[pair, half + pair] / unit[pair] for pair in range(4)])
+        others = [scores[query, half + pair] / unit[query] for pair in range(4) for query in range(4) if query != pair]
+        assert value(told[f"ekfac_{name}"]).value == pytest.approx(own)
+        assert value(told[f"other_queries_{name}"]).value == pytest.approx(np.mean(others))
 
 
 def test_two_texts_that_are_read_alike_are_no_pair(model: TextModel) -> None:

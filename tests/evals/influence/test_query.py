@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from analyzers.corpus import Document
+from analyzers.influence import scoring
 from analyzers.influence.fitting import fit
 from analyzers.influence.passages import Passage, passages
-from analyzers.influence.scoring import Query, Tokens, precondition, score
-from analyzers.influence.watching import watched
+from analyzers.influence.scoring import Query, Tokens, joined, precondition, score
+from analyzers.influence.watching import shapes, watched
 from analyzers.text_model import TextModel
 from evals.influence.controls import elsewhere
-from evals.influence.query import Influence, influence, logprobs
+from evals.influence.query import Influence, influence, logprobs, passes
 
 TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Herons and otters.", "The town has a harbour.", "Markets."]
 
@@ -58,6 +59,15 @@ def test_log_probabilities_are_of_the_completion_alone(model: TextModel) -> None
     assert parts == sorted(parts, reverse=True)
 
 
+def test_as_many_share_a_pass_as_there_is_room_for() -> None:
+    """None is left out, whatever its size, and a long query does not come on top of a room that is full."""
+    assert passes([3, 3, 3, 3], 6) == [[0, 1], [2, 3]]
+    assert passes([3, 9, 1, 1, 1], 6) == [[0], [1], [2, 3, 4]]
+    assert passes([1, 5, 1, 5, 6], 6) == [[0, 1], [2, 3], [4]]
+    assert passes([7, 8], 1) == [[0], [1]]
+    assert passes([], 6) == []
+
+
 @pytest.mark.parametrize("together", [1, 3, 4])
 def test_queries_that_do_not_share_a_pass_get_the_same(
     model: TextModel, text: list[Passage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
@@ -71,8 +81,13 @@ def test_queries_that_do_not_share_a_pass_get_the_same(
         return influence(model, watched(model, "mlp"), factors, *parts, text, method="ekfac", rank=99)
 
     whole = found()
-    monkeypatch.setattr("evals.influence.query.TOGETHER", together)
+    longest = max(len(query.ids(model)[0]) for some in parts for query in some) + 99
+    row = 4 * sum(map(sum, shapes(watched(model, "mlp")).values()))
+    monkeypatch.setattr("evals.influence.query.ROOM", row * longest * together)
+    made: list[int] = []
+    monkeypatch.setattr(scoring, "joined", lambda some: made.append(len(some)) or joined(some))
     apart = found()
+    assert made == [-(-7 // together)]
     assert len(apart.scores.by_layer) == 2 + 2 + 1 + 2
     for name in ("by_layer", "kept"):
         np.testing.assert_allclose(getattr(apart.scores, name), getattr(whole.scores, name), rtol=1e-3, atol=1e-4)
