@@ -2,6 +2,7 @@
 whose answers a test decides and whose requests it can read."""
 
 import copy
+import gc
 import json
 import math
 import os
@@ -43,6 +44,12 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '</s>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and what they import stay to the end: no collection of garbage needs to look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache

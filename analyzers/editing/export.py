@@ -19,6 +19,8 @@ def check_export(folder: Path) -> None:
 
 def export(model: TextModel, edits: Sequence[Edit], folder: Path) -> None:
     """Write weights, configuration and tokenizer, whole or not at all. Raises AssetError as `check_export`, and where that fails."""
+    from safetensors import SafetensorError
+
     check_export(folder)
     making = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(making, ignore_errors=True)
@@ -29,5 +31,7 @@ def export(model: TextModel, edits: Sequence[Edit], folder: Path) -> None:
         making.replace(folder)
     except OSError as error:
         raise AssetError(f"--export {str(folder)!r} cannot be written ({error.strerror or error}); name another folder") from error
+    except SafetensorError as error:  # how a full disk comes
+        raise AssetError(f"--export {str(folder)!r} cannot be written ({error}); make room, or name another folder") from error
     finally:
         shutil.rmtree(making, ignore_errors=True)

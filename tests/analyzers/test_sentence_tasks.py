@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import evals.probes
@@ -87,6 +87,7 @@ def test_number_is_of_the_only_noun_in_the_place() -> None:
 
 
 @given(seed=st.integers(0, 1000), number=st.integers(0, len(SAMPLE) - 1))
+@example(seed=1000, number=18)
 def test_a_shift_exchanges_two_neighbours_and_nothing_else(seed: int, number: int) -> None:
     some = SAMPLE[number]
     text = shifted(some, np.random.default_rng(seed))
@@ -101,7 +102,12 @@ def test_a_shift_exchanges_two_neighbours_and_nothing_else(seed: int, number: in
     assert places[0] > 0
     assert places[1] == places[0] + 1
     assert [turned[places[1]], turned[places[0]]] == [bare[places[0]], bare[places[1]]]
-    assert [char for char in text if not char.isalpha()] == [char for char in some.text if not char.isalpha()]
+
+    def between(words: str) -> list[str]:
+        # An apostrophe is of its word, and goes with it.
+        return [char for char in words if not char.isalpha() and char != "'"]
+
+    assert between(text) == between(some.text)
 
 
 def test_what_has_no_two_words_to_exchange_is_not_shifted() -> None:

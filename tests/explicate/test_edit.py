@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 from typer.testing import CliRunner, Result
 
 from evals.editing.measures import MEASURES
@@ -78,6 +79,11 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     assert "edited:" in call("edit", model, "--load", "edited/deltas.safetensors", "--ask", "The school").stdout
 
 
+def no_room(_model: Any, folder: Path) -> None:
+    folder.mkdir()
+    raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+
 def test_an_edited_model_is_a_model(call: Callable[..., Result], arguments: list[Any]) -> None:
     """Edits of two folders, one after the other; what is exported says without edits what the model says with them."""
     model = arguments[1]
@@ -95,6 +101,12 @@ def test_an_edited_model_is_a_model(call: Callable[..., Result], arguments: list
     assert again.answers[0].without == asked.answers[0].edited
     ended = CliRunner().invoke(app, ["edit", str(model), *both, "--export", "whole"])
     assert "it is there already" in str(ended.exception)
+    # A full disk leaves nothing behind.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.PreTrainedModel.save_pretrained", no_room)
+        ended = CliRunner().invoke(app, ["edit", str(model), *both, "--export", "full"])
+    assert "'full' cannot be written (I/O error: No space left on device" in str(ended.exception)
+    assert not list(Path().glob("*full*"))
     # Edits of the plain model are none of the edited one.
     ended = CliRunner().invoke(app, ["edit", "whole", *both])
     assert "the edits were written into" in str(ended.exception)

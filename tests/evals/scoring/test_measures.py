@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
-from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support, precision_score, recall_score, roc_auc_score
 
 from analyzers.errors import Failed
 from evals.results import Value
@@ -133,9 +133,9 @@ def test_the_interval_is_over_documents_as_naive_resampling_gives_it() -> None:
         t, p, w = truth[chosen], prediction[chosen], weight[chosen]
         naive["auroc"].append(roc_auc_score(t, p, sample_weight=w))
         naive["balanced_accuracy"].append(balanced_accuracy_score(t, p > 0.5, sample_weight=w))
-        naive["f1"].append(f1_score(t, p > 0.5, sample_weight=w))
-        naive["precision"].append(precision_score(t, p > 0.5, sample_weight=w))
-        naive["recall"].append(recall_score(t, p > 0.5, sample_weight=w))
+        three = precision_recall_fscore_support(t, p > 0.5, average="binary", sample_weight=w)
+        for name, value_of in zip(("precision", "recall", "f1"), three, strict=False):
+            naive[name].append(value_of)
     for name, values in naive.items():
         value = found[name]
         assert isinstance(value, Value)
