@@ -150,6 +150,8 @@ def _plan(config: EditConfig, editor: "Editor", cases: Sequence[Case]) -> str:
     said = f"to edit: {number_of('fact', len(cases))} by {', '.join(config.methods)}, layer {editor.layer}"
     if set(config.written) - {"ft"}:
         said += f", keys read from {tokens:,} tokens"
+    if not (config.evaluate or config.sequential) and len(config.methods) > 1:
+        said += f" (only {config.written[0]} is made: --evaluate measures all, and only the first is saved)"
     return said + (", each by itself" if config.evaluate else "") + (", then one after the other" if config.sequential else "")
 
 
