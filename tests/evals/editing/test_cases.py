@@ -139,3 +139,10 @@ def test_contradictions_name_both(tmp_path: Path) -> None:
         read_cases(written(tmp_path, FLAT, FLAT | {"prompt": "Anna lives in"}, FLAT | {"target_new": "Paris"}))
     with pytest.raises(CorpusError, match="there is no file"):
         read_cases(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("key", ["ground_truth", "target_true"])
+def test_a_plain_line_says_what_was_true_in_either_word(tmp_path: Path, key: str) -> None:
+    line = {"prompt": "Anna was born in", "subject": "Anna", "target_new": "Rome", key: "Oslo"}
+    (case,), _ = read_cases(written(tmp_path, line))
+    assert case.true == " Oslo"
