@@ -7,6 +7,7 @@ from typing import Any
 
 from analyzers.errors import ExplicateError
 from analyzers.whole_files import replaced
+from evals.editing.config import UNEDITED, is_control
 from evals.editing.measures import MEASURES
 from evals.editing.results import Edited, EditTold, Outcome, Step
 from evals.results import Failure, Value
@@ -15,6 +16,7 @@ from explicate.curve_chart import Line, curve_chart
 from explicate.edit_words import (
     KNOWS,
     MEANINGS,
+    RANDOM,
     SILENT,
     headline,
     layers_told,
@@ -30,7 +32,6 @@ from explicate.shaded_words import visible
 RESULTS, PAGE = "results.json", "report.html"
 DRAWN = 40
 """Edits whose odds are drawn."""
-CONTROLS = ("unedited", "random")
 PARTS = ("edit_success", "generalisation", "portability", "locality", "score")
 """Measures that are drawn, as shares."""
 
@@ -72,7 +73,7 @@ def render(found: Edited) -> str:
             odds=_odds(found),
             sequence=_sequence(found),
             facts=[_fact(found, each) for each in found.edits],
-            heads=[method_name(name) for name in found.methods if name != "unedited"],
+            heads=[method_name(name) for name in found.methods if not is_control(name)],
             after=not found.methods,
             table=_table(found),
             names=[method_name(name) for name in found.methods],
@@ -83,7 +84,7 @@ def render(found: Edited) -> str:
             notes=[visible(note) for note in found.notes],
             left_out=[(visible(name), visible(why)) for name, why in found.left_out],
             seconds=seconds_told(found),
-            knows=[(method_name(name), KNOWS[name]) for name in found.methods if name in KNOWS],
+            knows=[(method_name(name), KNOWS.get(name, RANDOM)) for name in found.methods],
             meanings=[(measure_name(name), MEANINGS[name]) for name in MEASURES if _measured(found, name)],
             seed=found.seed,
             identity=_identity(found),
@@ -97,7 +98,7 @@ def _measured(found: Edited, name: str) -> bool:
 
 def _forest(found: Edited, name: str) -> dict[str, Any]:
     marks = [
-        mark(method_name(method), measures[name], "raw" if method in CONTROLS else "ours") for method, measures in found.methods.items()
+        mark(method_name(method), measures[name], "raw" if is_control(method) else "ours") for method, measures in found.methods.items()
     ]
     return {"title": measure_name(name), "means": MEANINGS[name], "chart": forest(marks, lowest=0.0)}
 
@@ -132,9 +133,9 @@ def _gap(outcome: Outcome) -> float | None:
 
 
 def _kind(found: Edited, name: str) -> str:
-    if name in CONTROLS:
-        return f"of-{name}"
-    return f"line{[each for each in found.methods if each not in CONTROLS].index(name) % 4}"
+    if is_control(name):
+        return "of-unedited" if name == UNEDITED else "of-random"
+    return f"line{[each for each in found.methods if not is_control(each)].index(name) % 4}"
 
 
 def _sequence(found: Edited) -> list[dict[str, Any]]:
@@ -169,7 +170,7 @@ def _places(steps: Sequence[Step]) -> list[float]:
 
 def _fact(found: Edited, each: EditTold) -> dict[str, Any]:
     """A row: what is asked, the new target, and what is said; what begins with the new target is marked."""
-    after = [each.outcomes[name].text for name in found.methods if name != "unedited" and name in each.outcomes]
+    after = [each.outcomes[name].text for name in found.methods if not is_control(name) and name in each.outcomes]
     if not found.methods and each.after is not None:
         after = [each.after]
     new = each.target.strip()
@@ -185,6 +186,7 @@ def _fact(found: Edited, each: EditTold) -> dict[str, Any]:
 
 def _table(found: Edited) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(name for each in found.methods.values() for name in each))
+    names = [name for name in names if _measured(found, name)]
     order = sorted(names, key=lambda name: (MEASURES.index(name.partition("/")[0]), name))
     return [
         {

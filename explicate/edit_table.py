@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evals.editing.config import is_control
 from evals.number_of import number_of
 from evals.results import Failure, Value
 from explicate.edit_words import headline, layers_told, measure_name, method_name, seconds_told
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST = 12
 """Edits that are printed."""
-COLOURS = {"Seen": "green", "Not seen": "yellow", "Not measured": "yellow"}
+COLOURS = {"Seen": "green", "Not seen": "yellow", "Not measured": "yellow", "Too few edits": "yellow"}
 SHOWN = ("edit_success", "generalisation", "portability", "locality", "score", "fluency")
 """Measures that are printed; all are in --json and on the page."""
 
@@ -29,7 +30,7 @@ def show_edited(found: "Edited", page: Path | None) -> None:
     console = Console(emoji=False)
     console.print(f"{plain(found.model['name'])}: {number_of('edit', len(found.edits))}, {plain(layers_told(found))}")
     for name, says, word in headline(found):
-        console.print(f"[b]{plain(name)}[/]: {plain(says)}. Above both: [{COLOURS[word]}]{word}[/]")
+        console.print(f"[b]{plain(name)}[/]: {plain(says)}. Above its controls: [{COLOURS[word]}]{word}[/]")
     _show_methods(console, found)
     _show_sequence(console, found)
     _show_edits(console, found)
@@ -78,7 +79,7 @@ def _show_methods(console: "Console", found: "Edited") -> None:
     for name in shown:
         table.add_column(plain(measure_name(name)), overflow="fold")
     for method, measures in found.methods.items():
-        control = method in ("unedited", "random")
+        control = is_control(method)
         cells = [_cell(measures[name]) for name in shown]
         table.add_row(plain(method_name(method)), *cells, style="dim" if control else None)
     console.print(table)
@@ -109,7 +110,7 @@ def _show_edits(console: "Console", found: "Edited") -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("prompt", "new", "said before"):
         table.add_column(head, overflow="fold")
-    names = [name for name in found.methods if name not in ("unedited", "random")]
+    names = [name for name in found.methods if not is_control(name)]
     for name in names:
         table.add_column(plain(method_name(name)), overflow="fold")
     if not names:

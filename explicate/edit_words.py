@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from evals.editing.config import of_control
 from evals.editing.results import Edited
 from evals.results import Failure, Value
 from explicate.probe_words import number, told
@@ -12,7 +13,6 @@ METHODS: Mapping[str, str] = {
     "memit": "MEMIT",
     "ft": "fine-tuning",
     "ice": "told in context",
-    "random": "random edit",
     "unedited": "unedited",
 }
 KNOWS: Mapping[str, str] = {
@@ -20,7 +20,6 @@ KNOWS: Mapping[str, str] = {
     "memit": "such changes spread over several MLPs",
     "ft": "gradient steps on one MLP, no weight changed by more than a bound",
     "ice": "the new fact stands before the prompt; no weight is changed",
-    "random": "the same change at the same place, of the same size, but in a random direction",
     "unedited": "the model as it was",
 }
 MEASURES: Mapping[str, str] = {
@@ -48,12 +47,17 @@ SILENT = (
     "editing works at layers that causal tracing does not name (Hase et al. 2023). What is not among the prompts asked may have changed, "
     "too; and an edit is not seen to be believed until what follows from it is said, which is what portability asks."
 )
-ALL = 1.0
+FEW = 5
+"""Edits below which nothing is called seen: resampling so few says little of others."""
+
+
+RANDOM = "what the method changes, at the same place and of the same size, but in a random direction"
 
 
 def method_name(name: str) -> str:
     """For people."""
-    return METHODS.get(name, visible(name))
+    turned = of_control(name)
+    return METHODS.get(name, visible(name)) if turned is None else f"random, as {METHODS.get(turned, visible(turned))}"
 
 
 def measure_name(name: str) -> str:
@@ -62,7 +66,7 @@ def measure_name(name: str) -> str:
 
 
 def headline(found: Edited) -> list[tuple[str, str, str]]:
-    """Of each method that was asked for (name, what it gets beside its controls, Seen or Not seen above them)."""
+    """Of each method that was asked for (name, what it gets beside its controls, and whether it is seen above them)."""
     said = []
     for name, above in found.above.items():
         measures = found.methods[name]
@@ -70,7 +74,8 @@ def headline(found: Edited) -> list[tuple[str, str, str]]:
         says = f"edit success {told(measures['edit_success'])}, beside {beside}; locality {told(measures['locality'])}"
         seen = all(isinstance(each, Value) and each.low > 0 for each in above.values())
         failed = any(isinstance(each, Failure) for each in above.values())
-        said.append((method_name(name), says, "Not measured" if failed else "Seen" if seen else "Not seen"))
+        few = len(found.edits) < FEW
+        said.append((method_name(name), says, "Not measured" if failed else "Too few edits" if few else "Seen" if seen else "Not seen"))
     return said
 
 

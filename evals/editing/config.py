@@ -10,8 +10,8 @@ from evals.editing.cases import FORMATS
 METHODS = ("rome", "memit", "ft", "ice")
 WRITING = ("rome", "memit", "ft")
 """Those that change weights."""
-CONTROLS = ("unedited", "random")
-"""Measured beside every method: the model as it was, and a change of the same size at the same place that says nothing."""
+UNEDITED = "unedited"
+_RANDOM = "random_"
 GENERATED = 100
 """Tokens that fluency is measured on (Meng et al. 2022)."""
 ANSWERED = 20
@@ -19,6 +19,21 @@ ANSWERED = 20
 TOKENS = 100_000
 TRACE = "trace"
 """The layer that tracing finds."""
+
+
+def random_of(method: str) -> str:
+    """Name of a method's control: a change of the same size at the same place that says nothing."""
+    return _RANDOM + method
+
+
+def of_control(name: str) -> str | None:
+    """The method whose random control this is called after, or None."""
+    return name.removeprefix(_RANDOM) if name.startswith(_RANDOM) else None
+
+
+def is_control(name: str) -> bool:
+    """Whether it is measured beside the methods: the model as it was, or a random change."""
+    return name == UNEDITED or of_control(name) is not None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from analyzers.errors import Failed, SubjectError
 from analyzers.progress import Report, quiet
 from evals.each import drawn
 from evals.editing.cases import Case, read_cases
-from evals.editing.config import TRACE, EditConfig
+from evals.editing.config import TRACE, UNEDITED, EditConfig, is_control, random_of
 from evals.editing.measures import above, figures
 from evals.editing.measuring import readable
 from evals.editing.results import Edited, EditTold, Outcome
@@ -61,13 +61,16 @@ def run_edit(config: EditConfig, *, tell: Callable[[str], None], report: Report 
         config.out.mkdir(parents=True, exist_ok=True)
         editor.save(config.out / DELTAS, edits, [case.fact for case in cases], work.saved)
     methods = {name: figures(cases, each, seed=config.seed) for name, each in outcomes.items()}
-    controls: dict[str, list[Outcome]] = {name: outcomes[name] for name in ("unedited", "random") if name in outcomes}
     return Edited(
         model=dict(model.identity),
         source=sources([config.edits]),
         format=config.form,
         methods=methods,
-        above={name: above(each, controls, seed=config.seed) for name, each in outcomes.items() if name not in controls},
+        above={
+            name: above(each, {of: outcomes[of] for of in (UNEDITED, random_of(name)) if of in outcomes}, seed=config.seed)
+            for name, each in outcomes.items()
+            if not is_control(name)
+        },
         seconds={name: _seconds(each) for name, each in outcomes.items() if name in config.written},
         layer=layer,
         layer_by=layer_by,
@@ -180,7 +183,7 @@ def _unvaried(outcomes: Mapping[str, Sequence[Outcome]]) -> list[str]:
     """Where every edit succeeded, what so many exclude is told in place of an interval."""
     found = []
     for name, each in outcomes.items():
-        if name != "unedited" and each and all(one.success == 1.0 for one in each):
+        if not is_control(name) and each and all(one.success == 1.0 for one in each):
             found.append(
                 f"all {number_of('edit', len(each))} by {name} succeeded, so that the interval of its success has no width; "
                 f"a true share of {not_excluded(len(each)):.2f} or more is not excluded (95%)"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from analyzers.progress import Report
 from evals.editing.cases import Case
-from evals.editing.config import EditConfig
+from evals.editing.config import UNEDITED, EditConfig, of_control, random_of
 from evals.editing.kept import kept_outcome, kept_step
 from evals.editing.measuring import SHOWN, as_it_is, measure, told_in_context
 from evals.editing.results import Outcome, Step
@@ -38,13 +38,13 @@ class Work:
 
     def plain(self) -> list[Outcome]:
         """[case] of the model as it is."""
-        self.total = len(self.cases) * (1 + (len(self.config.methods) + bool(self.config.written)) * self.config.evaluate)
-        return [self._outcome("unedited", case, None, number) for number, case in enumerate(self.cases)]
+        self.total = len(self.cases) * (1 + (len(self.config.methods) + len(self.config.written)) * self.config.evaluate)
+        return [self._outcome(UNEDITED, case, None, number) for number, case in enumerate(self.cases)]
 
     def outcomes(self, plain: Sequence[Outcome]) -> dict[str, list[Outcome]]:
         """By method and control [case]: each edit in the model as it is."""
-        names = [*self.config.methods, *(["random"] if self.config.written else [])]
-        found: dict[str, list[Outcome]] = {"unedited": list(plain), **{name: [] for name in names}}
+        names = [*self.config.methods, *map(random_of, self.config.written)]
+        found: dict[str, list[Outcome]] = {UNEDITED: list(plain), **{name: [] for name in names}}
         for number, (case, before) in enumerate(zip(self.cases, plain, strict=True)):
             for name in names:
                 found[name].append(self._outcome(name, case, before, number))
@@ -105,15 +105,17 @@ class Work:
         from analyzers.editing.deltas import applied
 
         self.report(MEASURING, self.done, self.total)
-        settled = self.editor.settings(self._source(name)) if name in ("random", *self.config.written) else {}
+        turned = of_control(name)
+        source = turned or name
+        settled = self.editor.settings(method_named(source)) if source in self.config.written else {}
         seed = self.config.seed + number
 
         def made() -> Outcome:
-            if name in ("unedited", "ice"):
+            if source not in self.config.written:
                 leading = told_in_context(case) if name == "ice" else as_it_is
                 return measure(self.model, case, leading, plain=plain, generate=self.generate, seed=seed)
-            edit, seconds = self.editor.made(self._source(name), [case.fact])
-            if name == "random":
+            edit, seconds = self.editor.made(method_named(source), [case.fact])
+            if turned is not None:
                 edit = randomised(edit, seed)
             with applied(self.model, [edit]):
                 return measure(
@@ -123,18 +125,13 @@ class Work:
                     plain=plain,
                     generate=self.generate,
                     seed=seed,
-                    seconds=None if name == "random" else seconds,
+                    seconds=None if turned is not None else seconds,
                 )
 
-        source = self._source(name) if name == "random" else name
-        found = kept_outcome([self.identity, name, source, settled, case, self.generate, seed], made)
+        found = kept_outcome([self.identity, "random" if turned else name, source, settled, case, self.generate, seed], made)
         self.done += 1
         self.report(MEASURING, self.done, self.total)
         return found
-
-    def _source(self, name: str) -> "Method":
-        """The method that an edit is made by; the control's is that of the first one."""
-        return self.saved if name == "random" else method_named(name)
 
 
 def method_named(name: str) -> "Method":

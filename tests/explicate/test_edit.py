@@ -53,7 +53,7 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     evaluated = (*arguments, "--dtype", "float32", "--method", "rome,ft,ice", "--evaluate", "--sequential", "-o", "edited")
     result = call(*evaluated)
     shown = " ".join(result.stdout.split())
-    for said in ("2 edits, layer 0 (a fifth of the depth", "ROME: edit success", "random edit", "every weight is as it was, to the bit"):
+    for said in ("2 edits, layer 0 (a fifth of the depth", "ROME: edit success", "random, as ROME", "every weight is as it was, to the bit"):
         assert said in shown
     assert "The old bridge was" in shown
     assert "to edit: 2 facts by rome, ft, ice" in result.stderr
@@ -61,7 +61,12 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     assert printed.pop("report") == "edited/report.html"
     assert json.loads(Path("edited/results.json").read_text(encoding="utf-8")) == printed
     found = Edited.model_validate(printed)
-    assert set(found.methods) == {"unedited", "random", "rome", "ft", "ice"}
+    assert set(found.methods) == {"unedited", "random_rome", "random_ft", "rome", "ft", "ice"}
+    assert {name: set(each) for name, each in found.above.items()} == {
+        "rome": {"unedited", "random_rome"},
+        "ft": {"unedited", "random_ft"},
+        "ice": {"unedited"},
+    }
     assert found.restored_exactly
     assert [step.edits for step in found.sequence["rome"]] == [0, 1, 2]
     page = Path("edited/report.html").read_text(encoding="utf-8")

@@ -41,8 +41,8 @@ def outcome(gap: float | None, text: str) -> Outcome:
     )
 
 
-def edited(methods: tuple[str, ...] = ("unedited", "rome", "ft", "random")) -> Edited:
-    shares = {"unedited": 0.05, "rome": 0.97, "ft": 0.4, "random": 0.06}
+def edited(methods: tuple[str, ...] = ("unedited", "rome", "ft", "random_rome", "random_ft")) -> Edited:
+    shares = {"unedited": 0.05, "rome": 0.97, "ft": 0.4, "random_rome": 0.06, "random_ft": 0.3}
     measures = {
         name: {
             **{measure: exact(shares[name]) for measure in MEASURES},
@@ -66,7 +66,7 @@ def edited(methods: tuple[str, ...] = ("unedited", "rome", "ft", "random")) -> E
         source={f"{HOSTILE}.json": "0" * 64},
         format="auto",
         methods=measures,
-        above={name: {"unedited": exact(0.9), "random": exact(0.02) if name == "ft" else exact(0.9)} for name in written},
+        above={name: {"unedited": exact(0.9), f"random_{name}": exact(0.02 if name == "ft" else 0.9)} for name in written},
         seconds=dict.fromkeys(written, 12.0),
         layer=6,
         layer_by="as asked for",
@@ -85,7 +85,7 @@ def edited(methods: tuple[str, ...] = ("unedited", "rome", "ft", "random")) -> E
                 after=" Rome, where",
                 outcomes={name: outcome(gap, " Rome, where" if name == "rome" else " Oslo") for name in methods},
             )
-            for gap in (-2.5, None, 4.0)
+            for gap in (-2.5, None, 4.0, None, None)
         ],
         left_out=[["9", f"too long {HOSTILE}"]],
         saved="rome",
@@ -106,17 +106,18 @@ def test_nothing_from_outside_is_markup() -> None:
 
 def test_numbers_stand_beside_their_controls() -> None:
     page = render(edited())
-    assert "ROME: edit success 0.970 [0.920, 1.020], beside unedited 0.050 [0.000, 0.100], random edit 0.060" in page
+    assert "ROME: edit success 0.970 [0.920, 1.020], beside unedited 0.050 [0.000, 0.100], random, as ROME 0.060" in page
+    assert "random, as fine-tuning 0.300" in page
     assert page.count('<b class="good">Seen</b>') == 1  # of ROME alone: fine-tuning is not apart from the random edit
     assert page.count('<b class="dim">Not seen</b>') == 1
     assert page.count('class="forest "') == 5
-    # Two of three edits have a true target, each a dot for each of four methods.
-    assert len(re.findall(r'<i class="dot (?:line\d|of-\w+)"', page)) == 8
+    # Two of five edits have a true target, each a dot for each of five methods and controls.
+    assert len(re.findall(r'<i class="dot (?:line\d|of-\w+)"', page)) == 10
     assert 'title="ROME: -2.500"' in page
     assert "ROME, 1,000 edits: 1020.0" in page or "1020" in page
     assert ">1,000<" in page
     assert "none at 1 of 5: r" in page
-    assert page.count('class="new">Rome') + page.count('class="new"> Rome') == 3
+    assert page.count('class="new">Rome') + page.count('class="new"> Rome') == 5
     assert "portability: Reasoning" in page
     assert "MEMIT 4, 5, 6" in page
 
@@ -124,7 +125,7 @@ def test_numbers_stand_beside_their_controls() -> None:
 def test_headlines_need_both_controls() -> None:
     assert [word for _, _, word in headline(edited())] == ["Seen", "Not seen"]
     failed = edited()
-    failed.above["rome"]["random"] = Failure(stage="score", reason="one edit")
+    failed.above["rome"]["random_rome"] = Failure(stage="score", reason="one edit")
     assert headline(failed)[0][2] == "Not measured"
 
 
@@ -146,7 +147,13 @@ def test_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     found.restored_exactly = False
     show_edited(found, Path("edited/report.html"))
     shown = capsys.readouterr().out
-    for said in ("3 edits, layer 6 (as asked for)", "Above both: Seen", "random edit", "weights are not as they were", "left out 9"):
+    for said in (
+        "5 edits, layer 6 (as asked for)",
+        "Above its controls: Seen",
+        "random, as ROME",
+        "weights are not as they were",
+        "left out 9",
+    ):
         assert said in shown
     assert "\u202e" not in shown
     answers = [Asking(prompt=HOSTILE, without="Oslo", edited="Rome")]

@@ -91,17 +91,17 @@ def test_planted_facts_are_edited(config: Callable[..., EditConfig], tmp_path: P
     assert value(found, "unedited", "locality") == 1.0
     assert value(found, "rome", "edit_success") == 1.0
     assert value(found, "rome", "success_probability") == 1.0
-    assert value(found, "random", "edit_success") < 0.5
-    assert value(found, "rome", "generalisation") > value(found, "random", "generalisation")
+    assert value(found, "random_rome", "edit_success") < 0.5
+    assert value(found, "rome", "generalisation") > value(found, "random_rome", "generalisation")
     assert value(found, "rome", "locality") > 0.3
     # An exact interval: the chance that three of three succeed where .292 of all do is 2.5%.
     assert "all 3 edits by rome succeeded, so that the interval of its success has no width; a true share of 0.29 or more" in " ".join(
         found.notes
     )
     assert not any("by random" in note for note in found.notes)
-    above = found.above["rome"]["random"]
+    above = found.above["rome"]["random_rome"]
     assert isinstance(above, Value)
-    assert above.value == pytest.approx(1 - value(found, "random", "edit_success"))
+    assert above.value == pytest.approx(1 - value(found, "random_rome", "edit_success"))
     for each, target in zip(found.edits, (TARGETS[2], TARGETS[3], TARGETS[4]), strict=True):
         assert each.outcomes["rome"].text.startswith(f" {target}")
         assert each.before.startswith(f" {each.true.strip() if each.true else ''}")
@@ -134,8 +134,8 @@ def test_a_killed_run_goes_on(config: Callable[..., EditConfig], monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         run(asked)
     found = run(asked)
-    # Each of 3 facts in 4 states once, and the one that was killed twice.
-    assert len(calls) == 3 * 4 + 1
+    # Each of 3 facts in 5 states once, and the one that was killed twice.
+    assert len(calls) == 3 * 5 + 1
     monkeypatch.setattr(work, "measure", None)
     assert run(asked) == found
 
