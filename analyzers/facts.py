@@ -39,7 +39,7 @@ def read_facts(path: Path) -> list[Fact]:
     has {} for the subject and `target_true`. Raises CorpusError, naming the record, for one that is none of these, whose subject does not
     stand in its prompt, or that is empty, and for a file without any.
     """
-    found = [fact_of(record, where, f"{path.stem}:{number}") for number, (where, record) in enumerate(records(path), 1)]
+    found = [fact_of(record, where, f"{path.stem}:{number}") for number, (where, record) in enumerate(records(path, FORM), 1)]
     if not found:
         raise CorpusError(f"{str(path)!r} holds no fact; give lines such as {FORM}")
     return found
@@ -62,24 +62,24 @@ def checked(prompt: str, subject: str, target: str, where: str, name: str) -> Fa
     return Fact(prompt.rstrip(), subject, target if target[0].isspace() else f" {target}", name)
 
 
-def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(path: Path, form: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What each record is called in messages, and the record, of JSON lines or of a .json file that is one list of objects.
 
-    Raises CorpusError for what is neither.
+    Raises CorpusError, which shows the form of a record, for what is neither.
     """
     if path.suffix != ".json":
-        yield from (each for _, each in json_objects(path, f"give one object a line, such as {FORM}"))
+        yield from (each for _, each in json_objects(path, f"give one object a line, such as {form}"))
         return
     try:
         whole = json.loads("".join(line for _, line in text_lines(path)))
     except (ValueError, RecursionError) as error:
-        raise CorpusError(f"{str(path)!r} is not JSON ({error}); give a list of objects such as {FORM}") from None
+        raise CorpusError(f"{str(path)!r} is not JSON ({error}); give a list of objects such as {form}") from None
     if not isinstance(whole, list):
-        raise CorpusError(f"{str(path)!r} holds {type(whole).__name__}, not a list; give a list of objects such as {FORM}")
+        raise CorpusError(f"{str(path)!r} holds {type(whole).__name__}, not a list; give a list of objects such as {form}")
     for number, record in enumerate(whole, 1):
         where = f"{str(path)!r} record {number}"
         if not isinstance(record, dict):
-            raise CorpusError(f"{where} holds no JSON object but {type(record).__name__}; give objects such as {FORM}")
+            raise CorpusError(f"{where} holds no JSON object but {type(record).__name__}; give objects such as {form}")
         yield where, record
 
 

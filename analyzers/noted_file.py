@@ -1,7 +1,8 @@
 """A safetensors file whose header has a note of one kind: known by it, and read only where the note is whole and of the known version."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,11 @@ def check_model(found: Mapping[str, str], identity: Mapping[str, str], does: str
         # A file has its keys in another order.
         of_file = sorted(found, key=lambda key: [*identity, key].index(key))
         raise SubjectError(
-            f"{does} {', '.join(found[key] for key in of_file)} and cannot be used with {', '.join(identity.values())}; load that "
+            f"{does} {_brief(found[key] for key in of_file)} and cannot be used with {_brief(identity.values())}; load that "
             f"model, or {remedy}"
         )
+
+
+def _brief(values: Iterable[str]) -> str:
+    """Of a hash its beginning, which tells it from another."""
+    return ", ".join(f"{value[:12]}…" if re.fullmatch(r"[0-9a-f]{40,}", value) else value for value in values)

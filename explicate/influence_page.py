@@ -7,9 +7,9 @@ from typing import Any
 from evals.influence.results import Influences, Queried, RankedPassage, TokenScore
 from evals.results import Failure, Value
 from explicate.curve_chart import Level, Line, curve_chart
-from explicate.influence_words import BASELINES, KNOWS, METHODS, SILENT, baselines_of, headline, rank_told, score_told
+from explicate.influence_words import BASELINES, KNOWS, METHODS, SILENT, baselines_of, headline, in_units, rank_told, score_told
 from explicate.pages import environment, trusted
-from explicate.probe_words import told
+from explicate.probe_words import number, told
 from explicate.shaded_words import QUIET, shares, visible
 from explicate.written_file import forms
 
@@ -56,7 +56,7 @@ def _query(query: Queried, found: Influences) -> dict[str, Any]:
         "control": visible(query.control.completion),
         "how": query.control.how,
         "names": [BASELINES.get(name, visible(name)) for name in names],
-        "passages": [_passage(passage, names) for passage in query.passages],
+        "passages": [_passage(passage, query, names) for passage in query.passages],
         "chart": _concentration(query),
         "agreement": [(BASELINES.get(name, visible(name)), told(value)) for name, value in query.agreement.items()],
         "shared": {name: told(value) for name, value in query.shared_top.items()},
@@ -66,14 +66,15 @@ def _query(query: Queried, found: Influences) -> dict[str, Any]:
     }
 
 
-def _passage(passage: RankedPassage, names: Sequence[str]) -> dict[str, Any]:
+def _passage(passage: RankedPassage, query: Queried, names: Sequence[str]) -> dict[str, Any]:
     return {
         "rank": passage.rank,
         "document": visible(passage.document),
         "span": f"{passage.span[0]:,} to {passage.span[1]:,}",
-        "score": score_told(passage.score),
-        "control": score_told(passage.control),
-        "elsewhere": score_told(passage.elsewhere),
+        "score": in_units(passage.score, query.unit),
+        "raw": score_told(passage.score),
+        "control": in_units(passage.control, query.control_unit),
+        "elsewhere": number(passage.elsewhere),
         "unspecific": passage.unspecific,
         "also": passage.also_top,
         "ranks": [rank_told(passage.ranks[name]) for name in names],
@@ -83,14 +84,19 @@ def _passage(passage: RankedPassage, names: Sequence[str]) -> dict[str, Any]:
 
 
 def runs(tokens: Sequence[TokenScore]) -> list[dict[str, str]]:
-    """[run] for the template: a token with what it adds `for` and takes away `against`, in 0..1, or the text of several that are quiet."""
+    """[run] for the template: a token with what it adds `for` and takes away `against`, in 0..1, or the text of several that are quiet.
+
+    What stands before every text is `special`, and no part of what others are drawn relative to.
+    """
     found: list[dict[str, str]] = []
-    for token, share in zip(tokens, shares([token.score or 0.0 for token in tokens]), strict=True):
+    for token, share in zip(tokens, shares([0.0 if token.special else token.score or 0.0 for token in tokens]), strict=True):
         text = visible(token.text)
-        if abs(share) >= QUIET:
+        if token.special:
+            found.append({"text": text, "special": score_told(token.score or 0.0)})
+        elif abs(share) >= QUIET:
             title = score_told(token.score or 0.0)
             found.append({"text": text, "for": f"{max(share, 0):.2f}", "against": f"{max(-share, 0):.2f}", "title": title})
-        elif found and "for" not in found[-1]:
+        elif found and not {"for", "special"} & found[-1].keys():
             found[-1]["text"] += text
         else:
             found.append({"text": text})

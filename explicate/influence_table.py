@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from evals.influence.pairs_results import Pairs
     from evals.influence.results import Fitted, Influences
 
-BEFORE, FEWEST = 62, 16
-"""Room for the other columns, and characters of a passage that are printed at least."""
+BEFORE, FEWEST, LINES = 62, 16, 2
+"""Room for the other columns, and of a passage characters a line at least and lines."""
 
 
 def show_fitted(found: "Fitted") -> None:
@@ -39,7 +39,7 @@ def show_influences(found: "Influences", out: Path | None) -> None:
     from rich.table import Table
 
     from evals.results import Failure
-    from explicate.influence_words import BASELINES, METHODS, baselines_of, headline, rank_told, score_told
+    from explicate.influence_words import BASELINES, METHODS, baselines_of, headline, in_units, rank_told
     from explicate.probe_words import told
     from explicate.running import plain
 
@@ -55,12 +55,13 @@ def show_influences(found: "Influences", out: Path | None) -> None:
         table.add_column("influence", justify="right", no_wrap=True)
         for name in names:
             table.add_column(BASELINES.get(name, plain(name)), justify="right", style="dim", no_wrap=True)
-        table.add_column("passage", overflow="ellipsis", no_wrap=True)
+        table.add_column("passage", overflow="fold")
         for passage in query.passages:
             mark = " [yellow]*[/]" if passage.unspecific else ""
             ranks = [rank_told(passage.ranks[name]) for name in names]
-            table.add_row(str(passage.rank), score_told(passage.score) + mark, *ranks, plain(passage.text[:words]))
+            table.add_row(str(passage.rank), in_units(passage.score, query.unit) + mark, *ranks, plain(passage.text[: LINES * words]))
         console.print(table)
+        console.print("[dim]influence in units of the root mean square over all passages; ranks among the same passages[/]")
         if any(passage.unspecific for passage in query.passages):
             console.print(f"[dim]* moves the control {plain(repr(query.control.completion))}, or text from elsewhere, at least as much")
         for name, value in query.agreement.items():

@@ -83,6 +83,11 @@ def score_told(value: float) -> str:
     return number(value) if value == 0 or 1e-2 <= abs(value) < 1e6 else f"{value:.2e}"
 
 
+def in_units(value: float, unit: float) -> str:
+    """An influence relative to the root mean square over all passages."""
+    return number(value / unit if unit > 0 else 0.0)
+
+
 KNOWN: Mapping[str, str] = {
     "ekfac": "gradients through the inverse curvature",
     "gradient": "inner product of gradients",

@@ -116,7 +116,7 @@ class Lines:
         line = f"{work.what}: {work.done:,}/{work.total:,}"
         if seconds > 0 and work.done > work.first:
             rate = (work.done - work.first) / seconds
-            line += f", {rate:,.1f}/s" if rate < 100 else f", {rate:,.0f}/s"
+            line += f", {1 / rate:,.0f} s each" if rate < 0.1 else f", {rate:,.1f}/s" if rate < 100 else f", {rate:,.0f}/s"
             if not work.ended:
                 line += f", {_clock_time((work.total - work.done) / rate)} left"
         if work.ended:

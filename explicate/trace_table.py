@@ -42,6 +42,7 @@ def show_traced(found: "Traced", out: Path | None) -> None:
     for layer in _spread(found.layers):
         table.add_row(str(layer), *(_short(found.effect[kind][layer][found.token_classes.index(at)]) for at, kind in shown))
     console.print(table)
+    console.print("[dim]Above, a peak's layer is chosen for each fact by all others, so that the largest here may be larger.[/]")
     if isinstance(found.knockout, Failure):
         console.print(f"[yellow]attention cut off: {plain(found.knockout.reason)}[/]")
     console.print(f"[dim]{found.cost.seconds / max(found.known, 1):.0f} s and {found.cost.texts / max(found.known, 1):,.0f} texts a fact")

@@ -5,15 +5,12 @@ Large Language Model Generalization with Influence Functions), equations 16 to 2
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from analyzers.influence.watching import Traces
 
-Method = Literal["ekfac", "kfac", "diagonal", "identity"]
-METHODS: tuple[Method, ...] = ("ekfac", "kfac", "diagonal", "identity")
 DAMPING = 0.1
 """Of the mean eigenvalue (Grosse et al. 2023)."""
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from analyzers.errors import RunFolderError, SubjectError
-from analyzers.influence.curvature import Basis, Curvature, Method
+from analyzers.influence.curvature import Basis, Curvature
+from analyzers.influence.kinds import Method
 from analyzers.pass_folder import open_tensors, read_json
 from analyzers.text_model import TextModel
 
@@ -37,10 +38,13 @@ class Factors:
         """RunFolderError where there are none, or they are damaged or not fitted to the end."""
         path = folder / FACTORS
         if not path.is_file():
-            begun = (
-                "were begun and not finished: run the same `explicate influence fit` again" if (folder / "lock").exists() else "are none"
+            if (folder / "lock").exists():
+                raise RunFolderError(
+                    f"the factors in {str(folder)!r} were begun and not finished; run the same `explicate influence fit` again"
+                )
+            raise RunFolderError(
+                f"there are no factors in {str(folder)!r}; make some by `explicate influence fit MODEL --train FILE -o FOLDER`"
             )
-            raise RunFolderError(f"{str(folder)!r}: there {begun}; `explicate influence fit MODEL --train FILE -o FOLDER` makes factors")
         info = read_json(path)
         try:
             return cls(folder, info)

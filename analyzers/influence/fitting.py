@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from analyzers.errors import RunFolderError, SubjectError
-from analyzers.influence.curvature import METHODS, Basis, Covariances, Method
+from analyzers.influence.curvature import Basis, Covariances
 from analyzers.influence.factors import BASIS, FACTORS, KEYS, Factors
+from analyzers.influence.kinds import METHODS, Method
 from analyzers.influence.passages import Passage
 from analyzers.influence.watching import Traces, shapes, traces, watched
 from analyzers.padding import like_lengths

@@ -39,7 +39,8 @@ def passages(model: TextModel, documents: Iterable[Document], *, length: int = L
 
     Raises CorpusError where less than two passages are left, and SubjectError for more tokens than the model takes or too few.
     """
-    model.check_length(length)
+    if model.limit is not None and length > model.limit:
+        raise SubjectError(f"--length {length}: {model.name!r} takes at most {model.limit} tokens; give as many or fewer")
     before = model.around[0]
     found: list[Passage] = []
     room = length - len(before)

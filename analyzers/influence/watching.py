@@ -15,12 +15,10 @@ from torch.nn import functional as F
 
 from analyzers.errors import SubjectError
 from analyzers.hooks import on_input, on_output, removed
+from analyzers.influence.kinds import KINDS
 from analyzers.mlps import decoder_blocks, down_projections, linear_shape, outside_attention
 from analyzers.padding import padded
 from analyzers.text_model import TextModel
-
-KINDS = ("mlp", "attention", "all")
-"""Which linear layers of the blocks; the paper takes those of MLPs."""
 
 GRADIENTS = 2**24
 """Floats of gradients that are written out at once, or one gradient where that is larger."""

@@ -56,7 +56,7 @@ def read_cases(path: Path, form: str = "auto") -> tuple[list[Case], list[str]]:
     found: dict[tuple[str, str], tuple[str, Case]] = {}
     read: Callable[[dict[str, Any], str, str], Case] | None = None
     again = 0
-    for number, (where, record) in enumerate(records(path), 1):
+    for number, (where, record) in enumerate(records(path, FORM), 1):
         read = read or _READERS[_form_of(record) if form == "auto" else form]
         case = read(record, where, f"{path.stem}:{number}")
         key = case.fact.prompt, case.fact.subject

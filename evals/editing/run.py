@@ -185,8 +185,8 @@ def _unvaried(outcomes: Mapping[str, Sequence[Outcome]]) -> list[str]:
     for name, each in outcomes.items():
         if not is_control(name) and each and all(one.success == 1.0 for one in each):
             found.append(
-                f"all {number_of('edit', len(each))} by {name} succeeded, so that the interval of its success has no width; "
-                f"a true share of {not_excluded(len(each)):.2f} or more is not excluded (95%)"
+                f"all {number_of('edit', len(each))} by {name} succeeded, so that the interval of its success has no width: of others like "
+                f"them up to {1 - not_excluded(len(each)):.0%} may not"
             )
     return found
 

@@ -27,7 +27,7 @@ def read_text(model: "TextModel", corpus: str, tokens: int, *, report: Report = 
     others: list[Document] = []
     there = 0
     for document in documents(corpus, report=report):
-        report("read corpus", there, tokens)
+        report("read corpus", min(there, tokens), tokens)
         if there < tokens:
             # Of a long document what is enough; where it is cut says nothing.
             ids = model.read(document.text)

@@ -11,8 +11,8 @@ from analyzers.whole_text import whole_text
 from evals.influence.config import FORM, QueryConfig, ScoringConfig
 
 if TYPE_CHECKING:
-    from analyzers.influence.curvature import Method
     from analyzers.influence.factors import Factors
+    from analyzers.influence.kinds import Method
     from analyzers.influence.passages import Passage
     from analyzers.influence.scoring import Query
     from analyzers.text_model import TextModel

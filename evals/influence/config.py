@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analyzers.errors import ExplicateError
+from analyzers.influence.kinds import KINDS, METHODS
 
 FORM = '{"prompt": "The capital of France is", "completion": " Paris"}'
 """A line of a file of queries."""
@@ -33,8 +34,6 @@ class FitConfig:
 
     def check(self) -> None:
         """Raises ExplicateError for what is wrong whatever the model is."""
-        from analyzers.influence.watching import KINDS
-
         if self.modules not in KINDS:
             raise ExplicateError(f"--modules {self.modules!r} names no linear layers; choose one of {', '.join(KINDS)}")
         if self.method not in ("ekfac", "diagonal"):
@@ -63,8 +62,6 @@ class ScoringConfig:
 
     def check(self) -> None:
         """Raises ExplicateError for what is wrong whatever the factors are of."""
-        from analyzers.influence.curvature import METHODS
-
         if self.method is not None and self.method not in METHODS:
             raise ExplicateError(f"--method {self.method!r} is none; choose one of {', '.join(METHODS)}")
         if self.rank < 1:

@@ -13,7 +13,7 @@ from evals.influence.results import Fitted
 from evals.number_of import number_of
 
 if TYPE_CHECKING:
-    from analyzers.influence.curvature import Method
+    from analyzers.influence.kinds import Method
 
 
 def run_fit(config: FitConfig, *, tell: Callable[[str], None], report: Report = quiet) -> Fitted:

@@ -59,8 +59,13 @@ def ranked(one: Floats, other: Floats) -> Statistic:
     return of
 
 
+def unit(values: Floats) -> float:
+    """Their root mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
 def standardised(values: Sequence[float] | Floats) -> Floats:
     """In units of their root mean square, so that influences on two completions compare; all 0 where they are."""
     given = np.asarray(values, np.float64)
-    size = float(np.sqrt(np.mean(given**2)))
+    size = unit(given)
     return given / size if size > 0 else given

@@ -28,8 +28,8 @@ from evals.source_files import sources
 from evals.statistics import not_excluded
 
 if TYPE_CHECKING:
-    from analyzers.influence.curvature import Method
     from analyzers.influence.factors import Factors
+    from analyzers.influence.kinds import Method
     from analyzers.influence.passages import Passage
     from analyzers.influence.scoring import Query
     from analyzers.text_model import TextModel
@@ -56,9 +56,9 @@ def run_pairs(config: PairsConfig, *, report: Report = quiet) -> Pairs:
     """Score both texts of every pair for all queries. Raises ExplicateError for what the user can mend."""
     # What is misspelt or missing is told before a model is loaded.
     config.check()
+    every = pairs_in(config.pairs)
     from analyzers.influence.factors import Factors
 
-    every = pairs_in(config.pairs)
     factors = Factors.open(config.folder)
     method, source = method_of(factors, config), kept_source(factors)
     from analyzers.influence.passages import drawn

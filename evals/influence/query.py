@@ -15,7 +15,7 @@ from evals.influence.asked import asked_in, check_same_text, checked, kept_sourc
 from evals.influence.baselines import baselines, places
 from evals.influence.config import QueryConfig
 from evals.influence.controls import controls_of, elsewhere
-from evals.influence.measures import agreement, concentration, standardised
+from evals.influence.measures import agreement, concentration, standardised, unit
 from evals.influence.prefilter import prefiltered
 from evals.influence.results import Concentration, Control, Influences, Queried, RankedPassage, TokenScore
 from evals.number_of import number_of
@@ -23,8 +23,8 @@ from evals.results import failure, stored
 from evals.statistics import mean
 
 if TYPE_CHECKING:
-    from analyzers.influence.curvature import Method
     from analyzers.influence.factors import Factors
+    from analyzers.influence.kinds import Method
     from analyzers.influence.passages import Passage
     from analyzers.influence.scoring import LowRank, Query, Scores
     from analyzers.text_model import TextModel
@@ -78,9 +78,9 @@ def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
     """Score all passages for all queries. Raises ExplicateError for what the user can mend."""
     # What is misspelt, missing or of another text is told before a model is loaded.
     config.check()
+    asked = asked_in(config)
     from analyzers.influence.factors import Factors
 
-    asked = asked_in(config)
     factors = Factors.open(config.folder)
     method = method_of(factors, config)
     source = source_of(factors, config, report)
@@ -166,7 +166,11 @@ def influence(
 
     def by(which: "Method", some: "Sequence[tuple[Method, Query]]") -> "Mapping[str, LowRank]":
         chosen = [query for its, query in some if its == which]
-        return precondition(model, modules, chosen, lambda name: factors.curvature(name, which, model.device), rank=rank, report=report)
+
+        def told(what: str, done: int, total: int) -> None:
+            report(f"{what}: {which}", done, total)
+
+        return precondition(model, modules, chosen, lambda name: factors.curvature(name, which, model.device), rank=rank, report=told)
 
     # Of every layer as many rows of its outputs and inputs as a query has tokens, and then ranks.
     row = 4 * sum(outputs + inputs for outputs, inputs in shapes(modules).values())
@@ -231,6 +235,8 @@ def _queried(
         logprob=said,
         control=control,
         kept=float(found.scores.kept[number].min()),
+        unit=unit(own),
+        control_unit=unit(found.control(number)),
         passages=[
             RankedPassage(
                 rank=at + 1,
@@ -264,7 +270,7 @@ def _tokens(model: "TextModel", passage: "Passage", scores: Sequence[float]) -> 
         else:
             text = passage.text[max(span[0], reached) : span[1]]
             reached = max(reached, span[1])
-        found.append(TokenScore(text=text, score=score))
+        found.append(TokenScore(text=text, score=score, special=span is None))
     return found
 
 

@@ -39,6 +39,8 @@ class TokenScore(_Model):
     text: str
     score: float | None
     """Its part of the passage's score; None of the last token, which is only said, never read."""
+    special: bool = False
+    """Whether it is none of the passage's words, but stands before every text."""
 
 
 class Control(_Model):
@@ -94,6 +96,10 @@ class Queried(_Model):
     control: Control
     kept: float
     """Smallest share of its squared norm that the low rank keeps at any layer."""
+    unit: float
+    """Root mean square of the influence of all passages; 0 where nothing moves it."""
+    control_unit: float
+    """The same on the control."""
     passages: list[RankedPassage]
     concentration: Concentration
     agreement: dict[str, Value | Failure]

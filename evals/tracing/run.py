@@ -142,7 +142,7 @@ def _known(model: "TextModel", asked: Sequence[_Asked], config: TraceConfig, rep
     if len(known) < config.least:
         tried = len(known) + len(not_known)
         some = f"only {len(known)}" if known else "none"
-        example = f", such as {not_known[0].prompt!r}, behind which it says {not_known[0].says!r}" if not_known else ""
+        example = f" (not {not_known[0].prompt!r}: there it says {not_known[0].says!r})" if not_known else ""
         raise ExplicateError(
             f"{model.name} knows {some} of the {number_of('fact', tried)} that can be traced{example}, and --least asks for "
             f"{config.least}; give more facts, a larger model, or a smaller --least"

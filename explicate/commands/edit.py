@@ -12,7 +12,10 @@ def edit(
     model: Annotated[str, typer.Argument(help="A decoder: an asset (see `explicate models`), a folder, or a Hub id.")],
     edits: Annotated[
         Path | None,
-        typer.Option(help="The facts: JSON lines with prompt, subject and target_new, or records of CounterFact, zsRE or KnowEdit."),
+        typer.Option(
+            help="The facts: JSON lines with prompt, subject, target_new and, if known, ground_truth, or records of CounterFact, zsRE "
+            "or KnowEdit."
+        ),
     ] = None,
     method: Annotated[
         str,
@@ -27,8 +30,8 @@ def edit(
     layer: Annotated[
         str | None,
         typer.Option(
-            help="Block whose MLP is changed, by its number, or trace: where causal tracing peaks over true facts that the model knows; by "
-            "default one at a fifth of the depth."
+            help="Block whose MLP is changed, by its number, or trace: where causal tracing peaks over three or more true facts that the "
+            "model knows; by default one at a fifth of the depth."
         ),
     ] = None,
     covariance: Annotated[

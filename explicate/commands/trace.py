@@ -17,7 +17,7 @@ def trace(
     limit: Annotated[
         int, typer.Option(help="Facts that the model knows to trace, drawn by seed; 0: all. Each takes a minute or more.")
     ] = 20,
-    least: Annotated[int, typer.Option(help="Known facts below which nothing is measured.")] = 5,
+    least: Annotated[int, typer.Option(help="Known facts below which nothing is measured; 2 or more, since intervals are over facts.")] = 5,
     kinds: Annotated[str, typer.Option(help="What is restored: residual, mlp, attention.")] = "residual,mlp,attention",
     window: Annotated[
         int | None, typer.Option(help="Layers in which MLPs or attention are restored together; by default a third, at most 10.")

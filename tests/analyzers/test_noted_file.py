@@ -102,3 +102,8 @@ def test_another_model_is_named_in_the_order_of_the_one_at_hand() -> None:
     told = "it was cooked by m, float16, x and cannot be used with m, float32; load that model, or cook anew"
     with pytest.raises(SubjectError, match=f"^{told}$"):
         check_model({"more": "x", "dtype": "float16", "name": "m"}, {"name": "m", "dtype": "float32"}, "it was cooked by", "cook anew")
+
+
+def test_a_hash_is_told_by_its_beginning() -> None:
+    with pytest.raises(SubjectError, match=r"^made by m, a{12}… and cannot be used with m, b{12}…; load that model, or anew$"):
+        check_model({"name": "m", "revision": "a" * 64}, {"name": "m", "revision": "b" * 64}, "made by", "anew")

@@ -53,7 +53,12 @@ def test_edits_are_measured_saved_and_asked(call: Callable[..., Result], argumen
     evaluated = (*arguments, "--dtype", "float32", "--method", "rome,ft,ice", "--evaluate", "--sequential", "-o", "edited")
     result = call(*evaluated)
     shown = " ".join(result.stdout.split())
-    for said in ("2 edits, layer 0 (a fifth of the depth", "ROME: edit success", "random, as ROME", "every weight is as it was, to the bit"):
+    for said in (
+        "2 edits, layer 0 (a fifth of the depth",
+        "ROME: edit success",
+        "random, as ROME",
+        "every weight is as it was, to the bit",
+    ):
         assert said in shown
     assert "The old bridge was" in shown
     assert "to edit: 2 facts by rome, ft, ice" in result.stderr

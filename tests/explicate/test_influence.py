@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from analyzers.influence.curvature import METHODS
+from analyzers.influence.kinds import METHODS
 from analyzers.text_model import TextModel
 from evals.influence.results import Concentration, Control, Fitted, Influences, Queried, RankedPassage, TokenScore
 from evals.results import Failure, Value
 from explicate.cli import run
 from explicate.commands.influence import app
+from explicate.influence_page import runs
+from explicate.influence_words import in_units
 from explicate.shaded_words import visible
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
@@ -227,7 +229,7 @@ def test_the_table(call: Call) -> None:
         (["--memory", "0.000001"], "raise it"),
         (["--train", "one.jsonl"], "makes 1 passage; influence compares: give at least two"),
         (["--train", "none.txt"], "there is no corpus 'none.txt'"),
-        (["--length", "2000"], "takes 1024"),
+        (["--length", "2000"], "--length 2000: "),
     ],
 )
 def test_a_fit_that_cannot_be(call: Call, tiny_checkpoint: Callable[[str], Path], workplace: Path, more: list[str], told: str) -> None:
@@ -248,7 +250,7 @@ def test_an_encoder_continues_nothing(call: Call, tiny_checkpoint: Callable[[str
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["query", "nowhere", *ASK[2:]], "there are none"),
+        (["query", "nowhere", *ASK[2:]], "there are no factors in"),
         (["query", "factors"], "give --prompt and --completion"),
         ([*ASK, "--queries", "queries.jsonl"], "give one of them"),
         ([*ASK, "--method", "best"], "choose one of ekfac, kfac, diagonal, identity"),
@@ -318,3 +320,15 @@ def test_a_single_token_is_held_against_another_one(fitted: Ended, call: Call) -
     assert query.control.completion != "."
     assert np.isfinite(query.logprob)
     assert torch.is_grad_enabled()
+
+
+def test_what_stands_before_every_text_is_not_what_words_are_shaded_by() -> None:
+    tokens = [TokenScore(text="<s>", score=900.0, special=True), TokenScore(text="otter", score=4.0), TokenScore(text="s", score=-2.0)]
+    first, second, third = runs([*tokens, TokenScore(text=".", score=None)])[:3]
+    assert first == {"text": "<s>", "special": "900.0"}
+    assert (second["for"], third["against"]) == ("1.00", "0.50")
+    assert runs([TokenScore(text="a", score=0.0), tokens[0], TokenScore(text="b", score=0.0)])[-1] == {"text": "b"}
+
+
+def test_influence_is_told_in_units_of_all_passages() -> None:
+    assert (in_units(-6.0, 2.0), in_units(3.0, 0.0)) == ("-3.000", "0.000")

@@ -141,7 +141,7 @@ def test_a_page_of_what_failed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["pairs", "nowhere", *ASK[2:]], "there are none"),
+        (["pairs", "nowhere", *ASK[2:]], "there are no factors in"),
         ([*ASK[:3], "none.jsonl"], "--pairs: there is no file 'none.jsonl'"),
         ([*ASK[:3], "bad.jsonl"], "'bad.jsonl' line 1 has no text as prompt, completion, one and other"),
         ([*ASK[:3], "same.jsonl"], "'same.jsonl' line 2: `one` and `other` are the same"),

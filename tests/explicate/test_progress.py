@@ -51,7 +51,7 @@ def test_work_that_stops_short_of_its_total_is_told_before_the_next_begins() -> 
     lines.report("reading the corpus", 50, 100)
     lines.report("sample", 50, 50)
     assert [line.partition(",")[0] for line in told] == ["reading the corpus: 30/100", "reading the corpus: 50/100", "sample: 50/50"]
-    assert told[0].endswith("3:53:20 left")
+    assert told[0].endswith("200 s each, 3:53:20 left")
     assert told[1].endswith("took 1:06:45")
 
 

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from analyzers.corpus import Document
 from analyzers.errors import CorpusError, RunFolderError, SubjectError
 from analyzers.influence import fitting
-from analyzers.influence.curvature import Covariances, Method
+from analyzers.influence.curvature import Covariances
 from analyzers.influence.factors import Factors
 from analyzers.influence.fitting import fit, plan_fit, sampled
+from analyzers.influence.kinds import Method
 from analyzers.influence.passages import Passage, drawn, passages
 from analyzers.influence.watching import shapes, traces, watched
 from analyzers.text_model import TextModel
@@ -60,7 +61,7 @@ def test_passages_are_the_documents_in_stretches(model: TextModel, text: list[Pa
         passages(model, [Document("one", "", "The river")])
     with pytest.raises(SubjectError, match=r"--length 1: .* reads 1 tokens before every text; give more than those"):
         passages(model, DOCUMENTS, length=1)
-    with pytest.raises(SubjectError, match="takes 1024"):
+    with pytest.raises(SubjectError, match=r"--length 2000: .* takes at most 1024"):
         passages(model, DOCUMENTS, length=2000)
 
 
@@ -180,7 +181,7 @@ def test_factors_are_of_one_model(model: TextModel, text: list[Passage], tmp_pat
         fitted.check(other)
     with pytest.raises(RunFolderError, match="holds a fit with another model"):
         fit(other, passages(other, DOCUMENTS, length=16), tmp_path)
-    with pytest.raises(RunFolderError, match="there are none; `explicate influence fit"):
+    with pytest.raises(RunFolderError, match=r"there are no factors in .*; make some by `explicate influence fit"):
         Factors.open(tmp_path / "nowhere")
     with pytest.raises(SubjectError, match="needs no fit or is none; fit ekfac or diagonal"):
         fit(model, text, tmp_path / "x", method="identity")

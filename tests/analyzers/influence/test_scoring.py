@@ -9,8 +9,8 @@ import torch
 
 from analyzers.corpus import Document
 from analyzers.errors import SubjectError
-from analyzers.influence.curvature import Method
 from analyzers.influence.fitting import fit
+from analyzers.influence.kinds import Method
 from analyzers.influence.passages import Passage, passages
 from analyzers.influence.scoring import Query, Tokens, followed, norms, precondition, score, together
 from analyzers.influence.watching import own_tokens, traces, watched

@@ -95,8 +95,9 @@ def test_planted_facts_are_edited(config: Callable[..., EditConfig], tmp_path: P
     assert value(found, "rome", "generalisation") > value(found, "random_rome", "generalisation")
     assert value(found, "rome", "locality") > 0.3
     # An exact interval: the chance that three of three succeed where .292 of all do is 2.5%.
-    assert "all 3 edits by rome succeeded, so that the interval of its success has no width; a true share of 0.29 or more" in " ".join(
-        found.notes
+    assert (
+        "all 3 edits by rome succeeded, so that the interval of its success has no width: of others like them up to 71% may not"
+        in " ".join(found.notes)
     )
     assert not any("by random" in note for note in found.notes)
     above = found.above["rome"]["random_rome"]

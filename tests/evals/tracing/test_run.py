@@ -121,7 +121,7 @@ def test_what_is_wrong_is_told_before_a_model_is_loaded(
 def test_facts_that_are_not_known_or_cannot_be_traced(config: TraceConfig, planted_facts: Any, workplace: Path) -> None:
     written(workplace, [{**fact, "target": " otters"} for fact in planted_facts.facts])
     with pytest.raises(
-        ExplicateError, match=r"model knows none of the 6 facts .* such as 'Visitors .* it says ' \w+', and --least asks for 5"
+        ExplicateError, match=r"model knows none of the 6 facts .* \(not 'Visitors .*: there it says ' \w+'\), and --least asks for 5"
     ):
         run_trace(config)
     written(workplace, [{**fact, "prompt": fact["subject"]} for fact in planted_facts.facts])
