@@ -10,7 +10,7 @@ from analyzers.errors import RunFolderError
 from analyzers.progress import Report, quiet
 from evals.influence.config import FitConfig
 from evals.influence.results import Fitted
-from evals.number_of import number_of
+from evals.number_of import number_of, size_of
 
 if TYPE_CHECKING:
     from analyzers.influence.kinds import Method
@@ -37,8 +37,8 @@ def run_fit(config: FitConfig, *, tell: Callable[[str], None], report: Report = 
     tell(
         f"to fit: {number_of('passage', len(chosen))} of {len(every):,}, {tokens:,} tokens, {number_of('layer', len(modules))}, "
         f"in {number_of('shard', len(plan.shards))}, so that the text is read {number_of('time', reads)}; "
-        f"up to {_size(plan.memory)} of memory besides the model and a batch of text, {_size(plan.disk)} on disk, twice that while it is "
-        "fitted"
+        f"up to {size_of(plan.memory)} of memory besides the model and a batch of text, {size_of(plan.disk)} on disk, twice that while it "
+        "is fitted"
     )
     _check_room(config.folder, plan.disk)
     source = {
@@ -87,10 +87,6 @@ def _check_room(folder: Path, disk: int) -> None:
     free = shutil.disk_usage(there).free
     if free < 2 * disk - made:
         raise RunFolderError(
-            f"{str(folder)!r}: the factors take {_size(disk)}, twice that while they are fitted, and "
-            f"{_size(free)} are free; make room, or fit fewer layers (--modules) or the diagonal (--method diagonal)"
+            f"{str(folder)!r}: the factors take {size_of(disk)}, twice that while they are fitted, and "
+            f"{size_of(free)} are free; make room, or fit fewer layers (--modules) or the diagonal (--method diagonal)"
         )
-
-
-def _size(size: float) -> str:
-    return f"{size / 1e9:.2g} GB" if size >= 1e9 else f"{size / 1e6:.2g} MB"

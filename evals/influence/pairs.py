@@ -4,7 +4,7 @@ something else, or key phrases in the order of the query against the flipped ord
 That a text moves a query says little where it moves every query: each pair is also put to all other queries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,8 @@ class Pair:
     other: str
 
 
-def run_pairs(config: PairsConfig, *, report: Report = quiet) -> Pairs:
-    """Score both texts of every pair for all queries. Raises ExplicateError for what the user can mend."""
+def run_pairs(config: PairsConfig, *, tell: Callable[[str], None] = lambda _: None, report: Report = quiet) -> Pairs:
+    """Score both texts of every pair for all queries. tell: as in `run_query`. Raises ExplicateError for what the user can mend."""
     # What is misspelt or missing is told before a model is loaded.
     config.check()
     every = pairs_in(config.pairs)
@@ -70,7 +70,7 @@ def run_pairs(config: PairsConfig, *, report: Report = quiet) -> Pairs:
     length = int(source["length"])
     texts, cut = texts_of(model, pairs, length)
     modules = watched(model, factors.kind)
-    scores, kept = pair_scores(model, modules, factors, queries, texts, method=method, rank=config.rank, report=report)
+    scores, kept = pair_scores(model, modules, factors, queries, texts, method=method, rank=config.rank, tell=tell, report=report)
     share = preferred(scores, seed=config.seed)
     return Pairs(
         measures={"preferred": share, "apart": _apart(scores, config.seed)},
@@ -139,10 +139,11 @@ def pair_scores(
     *,
     method: "Method",
     rank: int,
+    tell: Callable[[str], None] = lambda _: None,
     report: Report = quiet,
 ) -> tuple[dict[str, Floats | Failed], float]:
     """(by method [query, text], the method itself first, smallest share of a query that the low rank keeps at any layer)."""
-    found = influence(model, modules, factors, queries, [], [], texts, method=method, rank=rank, report=report)
+    found = influence(model, modules, factors, queries, [], [], texts, method=method, rank=rank, tell=tell, report=report)
     each = range(len(queries))
     ours = np.stack([found.of(query) for query in each])
     plain = [row for row in map(found.plain, each) if row is not None]

@@ -1,6 +1,6 @@
 """Which passages of a text moved some answers: influence of all of them, many queries in one pass, beside what ranks without the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from evals.influence.controls import controls_of, elsewhere
 from evals.influence.measures import agreement, concentration, standardised, unit
 from evals.influence.prefilter import prefiltered
 from evals.influence.results import Concentration, Control, Influences, Queried, RankedPassage, TokenScore
-from evals.number_of import number_of
+from evals.number_of import number_of, size_of
 from evals.results import failure, stored
 from evals.statistics import mean
 
@@ -74,8 +74,11 @@ class Influence:
         return found
 
 
-def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
-    """Score all passages for all queries. Raises ExplicateError for what the user can mend."""
+def run_query(config: QueryConfig, *, tell: Callable[[str], None] = lambda _: None, report: Report = quiet) -> Influences:
+    """Score all passages for all queries. tell: a line of what it takes, before it begins.
+
+    Raises ExplicateError for what the user can mend.
+    """
     # What is misspelt, missing or of another text is told before a model is loaded.
     config.check()
     asked = asked_in(config)
@@ -108,6 +111,7 @@ def run_query(config: QueryConfig, *, report: Report = quiet) -> Influences:
         candidates,
         method=method,
         rank=config.rank,
+        tell=tell,
         report=report,
     )
     general = found.elsewhere([place for place, _ in pieces])
@@ -153,6 +157,7 @@ def influence(
     *,
     method: "Method",
     rank: int,
+    tell: Callable[[str], None] = lambda _: None,
     report: Report = quiet,
 ) -> Influence:
     """Of all passages on queries, controls and pieces, and on the queries by plain gradients: as many in a pass as there is room for."""
@@ -173,10 +178,21 @@ def influence(
         return precondition(model, modules, chosen, lambda name: factors.curvature(name, which, model.device), rank=rank, report=told)
 
     # Of every layer as many rows of its outputs and inputs as a query has tokens, and then ranks.
-    row = 4 * sum(outputs + inputs for outputs, inputs in shapes(modules).values())
+    sides = [outputs + inputs for outputs, inputs in shapes(modules).values()]
+    row = 4 * sum(sides)
+    sizes = [row * (len(query.ids(model)[0]) + rank) for _, query in asked]
+    shared = passes(sizes, ROOM)
+    tokens = sum(len(passage.ids) - 1 for passage in passages)
+    # Factors of one layer; scores by layer and by token, and once more where those of several passes are joined.
+    held = 4 * max(sides) ** 2 + 4 * len(asked) * (len(modules) * len(passages) + tokens) * min(2, len(shared))
+    tell(
+        f"to score: {number_of('passage', len(passages))}, {tokens:,} tokens, for {number_of('gradient', len(asked))} (of queries and "
+        f"what they are held against) in {'one pass' if len(shared) == 1 else f'{len(shared)} passes'}; up to "
+        f"{size_of(max(sum(sizes[place] for place in some) for some in shared) + held)} of memory besides the model and a batch of text"
+    )
     found = []
-    for some_places in passes([row * (len(query.ids(model)[0]) + rank) for _, query in asked], ROOM):
-        some = [asked[place] for place in some_places]
+    for own in shared:
+        some = [asked[place] for place in own]
         low = [by(which, some) for which in dict.fromkeys(its for its, _ in some)]
         found.append(score(model, modules, together(*low), passages, report=report))
     return Influence(joined(found), len(queries), len(pieces), method != "identity")

@@ -88,7 +88,7 @@ def query(
     from evals.influence.query import run_query
     from explicate.influence_page import FORMS
     from explicate.influence_table import show_influences
-    from explicate.running import run_written
+    from explicate.running import run_written, say
 
     config = QueryConfig(
         factors,
@@ -103,7 +103,7 @@ def query(
         seed=seed,
         device=device,
     )
-    run_written(partial(run_query, config), out, FORMS, show_influences, usual="influence.html", json=json)
+    run_written(partial(run_query, config, tell=say), out, FORMS, show_influences, usual="influence.html", json=json)
 
 
 @app.command(no_args_is_help=True)
@@ -128,10 +128,10 @@ def pairs(
     from evals.influence.pairs import run_pairs
     from explicate.influence_pairs_page import FORMS
     from explicate.influence_table import show_pairs
-    from explicate.running import run_written
+    from explicate.running import run_written, say
 
     config = PairsConfig(factors, pairs=pairs, method=method, rank=rank, limit=limit, seed=seed, device=device)
-    run_written(partial(run_pairs, config), out, FORMS, show_pairs, usual="pairs.html", json=json)
+    run_written(partial(run_pairs, config, tell=say), out, FORMS, show_pairs, usual="pairs.html", json=json)
 
 
 @app.command(no_args_is_help=False)

@@ -138,6 +138,9 @@ def test_queries_of_a_file_share_a_pass_and_lend_each_other_controls(call: Call,
     (workplace / "queries.jsonl").write_text("\n".join(lines), encoding="utf-8")
     ended = call("query", "factors", "--queries", "queries.jsonl", "--device", "cpu", "--rank", 99, "--json")
     assert ended.code == 0, ended.err
+    # Three queries, their controls and plain gradients, and four pieces of other passages.
+    (plan,) = [line for line in ended.err.splitlines() if line.startswith("to score: ")]
+    assert re.search(r"6 passages, \d+ tokens, for 13 gradients .* in one pass; up to \d+ MB of memory besides the model", plan)
     found = Influences.model_validate_json(ended.out)
     assert [(query.prompt, query.completion) for query in found.queries] == asked
     assert {query.control.how for query in found.queries} == {"another query's"}
