@@ -38,7 +38,7 @@ def show_traced(found: "Traced", out: Path | None) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Indirect effect", title_justify="left")
     table.add_column("layer", justify="right", style="dim")
     for at, kind in shown:
-        table.add_column(f"{KINDS.get(kind, plain(kind))}, {CLASSES[at]}", justify="right")
+        table.add_column(f"{KINDS.get(kind, plain(kind))} at {CLASSES[at]}", justify="right")
     for layer in _spread(found.layers):
         table.add_row(str(layer), *(_short(found.effect[kind][layer][found.token_classes.index(at)]) for at, kind in shown))
     console.print(table)
