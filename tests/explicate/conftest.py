@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from explicate.cli import app
+from explicate.cli import app, run
 
 
 @pytest.fixture
@@ -19,6 +20,29 @@ def call(workplace: Path) -> Callable[..., Result]:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result
+
+    return invoke
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ended(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """ended(app, "query", ...): the command in this process, with what its user sees where it fails."""
+
+    def invoke(commands: Any, *arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: commands(list(map(str, arguments)), standalone_mode=False))
+        out, err = capsys.readouterr()
+        return Ended(int(stop.value.code or 0), out, err)
 
     return invoke
 

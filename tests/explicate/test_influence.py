@@ -4,8 +4,9 @@ import html
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from analyzers.influence.kinds import METHODS
 from analyzers.text_model import TextModel
 from evals.influence.results import Concentration, Control, Fitted, Influences, Queried, RankedPassage, TokenScore
 from evals.results import Failure, Value
-from explicate.cli import run
 from explicate.commands.influence import app
 from explicate.influence_page import runs
 from explicate.influence_words import in_units
@@ -24,14 +24,7 @@ from explicate.shaded_words import visible
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ended]
+Call = Callable[..., Any]
 TEXTS = [
     "The river rises in the hills north of the town.",
     "A new bridge, built of stone, was opened.",
@@ -43,24 +36,17 @@ TEXTS = [
 
 
 @pytest.fixture
-def call(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(workplace: Path, ended: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Call:
     """call("fit", ...) runs the command in this process."""
     monkeypatch.setenv("COLUMNS", "160")
     rows = [{"id": f"d{number}", "text": text} for number, text in enumerate(TEXTS)]
     (workplace / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def invoke(*arguments: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: app(list(map(str, arguments)), standalone_mode=False))
-        out, err = capsys.readouterr()
-        return Ended(int(stop.value.code or 0), out, err)
-
-    return invoke
+    return partial(ended, app)
 
 
 @pytest.fixture
-def fitted(call: Call, tiny_checkpoint: Callable[[str], Path]) -> Ended:
+def fitted(call: Call, tiny_checkpoint: Callable[[str], Path]) -> Any:
     """Factors in the folder `factors`."""
     return call("fit", tiny_checkpoint("llama"), "--train", "text.jsonl", "-o", "factors", "--device", "cpu", "--json")
 
@@ -72,7 +58,7 @@ def documented(command: str) -> str:
     return next(line for line in DOCUMENTED.splitlines() if line.startswith(f"| `{command}` |"))
 
 
-def test_a_fit_says_what_it_takes_and_what_it_made(fitted: Ended, call: Call, workplace: Path) -> None:
+def test_a_fit_says_what_it_takes_and_what_it_made(fitted: Any, call: Call, workplace: Path) -> None:
     assert fitted.code == 0, fitted.err
     found = Fitted.model_validate_json(fitted.out)
     assert (found.passages, len(found.layers), found.serves) == (6, 9, ["ekfac", "kfac", "identity"])
@@ -282,7 +268,7 @@ def test_a_query_that_cannot_be(call: Call, workplace: Path, arguments: list[str
     assert told in line
 
 
-def test_a_completion_that_is_no_continuation(fitted: Ended, call: Call) -> None:
+def test_a_completion_that_is_no_continuation(fitted: Any, call: Call) -> None:
     model = TextModel.load(Fitted.model_validate_json(fitted.out).source["model"], device="cpu")
     word = "kingfisher"
     whole = model.tokens.encode(word)
@@ -315,7 +301,7 @@ def test_text_and_model_are_those_of_the_factors(call: Call, workplace: Path, ti
     assert "were begun and not finished" in call(*ASK).err
 
 
-def test_a_single_token_is_held_against_another_one(fitted: Ended, call: Call) -> None:
+def test_a_single_token_is_held_against_another_one(fitted: Any, call: Call) -> None:
     assert fitted.code == 0
     ended = call("query", "factors", "--prompt", "The river", "--completion", ".", "--device", "cpu", "--json")
     query = Influences.model_validate_json(ended.out).queries[0]

@@ -2,7 +2,9 @@
 
 import html
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,6 @@ from evals.influence import planted
 from evals.influence.evaluate_config import CHOSEN_ON
 from evals.influence.evaluate_results import Evaluated, Measure
 from evals.results import Failure, Value
-from explicate.cli import run
 from explicate.commands.influence import app
 from explicate.influence_evaluation_page import render
 from explicate.influence_words import KNOWN, MEASURES, method_name
@@ -19,25 +20,17 @@ DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encod
 SMALL = ("evaluate", "--steps", "3", "--queries", "2", "--halves", "3")
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        run(lambda: app(list(arguments), standalone_mode=False))
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
-
-
 def test_json_is_documented_and_the_page_and_the_table_are_written(
-    workplace: Path, tiny_corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workplace: Path, tiny_corpus: Path, ended: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     # Less made-up text, which is read the sooner.
     monkeypatch.setattr(planted, "LINES", 20)
     monkeypatch.setattr(planted, "BRIDGES", 8)
     more = ("--corpus", str(tiny_corpus), "--limit", "5")
-    code, out, err = call(capsys, *SMALL, *more, "--json", "-o", "evaluation.html")
-    assert code == 0, err
-    told = json.loads(out)
+    first = ended(app, *SMALL, *more, "--json", "-o", "evaluation.html")
+    assert first.code == 0, first.err
+    told = json.loads(first.out)
     assert told.pop("report") == "evaluation.html"
     found = Evaluated.model_validate(told)
     assert found.background == 5
@@ -59,9 +52,9 @@ def test_json_is_documented_and_the_page_and_the_table_are_written(
     for expected in ("Not shown by this", "Planted facts, recall at 10", "Linear datamodelling score", "few queries (2)", "no fresh test"):
         assert expected in page
     assert page.count('<div class="card"><h3>') == len(found.measures)
-    code, shown, err = call(capsys, *SMALL, *more)
-    assert code == 0, err
-    assert "train one half" not in err  # all was kept
+    again = ended(app, *SMALL, *more)
+    assert again.code == 0, again.err
+    assert "train one half" not in again.err  # all was kept
     for expected in (
         f"{found.trainings} trainings",
         "Exchanged labels",
@@ -71,7 +64,7 @@ def test_json_is_documented_and_the_page_and_the_table_are_written(
         "no fresh test",
         "is not on this machine",
     ):
-        assert expected in shown
+        assert expected in again.out
 
 
 def test_a_page_of_what_failed() -> None:
@@ -113,8 +106,8 @@ def test_a_page_of_what_failed() -> None:
         (["-o", "evaluation.pdf"], "name a file that ends with"),
     ],
 )
-def test_what_cannot_be_evaluated(workplace: Path, capsys: pytest.CaptureFixture[str], more: list[str], told: str) -> None:
-    code, _, err = call(capsys, "evaluate", *more)
-    assert code == 2
-    (line,) = [each for each in err.splitlines() if each.startswith("error: ")]
+def test_what_cannot_be_evaluated(workplace: Path, ended: Callable[..., Any], more: list[str], told: str) -> None:
+    found = ended(app, "evaluate", *more)
+    assert found.code == 2
+    (line,) = [each for each in found.err.splitlines() if each.startswith("error: ")]
     assert told in line

@@ -4,15 +4,15 @@ import html
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evals.influence.evaluate_results import Measure
 from evals.influence.pairs_results import Both, Pairs, ScoredPair
 from evals.results import Failure, Value
-from explicate.cli import run
 from explicate.commands.influence import app
 from explicate.influence_pairs_page import render
 from explicate.influence_words import PAIR_MEASURES
@@ -22,31 +22,17 @@ TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Hero
 ASK = ("pairs", "factors", "--pairs", "pairs.jsonl", "--device", "cpu")
 
 
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ended]
+Call = Callable[..., Any]
 
 
 @pytest.fixture
-def call(workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(workplace: Path, ended: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Call:
     """call("pairs", ...) runs the command in this process; there is a file of four pairs."""
     monkeypatch.setenv("COLUMNS", "160")
     write(workplace / "text.jsonl", *({"text": text} for text in TEXTS))
     write(workplace / "pairs.jsonl", *pairs())
 
-    def invoke(*arguments: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: app(list(map(str, arguments)), standalone_mode=False))
-        out, err = capsys.readouterr()
-        return Ended(int(stop.value.code or 0), out, err)
-
-    return invoke
+    return partial(ended, app)
 
 
 def write(path: Path, *rows: dict[str, str]) -> None:
@@ -59,7 +45,7 @@ def pairs() -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def fitted(call: Call, tiny_checkpoint: Callable[[str], Path]) -> Ended:
+def fitted(call: Call, tiny_checkpoint: Callable[[str], Path]) -> Any:
     """Factors in the folder `factors`."""
     ended = call("fit", tiny_checkpoint("llama"), "--train", "text.jsonl", "--length", 64, "-o", "factors", "--device", "cpu", "--json")
     assert ended.code == 0, ended.err

@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from evals.probes.place_results import HeldOut, PlaceNeuron, PlacePoint, PlaceProbed
 from evals.probes.results import Probed
-from explicate.cli import run
 from explicate.commands.probe import app
 
 Checkpoint = Callable[[str], Path]
@@ -18,28 +18,14 @@ DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encod
 WORDS = "river hills north town meadows harbour summer bridge flood years banks boat stone iron water evening markets"
 
 
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Place = Callable[..., Ended]
+Place = Callable[..., Any]
 
 
 @pytest.fixture
-def place(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+def place(workplace: Path, ended: Callable[..., Any]) -> Place:
     """place("MODEL", ...) runs the command in this process."""
 
-    def invoke(*arguments: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: app(["place", *map(str, arguments)], standalone_mode=False))
-        out, err = capsys.readouterr()
-        return Ended(int(stop.value.code or 0), out, err)
-
-    return invoke
+    return partial(ended, app, "place")
 
 
 @pytest.fixture

@@ -2,42 +2,28 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from evals.probes.results import Probed
 from evals.probes.tree_results import AtRank, DrawnTree, TreeProbed
-from explicate.cli import run
 from explicate.commands.probe import app
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 SAMPLE = (Path(__file__).parents[2] / "evals" / "probes" / "samples" / "sample.conllu").read_text(encoding="utf-8")
 
 
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Tree = Callable[..., Ended]
+Tree = Callable[..., Any]
 
 
 @pytest.fixture
-def tree(workplace: Path, capsys: pytest.CaptureFixture[str]) -> Tree:
+def tree(workplace: Path, ended: Callable[..., Any]) -> Tree:
     """tree("MODEL", ...) runs the command in this process."""
 
-    def invoke(*arguments: object) -> Ended:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: app(["tree", *map(str, arguments)], standalone_mode=False))
-        out, err = capsys.readouterr()
-        return Ended(int(stop.value.code or 0), out, err)
-
-    return invoke
+    return partial(ended, app, "tree")
 
 
 @pytest.fixture
