@@ -87,7 +87,7 @@ params = xllamacpp.CommonParams()
 params.model.path, params.model_alias, params.chat_template = model, {"smollm2-135m"}, template
 params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
 params.n_ctx, params.n_parallel, params.use_jinja, params.warmup = int(context), 1, True, False
-params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
 sys.stdin.read()
