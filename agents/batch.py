@@ -88,7 +88,7 @@ class BatchQueue:
         self._followed: set[str] = set()
         """Marks of the batches that are waited for."""
         self._held: dict[str, asyncio.Future[None]] = {}
-        """Batches that the endpoint holds, by mark; done when one has ended."""
+        """Batches that the endpoint holds or may hold, by mark; done when one has ended."""
         self._creating: set[asyncio.Task[Noted]] = set()
         self._counts: dict[str, tuple[int, int]] = {}
         """Requests done and in all, by mark."""
@@ -191,6 +191,8 @@ class BatchQueue:
         uploaded = await self._called(upload)
         noted = Noted(mark, None, time.time(), {line.key: number for number, line in enumerate(lines)})
         self._followed.add(mark)
+        # Held from here on: it can stand in another's way before the endpoint's answer has come.
+        self._hold(mark)
         self._store.intend(mark, noted.at, list(noted.lines))
         tried = False
 
@@ -218,16 +220,20 @@ class BatchQueue:
             raise
         except ProviderError:
             self._store.drop(mark)
+            self._held.pop(mark).set_result(None)
             raise
         finally:
             creating.add_done_callback(self._creating.discard)
+
+    def _hold(self, mark: str) -> None:
+        self._held.setdefault(mark, asyncio.get_running_loop().create_future())
 
     async def _answered(self, noted: Noted, *, known: bool) -> bool:
         """Wait for a batch, and answer or ask anew all its requests; False where the endpoint had no room for it.
 
         known: submitted by this process, so that it must be there.
         """
-        self._held[noted.mark] = asyncio.get_running_loop().create_future()
+        self._hold(noted.mark)
         try:
             batch = await self._ended(noted)
         finally:

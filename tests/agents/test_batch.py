@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from openai.resources.batches import AsyncBatches
 
 import agents.batch
 import agents.batch_lines
@@ -280,6 +281,32 @@ async def test_a_batch_that_finds_no_room_beside_another_of_ours_waits_for_it(en
     ended = [batch["status"] for batch in endpoint.batches]
     assert sorted(ended) == ["completed", "completed", "failed"]
     assert [len(endpoint.lines(nth)) for nth in range(3)] == [4, 4, 4]
+
+
+async def test_a_batch_stands_in_anothers_way_before_it_is_heard_that_there_is_one(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents.batch_lines, "MOST_REQUESTS", 4)
+    full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": None, "param": None}
+    endpoint.refuses = lambda nth, lines: [full] if nth == 0 else None
+    create = AsyncBatches.create
+
+    async def late(self: AsyncBatches, **given: Any) -> Any:
+        made = await create(self, **given)
+        if made.id == "batch_1":
+            while endpoint.batches[0]["status"] != "failed":
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.2)
+        return made
+
+    monkeypatch.setattr(AsyncBatches, "create", late)
+    async with await to(endpoint) as llm:
+        texts = [str(n) for n in range(8)]
+        assert said(await llm.answer([chat(text) for text in texts])) == texts
+    # Waited for, not cut into halves as where nothing else is under way.
+    assert [(batch["status"], len(endpoint.lines(nth))) for nth, batch in enumerate(endpoint.batches)] == [
+        ("failed", 4),
+        ("completed", 4),
+        ("completed", 4),
+    ]
 
 
 async def test_an_endpoint_without_room_for_a_single_request_is_said_to_have_none(endpoint: Any) -> None:
