@@ -343,8 +343,8 @@ def _best(name: MetricName, known: Sequence[Sequence[float | Failed]], drawn: Se
         return Failure(stage="score", reason="no other ranking is known")
     best = []
     for values, draws in zip(known, drawn, strict=True):
-        found = [*_known(values), *(() if isinstance(draws, Failed) else draws.tolist())]
-        best.append(BETTER[name] * max(BETTER[name] * value for value in found))
+        found = np.append(_known(values), () if isinstance(draws, Failed) else draws)
+        best.append(BETTER[name] * (BETTER[name] * found).max())
     return np.array(best)
 
 
