@@ -51,12 +51,16 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], note: Mapping[str
 
     metadata = None if note is None else {"note": json.dumps(note, sort_keys=True)}
     with _whole(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
         try:
             save_file(dict(tensors), partial, metadata)
         except SafetensorError as error:
             # A full disk comes as text alone.
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, os.strerror(int(number[1])) if number else str(error)) from error
+        # It leaves a file that nobody else may read, whatever the umask.
+        partial.chmod(mode)
 
 
 def open_tensors(path: Path) -> Any:

@@ -28,6 +28,9 @@ def export(model: TextModel, edits: Sequence[Edit], folder: Path) -> None:
         with applied(model, edits):
             model.model.save_pretrained(making)
         model.tokenizer.save_pretrained(making)
+        # safetensors leaves files that nobody else may read, whatever the umask.
+        for weights in making.glob("*.safetensors"):
+            weights.chmod((making / "config.json").stat().st_mode)
         making.replace(folder)
     except OSError as error:
         raise AssetError(f"--export {str(folder)!r} cannot be written ({error.strerror or error}); name another folder") from error

@@ -105,6 +105,7 @@ def test_an_edited_model_is_a_model(call: Callable[..., Result], arguments: list
     assert len(asked.edits) == 4
     single = EditsAsked.model_validate(json.loads(call("edit", model, *both[:2], *both[4:]).stdout))
     assert single.exported is None
+    assert len({file.stat().st_mode for file in Path("whole").iterdir()}) == 1, "some files are closed to others"
     assert not list(Path().glob(".whole*"))
     call(*(str(each) if each != model else "whole" for each in arguments), "--method", "ft", "-o", "third", "--dtype", "float32")
     again = EditsAsked.model_validate(json.loads(call("edit", "whole", "--load", "third", *both[4:]).stdout))
