@@ -249,20 +249,12 @@ async def test_several_questions_at_once_are_answered_in_their_order(url: str) -
     assert len(set(alone)) == len(words)
 
 
-@pytest.mark.parametrize("name", ["top-logprobs", "structured"])
 async def test_a_labelling_run_ends_with_results(
-    url: str,
-    workplace: Path,
-    tiny_checkpoint: Callable[[str], Path],
-    tiny_corpus: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    url: str, workplace: Path, tiny_checkpoint: Callable[[str], Path], tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One site of the tiny llama on four documents; how well a model of this size does is no matter, and its replies are kept short."""
     monkeypatch.setenv(OPENAI_KEY, KEY)
-    monkeypatch.setattr("evals.label_models.SIMULATORS.pick", lambda llm: SIMULATORS.create(name, llm))
     monkeypatch.setattr("agents.simulators.top_logprobs.TOKENS_A_LINE", 3)
-    monkeypatch.setattr("agents.simulators.structured.TOKENS_AN_ENTRY", 3)
     tiny_corpus.write_text("".join(tiny_corpus.read_text("utf-8").splitlines(keepends=True)[:4]), "utf-8")
     options: dict[str, Any] = {"subject": str(tiny_checkpoint("llama")), "sites": ("L0.mlp.6",), "corpus": str(tiny_corpus)}
     options |= {"tokens": 800, "excerpt_tokens": 17, "candidates": 1, "base_url": url}
@@ -275,7 +267,7 @@ async def test_a_labelling_run_ends_with_results(
     assert RunResults.model_validate_json((workplace / "out" / "results.json").read_text("utf-8")) == results
     (site,) = results.sites
     assert site.explanation is not None
-    assert site.simulator == f"{name}(openai:smollm2-135m)"
+    assert site.simulator == "top-logprobs(openai:smollm2-135m)"
     assert len(site.candidates) == 1
     assert all(isinstance(score, Value | Failure) for score in site.scores.values())
     assert results.leak_audit.passed
