@@ -31,6 +31,9 @@ def one_line_each(pieces: Sequence[str]) -> list[str]:
     breaks = {match.start(): match[0] for match in _CONTROL_TOKEN.finditer("".join(pieces))}
     shown, at = [], 0
     for piece in pieces:
+        if not breaks and piece.isprintable():  # as most are: nothing in it that is not shown
+            shown.append(piece)
+            continue
         line = ""
         for c in piece:
             escaped = _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if unicodedata.category(c) in _NOT_SHOWN else c)

@@ -1,6 +1,7 @@
 """Which code makes a run: the version stays what it is while a checkout changes."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 PACKAGES = ("agents", "analyzers", "evals", "explicate", "prompts")
@@ -8,7 +9,13 @@ SUFFIXES = (".py", ".md", ".json", ".toml")
 """Of code, prompts, and data that the code reads; what pages look like is left out."""
 
 
-def code_hash(root: Path = Path(__file__).parents[1]) -> str:
+@cache
+def code_hash() -> str:
+    """`hash_of` this very program; read once, since a process keeps the code that it began with."""
+    return hash_of(Path(__file__).parents[1])
+
+
+def hash_of(root: Path) -> str:
     """First 12 hexadecimal digits of the SHA-256 of the packages' own sources in `root`, with their paths."""
     digest = hashlib.sha256()
     files = (path for package in PACKAGES for path in (root / package).rglob("*") if path.suffix in SUFFIXES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.code_version import PACKAGES, code_hash
+from evals.code_version import PACKAGES, code_hash, hash_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,23 +18,23 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_a_copy_has_the_same_hash_wherever_it_is(copy: Path) -> None:
-    assert code_hash(copy) == code_hash()
+    assert hash_of(copy) == code_hash()
     assert len(code_hash()) == 12
     (copy / "evals" / "__pycache__").mkdir()
     for other in ("evals/__pycache__/scores.cpython-311.pyc", "README.md", "explicate/templates/more.css"):
         (copy / other).write_text("other")
-    assert code_hash(copy) == code_hash()
+    assert hash_of(copy) == code_hash()
 
 
 @pytest.mark.parametrize(
     "name", ["evals/scores.py", "agents/simulators/lexical.py", "prompts/marked_text.md", "prompts/marked_text.json", "agents/prices.toml"]
 )
 def test_a_changed_or_moved_source_has_another(copy: Path, name: str) -> None:
-    before = code_hash(copy)
+    before = hash_of(copy)
     path = copy / name
     path.rename(path.with_stem("other"))
-    moved = code_hash(copy)
+    moved = hash_of(copy)
     path.with_stem("other").rename(path)
-    assert code_hash(copy) == before
+    assert hash_of(copy) == before
     path.write_bytes(path.read_bytes() + b" ")
-    assert len({before, moved, code_hash(copy)}) == 3
+    assert len({before, moved, hash_of(copy)}) == 3
