@@ -96,6 +96,29 @@ class Scores:
         return total
 
 
+@dataclass(eq=False)
+class Known:
+    """Scores of the passages of the first batches; the others have none yet."""
+
+    by_layer: Floats
+    """[query, layer, passage]"""
+    by_token: list[Floats]
+    """[passage][query, pos]"""
+    kept: Floats
+    """[query, layer]"""
+    batches: int = 0
+
+    @classmethod
+    def none(cls, kept: Floats, passages: int) -> "Known":
+        """Of so many passages."""
+        return cls(np.zeros((*kept.shape, passages), np.float32), [np.zeros((len(kept), 0), np.float32)] * passages, kept)
+
+
+def batched(passages: Sequence[Passage]) -> list[list[int]]:
+    """Numbers of the passages that are scored together, in order."""
+    return list(like_lengths([len(passage.ids) for passage in passages], BATCH_TOKENS))
+
+
 def followed(model: TextModel, modules: Mapping[str, nn.Module], query: Query) -> dict[str, Traces]:
     """Of one query by layer: the log-probability of its completion, traced to every token before."""
     ids, first = query.ids(model)
@@ -198,15 +221,21 @@ def score(
     queries: Mapping[str, LowRank],
     passages: Sequence[Passage],
     *,
+    known: Known | None = None,
+    note: Callable[[Known], None] = lambda _: None,
     report: Report = quiet,
 ) -> Scores:
-    """Influence of all passages on all queries, by one forward and half a backward pass over them."""
+    """Influence of all passages on all queries, by one forward and half a backward pass over them.
+
+    known: scores of the same queries from before; where it has those of all passages, no query is needed. note: told what is known after
+    every batch. Raises SubjectError for what is not finite.
+    """
     names = tuple(modules)
-    many = len(next(iter(queries.values())).left)
-    by_layer = np.zeros((many, len(names), len(passages)), np.float32)
-    by_token: list[Floats] = [np.zeros((many, 0), np.float32)] * len(passages)
-    done = 0
-    for batch in like_lengths([len(passage.ids) for passage in passages], BATCH_TOKENS):
+    batches = batched(passages)
+    if known is None:
+        known = Known.none(np.array([queries[name].kept for name in names], np.float32).T, len(passages))
+    done = sum(map(len, batches[: known.batches]))
+    for batch in batches[known.batches :]:
         report(SCORE, done, len(passages))
         texts = [passages[number].ids for number in batch]
         total: Tensor | float = 0.0
@@ -214,14 +243,15 @@ def score(
             left = torch.einsum("bto,qor->btqr", each.errors, queries[name].left)
             right = torch.einsum("bti,qir->btqr", each.inputs, queries[name].right)
             tokens = (left * right).sum(-1)
-            by_layer[:, at, batch] = tokens.sum(1).T.cpu().numpy()
+            known.by_layer[:, at, batch] = tokens.sum(1).T.cpu().numpy()
             total = total + tokens
         assert isinstance(total, Tensor)
         for row, number in enumerate(batch):
-            by_token[number] = total[row, : len(passages[number].ids) - 1].T.cpu().numpy()
+            known.by_token[number] = total[row, : len(passages[number].ids) - 1].T.cpu().numpy()
+        if not np.isfinite(known.by_layer[:, :, batch]).all():
+            raise SubjectError(f"{model.name!r}: influences are not finite in {model.identity.get('dtype')!r}; fit with --dtype float32")
         done += len(batch)
+        known.batches += 1
+        note(known)
     report(SCORE, done, len(passages))
-    if not np.isfinite(by_layer).all():
-        raise SubjectError(f"{model.name!r}: influences are not finite in {model.identity.get('dtype')!r}; fit with --dtype float32")
-    kept = np.array([queries[name].kept for name in names], np.float32).T
-    return Scores(names, by_layer, tuple(by_token), kept)
+    return Scores(names, known.by_layer, tuple(known.by_token), known.kept)

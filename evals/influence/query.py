@@ -10,6 +10,7 @@ import numpy.typing as npt
 from analyzers.corpus import documents
 from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
+from analyzers.settings import settings
 from analyzers.whole_text import whole_text
 from evals.influence.asked import asked_in, check_same_text, checked, kept_source, method_of, model_of, source_of
 from evals.influence.baselines import baselines, places
@@ -160,9 +161,14 @@ def influence(
     tell: Callable[[str], None] = lambda _: None,
     report: Report = quiet,
 ) -> Influence:
-    """Of all passages on queries, controls and pieces, and on the queries by plain gradients: as many in a pass as there is room for."""
-    from analyzers.influence.scoring import joined, precondition, score, together
+    """Of all passages on queries, controls and pieces, and on the queries by plain gradients: as many in a pass as there is room for.
+
+    What is known is kept, so that the same question goes on where it was killed, and is answered at once when it is asked again.
+    """
+    from analyzers.influence.kept_scores import answered, known_in, noting, question
+    from analyzers.influence.scoring import batched, joined, precondition, score, together
     from analyzers.influence.watching import shapes
+    from analyzers.pass_folder import FORMAT, content_key
 
     curved: list[Query] = [*queries, *controls, *pieces]
     asked: list[tuple[Method, Query]] = [(method, query) for query in curved]
@@ -183,18 +189,28 @@ def influence(
     sizes = [row * (len(query.ids(model)[0]) + rank) for _, query in asked]
     shared = passes(sizes, ROOM)
     tokens = sum(len(passage.ids) - 1 for passage in passages)
-    # Factors of one layer; scores by layer and by token, and once more where those of several passes are joined.
-    held = 4 * max(sides) ** 2 + 4 * len(asked) * (len(modules) * len(passages) + tokens) * min(2, len(shared))
+    # Factors of one layer; scores by layer and by token, and once more while they are noted or those of several passes are joined.
+    held = 4 * max(sides) ** 2 + 2 * 4 * len(asked) * (len(modules) * len(passages) + tokens)
+    asks = [FORMAT, dict(model.identity), model.device.type, rank, shared, [(which, query.ids(model)) for which, query in asked]]
+    of_factors = settings().passes / "influence" / "scores" / content_key(factors.info)
+    folder = of_factors / content_key([*asks, [passage.ids for passage in passages]])
     tell(
-        f"to score: {number_of('passage', len(passages))}, {tokens:,} tokens, for {number_of('gradient', len(asked))} (of queries and "
+        f"scored before, and kept: {number_of('passage', len(passages))}; nothing is computed again"
+        if answered(folder)
+        else f"to score: {number_of('passage', len(passages))}, {tokens:,} tokens, for {number_of('gradient', len(asked))} (of queries and "
         f"what they are held against) in {'one pass' if len(shared) == 1 else f'{len(shared)} passes'}; up to "
         f"{size_of(max(sum(sizes[place] for place in some) for some in shared) + held)} of memory besides the model and a batch of text"
     )
     found = []
-    for own in shared:
-        some = [asked[place] for place in own]
-        low = [by(which, some) for which in dict.fromkeys(its for its, _ in some)]
-        found.append(score(model, modules, together(*low), passages, report=report))
+    with question(folder, report):
+        for number, own in enumerate(shared):
+            some = [asked[place] for place in own]
+            known = known_in(folder / str(number), passages)
+            low: Mapping[str, LowRank] = {}
+            if known is None or known.batches < len(batched(passages)):
+                low = together(*(by(which, some) for which in dict.fromkeys(its for its, _ in some)))
+            note = noting(folder / str(number), passages)
+            found.append(score(model, modules, low, passages, known=known, note=note, report=report))
     return Influence(joined(found), len(queries), len(pieces), method != "identity")
 
 

@@ -9,12 +9,15 @@ import pytest
 from analyzers.corpus import Document
 from analyzers.influence import scoring
 from analyzers.influence.fitting import fit
+from analyzers.influence.kinds import Method
 from analyzers.influence.passages import Passage, passages
 from analyzers.influence.scoring import Query, Tokens, joined, precondition, score
 from analyzers.influence.watching import shapes, watched
 from analyzers.text_model import TextModel
 from evals.influence.controls import elsewhere
 from evals.influence.query import Influence, influence, logprobs, passes
+
+pytestmark = pytest.mark.usefixtures("workplace")
 
 TEXTS = ["The river rises in the hills.", "A new bridge, built of stone.", "Herons and otters.", "The town has a harbour.", "Markets."]
 
@@ -48,6 +51,50 @@ def test_elsewhere_is_influence_on_other_passages_without_their_own(model: TextM
     plain = found.plain(0)
     assert plain is not None
     np.testing.assert_allclose(plain, score(model, modules, own, text).total[0], rtol=1e-3, atol=1e-4)
+
+
+class Computed(Exception):
+    pass
+
+
+def computed(*_: object) -> None:
+    raise Computed
+
+
+def test_the_same_question_is_answered_at_once_and_another_is_not(
+    model: TextModel, text: list[Passage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = fit(model, text, tmp_path / "factors")
+    told: list[str] = []
+
+    def ask(*queries: Query, rank: int = 99, method: Method = "ekfac") -> Influence:
+        given = (model, watched(model, "mlp"), factors, queries, [], [], text)
+        return influence(*given, method=method, rank=rank, tell=told.append)
+
+    query, other = Query("The river", " rises"), Query("The river", " built")
+    monkeypatch.setattr("evals.influence.query.ROOM", 1)
+    first = ask(query, other)
+    assert "in 4 passes" in told[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "traces", computed)
+        again = ask(query, other)
+        assert told[-1] == f"scored before, and kept: {len(text)} passages; nothing is computed again"
+        np.testing.assert_array_equal(again.scores.by_layer, first.scores.by_layer)
+        for ours, theirs in zip(again.scores.by_token, first.scores.by_token, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        for changed in (
+            lambda: ask(query),
+            lambda: ask(other, query),
+            lambda: ask(query, other, rank=1),
+            lambda: ask(query, method="kfac"),
+        ):
+            with pytest.raises(Computed):
+                changed()
+            assert told[-1].startswith("to score: ")
+    ask(other)
+    # Only the last answer is kept.
+    ask(query, other)
+    assert told[-1].startswith("to score: ")
 
 
 def test_log_probabilities_are_of_the_completion_alone(model: TextModel) -> None:
