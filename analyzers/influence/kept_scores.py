@@ -6,7 +6,7 @@ A folder a question; in it a folder for every pass over the passages, with what 
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,16 @@ def question(folder: Path, report: Report) -> Iterator[None]:
 
     Of the other questions in the same place, those that were answered before are removed then.
     """
+    from filelock import FileLock, Timeout
+
     with alone(folder, report):
         yield
         write_json(folder / ANSWERED, {"format": FORMAT})
         for other in folder.parent.iterdir():
+            # One that another process holds is being asked again.
             if other != folder and answered(other):
-                shutil.rmtree(other, ignore_errors=True)
+                with suppress(Timeout), FileLock(other / "lock", timeout=0):
+                    shutil.rmtree(other, ignore_errors=True)
 
 
 def known_in(folder: Path, passages: Sequence[Passage]) -> Known | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from analyzers.corpus import Document
 from analyzers.errors import RunFolderError
@@ -96,20 +97,24 @@ def test_a_pass_is_noted_now_and_then_and_at_its_end(
     assert noted == [False] * (len(noted) - 1) + [True]
 
 
-def test_of_questions_the_last_answered_is_kept_and_what_was_begun(tmp_path: Path) -> None:
-    places = {name: tmp_path / name for name in ("first", "second", "begun")}
-    for name in ("first", "begun", "second"):
-        try:
-            with question(places[name], quiet):
-                assert not answered(places[name])
-                (places[name] / "0").mkdir()
-                if name == "begun":
-                    raise Stopped
-        except Stopped:
-            assert not answered(places[name])
-    assert answered(places["second"])
-    assert not places["first"].exists()
-    assert (places["begun"] / "0").exists()
+def test_of_questions_the_last_answered_is_kept_what_was_begun_and_what_is_being_asked_again(tmp_path: Path) -> None:
+    def ask(name: str) -> Path:
+        with question(tmp_path / name, quiet):
+            assert not answered(tmp_path / name)
+            (tmp_path / name / "0").mkdir()
+            if name == "begun":
+                raise Stopped
+        return tmp_path / name
+
+    zeroth, first = ask("zeroth"), ask("first")
+    assert not zeroth.exists()
+    with FileLock(first / "lock"):
+        with pytest.raises(Stopped):
+            ask("begun")
+        second, third = ask("second"), ask("third")
+    assert not second.exists()
+    assert [answered(place) for place in (first, tmp_path / "begun", third)] == [True, False, True]
+    assert all((place / "0").exists() for place in (first, tmp_path / "begun", third))
 
 
 def test_what_is_damaged_is_told(model: TextModel, text: list[Passage], low: Mapping[str, LowRank], tmp_path: Path) -> None:
