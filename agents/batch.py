@@ -191,9 +191,9 @@ class BatchQueue:
         uploaded = await self._called(upload)
         noted = Noted(mark, None, time.time(), {line.key: number for number, line in enumerate(lines)})
         self._followed.add(mark)
+        self._store.intend(mark, noted.at, list(noted.lines))
         # Held from here on: it can stand in another's way before the endpoint's answer has come.
         self._hold(mark)
-        self._store.intend(mark, noted.at, list(noted.lines))
         tried = False
 
         async def create() -> "Batch":

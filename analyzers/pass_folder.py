@@ -33,7 +33,7 @@ def alone(folder: Path, report: Report) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            report("waiting for another process that samples into the same folder", 0, 0)
+            report("waiting for another process that is at work in the same folder", 0, 0)
             lock.acquire()
     except OSError as error:
         raise RunFolderError(f"{str(folder)!r} cannot be written: {error.strerror}; choose another folder") from error
@@ -70,7 +70,7 @@ def open_tensors(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise RunFolderError(f"{str(path)!r} is missing or damaged; remove its folder and sample again") from error
+        raise RunFolderError(f"{str(path)!r} is missing or damaged; remove its folder and run the same command again") from error
 
 
 def content_key(content: object) -> str:
@@ -94,10 +94,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:
-        raise RunFolderError(f"{str(path)!r} is damaged; remove the folder and sample again") from error
+        raise RunFolderError(f"{str(path)!r} is damaged; remove its folder and run the same command again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunFolderError(
-            f"{str(path)!r} was written by another version of explicate (format {FORMAT} is read); sample into another folder"
+            f"{str(path)!r} was written by another version of explicate (format {FORMAT} is read); remove its folder, or name another"
         )
     return content
 
@@ -112,8 +112,8 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]] 
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["note"])  # noqa: SIM118 - not a dict
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{str(path)!r} is damaged; remove the folder and sample again") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{str(path)!r} is damaged; remove its folder and run the same command again") from error
 
 
 def check_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

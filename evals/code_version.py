@@ -11,7 +11,8 @@ SUFFIXES = (".py", ".md", ".json", ".toml")
 
 @cache
 def code_hash() -> str:
-    """`hash_of` this very program; read once, since a process keeps the code that it began with."""
+    """`hash_of` this very program, as it was when a process first asks: what is imported stays as it is, and prompts have hashes of their
+    own."""
     return hash_of(Path(__file__).parents[1])
 
 

@@ -57,6 +57,11 @@ class Factors:
         fitted = self.info["method"]
         return ("ekfac", "kfac", "identity") if fitted == "ekfac" else ("diagonal", "identity")
 
+    def state(self) -> list[list[str | int]]:
+        """Names, sizes and times of the files: another one where factors were fitted anew, by other code, say."""
+        found = [(name, (self.folder / name).stat()) for name in sorted(set(self._shards.values()))]
+        return [[name, file.st_size, file.st_mtime_ns] for name, file in found]
+
     def served(self, method: str) -> Method:
         """The method of that name. SubjectError for one that they do not serve."""
         for each in self.methods:

@@ -3,7 +3,6 @@
 A folder a question; in it a folder for every pass over the passages, with what is known so far, which is noted now and then.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,18 +30,21 @@ def answered(folder: Path) -> bool:
 def question(folder: Path, report: Report) -> Iterator[None]:
     """Hold the folder of a question until it is answered.
 
-    Of the other questions in the same place, those that were answered before are removed then.
+    The scores of other questions in the same place that were answered before are removed then.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     with alone(folder, report):
         yield
         write_json(folder / ANSWERED, {"format": FORMAT})
         for other in folder.parent.iterdir():
-            # One that another process holds is being asked again.
             if other != folder and answered(other):
-                with suppress(Timeout), FileLock(other / "lock", timeout=0):
-                    shutil.rmtree(other, ignore_errors=True)
+                # What another process holds, or may alone remove, stays: it is being asked again, or lost to nobody but the disk.
+                with suppress(OSError), FileLock(other / "lock", timeout=0):
+                    # Its folder stays with its lock, for whoever waits for that.
+                    (other / ANSWERED).unlink()
+                    for scores in other.glob(f"*/{CHECKPOINT}"):
+                        scores.unlink()
 
 
 def known_in(folder: Path, passages: Sequence[Passage]) -> Known | None:
@@ -51,17 +53,15 @@ def known_in(folder: Path, passages: Sequence[Passage]) -> Known | None:
     if found is None:
         return None
     tensors, note = found
-    done = [number for batch in batched(passages)[: note["batches"]] for number in batch]
     by_layer, tokens, kept = (tensors[name].numpy() for name in ("by_layer", "by_token", "kept"))
-    known = Known.none(kept, len(passages))
+    done = [number for batch in batched(passages)[: note["batches"]] for number in batch]
     ends = np.cumsum([len(passages[number].ids) - 1 for number in done])
-    for number, rows in zip(done, np.split(tokens, ends[:-1], axis=1), strict=True):
-        known.by_token[number] = rows
-    return Known(by_layer, known.by_token, kept, note["batches"])
+    rows = dict(zip(done, np.split(tokens, ends[:-1], axis=1), strict=True))
+    return Known(by_layer, [rows.get(number, tokens[:, :0]) for number in range(len(passages))], kept, note["batches"])
 
 
 def noting(folder: Path, passages: Sequence[Passage]) -> Callable[[Known], None]:
-    """Takes what is known of a pass, and writes it where that is due or all is known. RunFolderError where it cannot be written."""
+    """Takes what is known of a pass, and writes it where that is due or all is known. RunFolderError or OSError where that fails."""
     batches = batched(passages)
     noted = time.monotonic()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from analyzers.errors import Failed
 from analyzers.progress import Report, quiet
 from analyzers.settings import settings
 from analyzers.whole_text import whole_text
+from evals.code_version import code_hash
 from evals.influence.asked import asked_in, check_same_text, checked, kept_source, method_of, model_of, source_of
 from evals.influence.baselines import baselines, places
 from evals.influence.config import QueryConfig
@@ -168,7 +170,7 @@ def influence(
     from analyzers.influence.kept_scores import answered, known_in, noting, question
     from analyzers.influence.scoring import batched, joined, precondition, score, together
     from analyzers.influence.watching import shapes
-    from analyzers.pass_folder import FORMAT, content_key
+    from analyzers.pass_folder import content_key
 
     curved: list[Query] = [*queries, *controls, *pieces]
     asked: list[tuple[Method, Query]] = [(method, query) for query in curved]
@@ -189,17 +191,18 @@ def influence(
     sizes = [row * (len(query.ids(model)[0]) + rank) for _, query in asked]
     shared = passes(sizes, ROOM)
     tokens = sum(len(passage.ids) - 1 for passage in passages)
-    # Factors of one layer; scores by layer and by token, and once more while they are noted or those of several passes are joined.
-    held = 4 * max(sides) ** 2 + 2 * 4 * len(asked) * (len(modules) * len(passages) + tokens)
-    asks = [FORMAT, dict(model.identity), model.device.type, rank, shared, [(which, query.ids(model)) for which, query in asked]]
-    of_factors = settings().passes / "influence" / "scores" / content_key(factors.info)
-    folder = of_factors / content_key([*asks, [passage.ids for passage in passages]])
+    deciding = [code_hash(), version("torch"), dict(model.identity), model.device.type, factors.state(), rank, shared]
+    texts = [[(which, query.ids(model)) for which, query in asked], [passage.ids for passage in passages]]
+    folder = settings().passes / "influence" / "scores" / content_key(factors.info) / content_key([*deciding, *texts])
+    kept = 4 * len(asked) * (len(modules) * len(passages) + tokens)
+    # Factors of one layer; scores, and once more while they are noted or those of several passes are joined.
+    memory = max(sum(sizes[place] for place in some) for some in shared) + 4 * max(sides) ** 2 + 2 * kept
     tell(
         f"scored before, and kept: {number_of('passage', len(passages))}; nothing is computed again"
         if answered(folder)
         else f"to score: {number_of('passage', len(passages))}, {tokens:,} tokens, for {number_of('gradient', len(asked))} (of queries and "
-        f"what they are held against) in {'one pass' if len(shared) == 1 else f'{len(shared)} passes'}; up to "
-        f"{size_of(max(sum(sizes[place] for place in some) for some in shared) + held)} of memory besides the model and a batch of text"
+        f"what they are held against) in {'one pass' if len(shared) == 1 else f'{len(shared)} passes'}; up to {size_of(memory)} of memory "
+        f"besides the model and a batch of text, {size_of(kept)} on disk until the next question to these factors"
     )
     found = []
     with question(folder, report):

@@ -76,7 +76,7 @@ def test_a_fit_says_what_it_takes_and_what_it_made(fitted: Any, call: Call, work
 
 
 @pytest.mark.usefixtures("fitted")
-def test_json_and_a_page(call: Call, workplace: Path) -> None:
+def test_json_and_a_page(call: Call, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = call(*ASK, "--rank", 99, "--top", 4, "--json", "-o", "influence.html")
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
@@ -114,7 +114,9 @@ def test_json_and_a_page(call: Call, workplace: Path) -> None:
     for expected in ("Not shown by this", "is not on this machine", "The control says", "elsewhere", "few passages (6)", "spread evenly"):
         assert expected in page
     assert page.count('<article class="passage">') == 4
-    assert call(*ASK, "--rank", 99, "--top", 4, "--json").out == json.dumps(found.model_dump(mode="json"), ensure_ascii=False) + "\n"
+    for _ in ("kept scores", "scores that are computed again"):
+        assert call(*ASK, "--rank", 99, "--top", 4, "--json").out == json.dumps(found.model_dump(mode="json"), ensure_ascii=False) + "\n"
+        monkeypatch.setenv("EXPLICATE_PASSES", str(workplace / "elsewhere"))
 
 
 @pytest.mark.usefixtures("fitted")

@@ -102,23 +102,32 @@ def test_of_questions_the_last_answered_is_kept_what_was_begun_and_what_is_being
         with question(tmp_path / name, quiet):
             assert not answered(tmp_path / name)
             (tmp_path / name / "0").mkdir()
+            (tmp_path / name / "0" / CHECKPOINT).touch()
             if name == "begun":
                 raise Stopped
         return tmp_path / name
 
     zeroth, first = ask("zeroth"), ask("first")
-    assert not zeroth.exists()
     with FileLock(first / "lock"):
         with pytest.raises(Stopped):
             ask("begun")
         second, third = ask("second"), ask("third")
-    assert not second.exists()
-    assert [answered(place) for place in (first, tmp_path / "begun", third)] == [True, False, True]
-    assert all((place / "0").exists() for place in (first, tmp_path / "begun", third))
+    places = (zeroth, first, tmp_path / "begun", second, third)
+    assert [answered(place) for place in places] == [False, True, False, False, True]
+    assert [(place / "0" / CHECKPOINT).exists() for place in places] == [False, True, True, False, True]
+
+
+def test_a_question_that_nobody_may_remove_costs_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "other" / "lock").mkdir(parents=True)
+    (tmp_path / "other" / kept_scores.ANSWERED).touch()
+    with question(tmp_path / "this", quiet):
+        pass
+    assert answered(tmp_path / "this")
+    assert answered(tmp_path / "other")
 
 
 def test_what_is_damaged_is_told(model: TextModel, text: list[Passage], low: Mapping[str, LowRank], tmp_path: Path) -> None:
     score(model, watched(model, "mlp"), low, text, note=noting(tmp_path, text))
     (tmp_path / CHECKPOINT).write_bytes(b"damaged")
-    with pytest.raises(RunFolderError, match=r"checkpoint.safetensors' is damaged; remove the folder"):
+    with pytest.raises(RunFolderError, match=r"checkpoint.safetensors' is damaged; remove its folder"):
         known_in(tmp_path, text)
