@@ -23,6 +23,9 @@ from analyzers.text_model import TextModel
 GRADIENTS = 2**24
 """Floats of gradients that are written out at once, or one gradient where that is larger."""
 
+UNCOUNTED = -100
+"""Label of a place that the loss leaves out."""
+
 Labels = Callable[[Tensor, Tensor], Tensor]
 """From (logits, ids), [sequence, pos, token] and [sequence, pos], what each place is to say: [sequence, pos]."""
 
@@ -103,8 +106,9 @@ def traces(
         counted &= places >= torch.tensor(first, device=model.device)[:, None] - 1
     with watching(model, modules) as seen:
         logits = model.logits(model.forward(ids, mask)).float()
-        chosen = labels(logits.detach(), said)
-        (-F.cross_entropy(logits[counted], chosen[counted], reduction="sum")).backward()  # type: ignore[no-untyped-call]
+        chosen = labels(logits.detach(), said).masked_fill(~counted, UNCOUNTED)
+        loss = F.cross_entropy(logits.flatten(0, 1), chosen.flatten(), ignore_index=UNCOUNTED, reduction="sum")
+        (-loss).backward()  # type: ignore[no-untyped-call]
     return {name: seen.traces(name, module, mask) for name, module in modules.items()}
 
 
@@ -137,11 +141,13 @@ class Seen:
         """mask [sequence, pos]; once of each layer, of which nothing is kept. SubjectError for a layer that did not run."""
         if name not in self._errors:
             raise SubjectError(f"{name!r} did not run, so that nothing can be traced to it; choose another kind of layers")
+        inputs, errors = self._inputs.pop(name).float(), self._errors.pop(name).float()
         real = mask[..., None].float()
-        inputs = self._inputs.pop(name).float() * real
+        if not mask.all():  # as where texts are of one length, and a product of all layers' inputs would be a tenth of the pass
+            inputs, errors = inputs * real, errors * real
         if _has_bias(module):
             inputs = torch.cat([inputs, real], -1)
-        return Traces(inputs, self._errors.pop(name).float() * real)
+        return Traces(inputs, errors)
 
 
 @contextmanager
