@@ -63,7 +63,8 @@ def show_influences(found: "Influences", out: Path | None) -> None:
         console.print(table)
         console.print("[dim]influence in units of the root mean square over all passages; ranks among the same passages[/]")
         if any(passage.unspecific for passage in query.passages):
-            console.print(f"[dim]* moves the control {plain(repr(query.control.completion))}, or text from elsewhere, at least as much")
+            control = plain(repr(query.control.completion))
+            console.print(f"[dim]* raises the control {control}, or text from elsewhere, at least as much, each in its own units")
         for name, value in query.agreement.items():
             console.print(f"[dim]Spearman with {BASELINES.get(name, plain(name))}: {plain(told(value))}[/]")
         for name in names:

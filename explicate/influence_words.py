@@ -45,7 +45,9 @@ def headline(query: Queried, candidates: int, *, others: bool) -> str:
     alike = sum(passage.unspecific for passage in query.passages)
     again = sum(passage.also_top > 0 for passage in query.passages)
     beside = f", and {again} are at the top for another query, too" if others else ""
-    return f"{held}; of the {shown} passages at the top {alike} move what says something else at least as much{beside}"
+    return (
+        f"{held}; of the {shown} passages at the top {alike} raise what says something else at least as much, each in its own units{beside}"
+    )
 
 
 def pairs_headline(found: Pairs) -> str:

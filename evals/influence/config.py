@@ -84,6 +84,10 @@ class QueryConfig(ScoringConfig):
 
     def check(self) -> None:
         """As of any scoring."""
+        if self.prompt is not None and self.completion is None and self.queries is None:
+            raise ExplicateError(
+                "--completion is missing: influence is on what was said; give it as it stands behind the prompt (' Paris')"
+            )
         if self.queries is None and self.completion is None:
             raise ExplicateError("nothing is asked about; give --prompt and --completion, or --queries FILE with lines such as " + FORM)
         if self.queries is not None and (self.prompt is not None or self.completion is not None):

@@ -145,7 +145,7 @@ def run_query(config: QueryConfig, *, tell: Callable[[str], None] = lambda _: No
         model=factors.model,
         source=source,
         seed=config.seed,
-        notes=_notes(config, factors, text, candidates, least),
+        notes=_notes(config, factors, text, candidates, queries, least),
     )
 
 
@@ -309,7 +309,20 @@ def _tokens(model: "TextModel", passage: "Passage", scores: Sequence[float]) -> 
     return found
 
 
-def _notes(config: QueryConfig, factors: "Factors", text: "Sequence[Passage]", candidates: "Sequence[Passage]", kept: float) -> list[str]:
+def _grown_together(query: "Query") -> bool:
+    """Whether letters or digits of both ends meet, in a script that has spaces between words."""
+    ends = query.prompt[-1:] + query.completion[:1]
+    return len(ends) == 2 and ends.isascii() and ends.isalnum()
+
+
+def _notes(
+    config: QueryConfig,
+    factors: "Factors",
+    text: "Sequence[Passage]",
+    candidates: "Sequence[Passage]",
+    queries: "Sequence[Query]",
+    kept: float,
+) -> list[str]:
     notes = []
     if config.prefilter is not None:
         notes.append(
@@ -318,6 +331,12 @@ def _notes(config: QueryConfig, factors: "Factors", text: "Sequence[Passage]", c
         )
     if config.train is not None:
         notes.append(f"the curvature is of {factors.info['source']['train']}, the passages are of {config.train}")
+    grown = [query for query in queries if _grown_together(query)]
+    if grown:
+        notes.append(
+            f"no space lies between a prompt and its completion: what is scored is {(grown[0].prompt + grown[0].completion)[-30:]!r}; "
+            "begin the completion with one if a new word is meant"
+        )
     if len(candidates) < FEW:
         notes.append(f"few passages ({len(candidates)}): of so few the most influential ones need not be influential")
     return notes + notes_of_rank(kept)

@@ -21,7 +21,7 @@ def edit(
         str,
         typer.Option(
             help="Comma-separated: rome (one layer), memit (several layers, all facts at once), ft (fine-tuning within a bound), "
-            "ice (told in the context: changes nothing)."
+            "ice (told in the context: changes nothing). Of several only the first is made and saved; --evaluate measures all."
         ),
     ] = "rome",
     form: Annotated[str, typer.Option("--format", help="counterfact, zsre, knowedit or plain; auto: that of the first record.")] = "auto",

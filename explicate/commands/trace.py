@@ -15,7 +15,10 @@ def trace(
         Path, typer.Option(help='.jsonl with {"prompt", "subject", "target"}, or known_1000.json or CounterFact records as they are.')
     ],
     limit: Annotated[
-        int, typer.Option(help="Facts that the model knows to trace, drawn by seed; 0: all. Each takes a minute or more.")
+        int,
+        typer.Option(
+            help="Facts that the model knows to trace, drawn by seed; 0: all. Each takes from seconds to minutes, as the model is large."
+        ),
     ] = 20,
     least: Annotated[int, typer.Option(help="Known facts below which nothing is measured; 2 or more, since intervals are over facts.")] = 5,
     kinds: Annotated[str, typer.Option(help="What is restored: residual, mlp, attention.")] = "residual,mlp,attention",

@@ -209,6 +209,15 @@ def test_the_table(call: Call) -> None:
     assert "\x1b" not in shown
 
 
+@pytest.mark.usefixtures("fitted")
+def test_words_that_grow_together_are_told(call: Call) -> None:
+    """As where the space at the beginning of a completion was forgotten; what has none is told nothing."""
+    for prompt, completion, told in (("The river", "rises", True), ("The river", " rises", False), ("The river", ", rising", False)):
+        asked = call("query", "factors", "--prompt", prompt, "--completion", completion, "--device", "cpu", "--json")
+        notes = " ".join(Influences.model_validate_json(asked.out).notes)
+        assert ("no space lies between a prompt and its completion: what is scored is 'The riverrises'" in notes) == told
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -243,6 +252,7 @@ def test_an_encoder_continues_nothing(call: Call, tiny_checkpoint: Callable[[str
     [
         (["query", "nowhere", *ASK[2:]], "there are no factors in"),
         (["query", "factors"], "give --prompt and --completion"),
+        (["query", "factors", "--prompt", "The river"], "--completion is missing"),
         ([*ASK, "--queries", "queries.jsonl"], "give one of them"),
         ([*ASK, "--method", "best"], "choose one of ekfac, kfac, diagonal, identity"),
         ([*ASK, "--rank", "0"], "keeps nothing"),
