@@ -129,7 +129,10 @@ def _knowedit(record: dict[str, Any], where: str, name: str) -> Case:
 
 def _plain(record: dict[str, Any], where: str, name: str) -> Case:
     prompt, subject = (_text(record.get(key), key, where) for key in ("prompt", "subject"))
-    new = _text(record.get("target_new", record.get("target")), "target_new", where)
+    if "target" in record and "target_new" not in record:
+        # As of the facts that are traced, which are true.
+        raise CorpusError(f"{where} has 'target', what a fact says, and not what it is to say; give lines such as {FORM}")
+    new = _text(record.get("target_new"), "target_new", where)
     true = _texts(record.get("ground_truth", record.get("target_true")), "ground_truth", where)
     rephrases = _texts(record.get("rephrase_prompt", record.get("rephrase")), "rephrase", where)
     elsewhere = _texts(record.get("locality_prompt", record.get("locality")), "locality", where)

@@ -100,7 +100,7 @@ def test_knowedit(tmp_path: Path) -> None:
 
 
 def test_plain_lines(tmp_path: Path) -> None:
-    lines = {"prompt": "Anna sings", "subject": "Anna", "target": " songs", "locality": ["It is", "He was"], "reference": "She sang."}
+    lines = {"prompt": "Anna sings", "subject": "Anna", "target_new": " songs", "locality": ["It is", "He was"], "reference": "She sang."}
     ((case,), _) = read_cases(written(tmp_path, lines))
     assert (case.fact.target, case.true, case.reference) == (" songs", None, "She sang.")
     assert case.locality == (Asked("It is", None), Asked("He was", None))
@@ -117,6 +117,7 @@ def test_the_same_edit_twice_is_one(tmp_path: Path) -> None:
     [
         ([], "holds no edit"),
         ([FLAT, FLAT | {"target_new": "Paris"}], "line 2 contradicts"),
+        ([{"prompt": "Anna sings", "subject": "Anna", "target": " songs"}], "has 'target', what a fact says, and not what it is to say"),
         ([FLAT | {"subject": "Berta"}], "the subject 'Berta' does not stand in the prompt"),
         ([FLAT, FLAT | {"prompt": 3}], "line 2: 'prompt' holds '3'"),
         ([FLAT | {"target_new": " "}], "'target_new' holds ' '"),
