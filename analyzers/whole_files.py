@@ -23,6 +23,12 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def open_weights(folder: Path) -> None:
+    """Give the weights of a model's folder, which safetensors closes to others whatever the umask, the mode of its config.json."""
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod((folder / "config.json").stat().st_mode)
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what killed processes left below a folder; nobody else may be writing there."""
     for left in folder.rglob(f".*{PART}"):

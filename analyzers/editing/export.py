@@ -7,6 +7,7 @@ from pathlib import Path
 from analyzers.editing.deltas import Edit, applied
 from analyzers.errors import AssetError
 from analyzers.text_model import TextModel
+from analyzers.whole_files import open_weights
 
 
 def check_export(folder: Path) -> None:
@@ -28,9 +29,7 @@ def export(model: TextModel, edits: Sequence[Edit], folder: Path) -> None:
         with applied(model, edits):
             model.model.save_pretrained(making)
         model.tokenizer.save_pretrained(making)
-        # safetensors leaves files that nobody else may read, whatever the umask.
-        for weights in making.glob("*.safetensors"):
-            weights.chmod((making / "config.json").stat().st_mode)
+        open_weights(making)
         making.replace(folder)
     except OSError as error:
         raise AssetError(f"--export {str(folder)!r} cannot be written ({error.strerror or error}); name another folder") from error

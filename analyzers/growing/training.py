@@ -27,7 +27,7 @@ from analyzers.loading import choose_device
 from analyzers.pass_folder import FORMAT, alone, read_json, write_json, write_tensors
 from analyzers.progress import Report, quiet
 from analyzers.threads import torch_threads
-from analyzers.whole_files import replaced
+from analyzers.whole_files import open_weights, replaced
 
 THREADS = 2
 """At most: more make tiny matrices no faster, and their number has a part in how sums are rounded."""
@@ -195,6 +195,7 @@ class _Training:
         making, made = self._folder / f".checkpoint-{step}.part", self._folder / f"checkpoint-{step}"
         shutil.rmtree(making, ignore_errors=True)
         self._model.save_pretrained(making)
+        open_weights(making)
         self._tokenizer.save_pretrained(making)
         shutil.rmtree(made, ignore_errors=True)
         making.replace(made)

@@ -18,10 +18,11 @@ from evals.influence.asked import checked, kept_source, method_of, model_of, tex
 from evals.influence.baselines import Floats, baselines, known
 from evals.influence.config import PAIR, PairsConfig
 from evals.influence.evaluate_results import Measure
+from evals.influence.influences import influence, logprobs
 from evals.influence.known_truth import Scores, apart, of_others, other_queries, preferred
 from evals.influence.measures import standardised
 from evals.influence.pairs_results import Both, Pairs, ScoredPair
-from evals.influence.query import influence, logprobs, notes_of_rank
+from evals.influence.query import notes_of_rank
 from evals.number_of import number_of
 from evals.results import Failure, Value, failure
 from evals.source_files import sources

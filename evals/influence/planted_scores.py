@@ -88,7 +88,7 @@ def _made(trials: Trials, material: Material, queries: "Sequence[Query]", extra:
     from analyzers.influence.fitting import fit
     from analyzers.influence.scoring import Query, norms, precondition, score, together
     from analyzers.influence.watching import watched
-    from evals.influence.query import logprobs
+    from evals.influence.influences import logprobs
 
     model = trials.whole(report)
     modules = watched(model, "all")

@@ -67,7 +67,7 @@ class Trials:
 
     def logprobs(self, places: Sequence[int], queries: "Sequence[Query]", what: str, report: Report = quiet) -> list[float]:
         """[query] of a model that was trained on these passages alone."""
-        from evals.influence.query import logprobs
+        from evals.influence.influences import logprobs
 
         def make() -> list[float]:
             return logprobs(self._train(places, what, report), queries)

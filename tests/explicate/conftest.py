@@ -17,7 +17,7 @@ from explicate.cli import app, run
 
 @pytest.fixture(scope="session", autouse=True)
 def commands_built_once() -> Iterator[None]:
-    """Typer builds all commands anew, a tenth of a second, whenever one is called."""
+    """Typer builds all commands anew, a fiftieth of a second, whenever one is called."""
     once = cache(typer.main.get_command)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", once)

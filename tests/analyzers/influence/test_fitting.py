@@ -29,11 +29,6 @@ class Stopped(Exception):
 
 
 @pytest.fixture
-def model(tiny_checkpoint: Callable[[str], Path]) -> TextModel:
-    return TextModel.load(str(tiny_checkpoint("llama")), dtype="float32", device="cpu")
-
-
-@pytest.fixture
 def text(model: TextModel) -> list[Passage]:
     return passages(model, DOCUMENTS, length=16)
 

@@ -1,6 +1,6 @@
 """Scores that were killed, and scores that are there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,6 @@ QUERIES = [Query("The river", " rises"), Query("The bridge was", " opened")]
 
 class Stopped(Exception):
     pass
-
-
-@pytest.fixture
-def model(tiny_checkpoint: Callable[[str], Path]) -> TextModel:
-    return TextModel.load(str(tiny_checkpoint("llama")), dtype="float32", device="cpu")
 
 
 @pytest.fixture

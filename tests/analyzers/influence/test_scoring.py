@@ -1,6 +1,5 @@
 """Influence of passages on queries, beside the product written out, and where it must be known."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,6 @@ from analyzers.text_model import TextModel
 
 TEXTS = ("The river rises in the hills.", "A new bridge, built of stone, was opened.", "There are markets on Mondays", "Herons and otters")
 QUERIES = [Query("The river", " rises in the hills"), Query("", "There are markets"), Query("The bridge was", " opened")]
-
-
-@pytest.fixture
-def model(tiny_checkpoint: Callable[[str], Path]) -> TextModel:
-    return TextModel.load(str(tiny_checkpoint("llama")), dtype="float32", device="cpu")
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def factors(workplace: Path, model: TextModel, tiny_checkpoint: Callable[[str], 
 
 def test_scores_are_those_of_one_pair_at_a_time(model: TextModel, factors: Factors, monkeypatch: pytest.MonkeyPatch) -> None:
     # Room for some queries at a time, none of which may be lost or change its place.
-    monkeypatch.setattr("evals.influence.query.ROOM", 1_300_000)
+    monkeypatch.setattr("evals.influence.influences.ROOM", 1_300_000)
     asked = [Pair("", str(each["prompt"]), str(each["completion"]), str(each["one"]), str(each["other"])) for each in FIVE]
     modules = watched(model, "mlp")
     texts, _ = texts_of(model, asked, 16)

@@ -1,5 +1,6 @@
 """What is read off one pass for queries, controls and pieces of other passages, and log-probabilities."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from analyzers.influence.scoring import Query, Tokens, joined, precondition, sco
 from analyzers.influence.watching import shapes, watched
 from analyzers.text_model import TextModel
 from evals.influence.controls import elsewhere
-from evals.influence.query import Influence, influence, logprobs, passes
+from evals.influence.influences import Influence, influence, logprobs, passes
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -72,7 +73,7 @@ def test_the_same_question_is_answered_at_once_and_another_is_not(
         return influence(*given, method=method, rank=rank, tell=told.append)
 
     query, other = Query("The river", " rises"), Query("The river", " built")
-    monkeypatch.setattr("evals.influence.query.ROOM", 1)
+    monkeypatch.setattr("evals.influence.influences.ROOM", 1)
     first = ask(query, other)
     assert "in 4 passes" in told[-1]
     with monkeypatch.context() as patch:
@@ -91,6 +92,11 @@ def test_the_same_question_is_answered_at_once_and_another_is_not(
             with pytest.raises(Computed):
                 changed()
             assert told[-1].startswith("to score: ")
+    # So are factors that were fitted anew.
+    for shard in factors.folder.glob("shard-*"):
+        os.utime(shard, (1, 1))
+    ask(query, other)
+    assert told[-1].startswith("to score: ")
     ask(other)
     # Only the last answer is kept.
     ask(query, other)
@@ -130,7 +136,7 @@ def test_queries_that_do_not_share_a_pass_get_the_same(
     whole = found()
     longest = max(len(query.ids(model)[0]) for some in parts for query in some) + 99
     row = 4 * sum(map(sum, shapes(watched(model, "mlp")).values()))
-    monkeypatch.setattr("evals.influence.query.ROOM", row * longest * together)
+    monkeypatch.setattr("evals.influence.influences.ROOM", row * longest * together)
     made: list[int] = []
     monkeypatch.setattr(scoring, "joined", lambda some: made.append(len(some)) or joined(some))
     apart = found()
