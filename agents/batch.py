@@ -89,6 +89,8 @@ class BatchQueue:
         """Marks of the batches that are waited for."""
         self._held: dict[str, asyncio.Future[None]] = {}
         """Batches that the endpoint holds or may hold, by mark; done when one has ended."""
+        self._freed = 0
+        """Batches that have ended and made room, in all."""
         self._creating: set[asyncio.Task[Noted]] = set()
         self._counts: dict[str, tuple[int, int]] = {}
         """Requests done and in all, by mark."""
@@ -153,18 +155,20 @@ class BatchQueue:
 
     async def _carry(self, lines: Sequence[Line]) -> None:
         """Submit one batch and answer its requests; in halves, one after the other, where the endpoint has no room for it."""
-        noted = await self._submitted(lines)
-        while not await self._answered(noted, known=True):
+        freed = self._freed
+        while not await self._answered(await self._submitted(lines), known=True):
             others = list(self._held.values())
             if others:
                 await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
-                noted = await self._submitted(lines)
-            elif len(lines) == 1:
-                raise ProviderError(f"{self._endpoint} holds as many requests in batches as it takes of you: run the same command later")
-            else:
+            elif freed == self._freed:  # none of ours was in its way, not even one that has ended since
+                if len(lines) == 1:
+                    raise ProviderError(
+                        f"{self._endpoint} holds as many requests in batches as it takes of you: run the same command later"
+                    )
                 for half in (lines[: len(lines) // 2], lines[len(lines) // 2 :]):
                     await self._carry(half)
                 return
+            freed = self._freed
 
     async def _resumed(self, noted: Noted) -> None:
         """Answer what is asked for of a batch of an earlier process."""
@@ -238,6 +242,7 @@ class BatchQueue:
             batch = await self._ended(noted)
         finally:
             self._held.pop(noted.mark).set_result(None)
+        self._freed += batch is not None and batch.status != "failed"
         rows = None if batch is None else await self._rows(batch)
         if batch is None or rows is None:
             if known:

@@ -52,6 +52,17 @@ async def turns(seconds: float) -> None:
         await asyncio.sleep(0)
 
 
+def for_two(endpoint: Any) -> Callable[[float], Any]:
+    """As `turns`, but what is submitted first is not waited for to its end before a second batch is there, however slow the machine."""
+
+    async def wait(seconds: float) -> None:
+        while len(endpoint.batches) == 1:
+            await asyncio.sleep(0)
+        await turns(seconds)
+
+    return wait
+
+
 @pytest.fixture
 def endpoint(batches: Any) -> Any:
     """The Batch API of tests/conftest.py."""
@@ -275,7 +286,7 @@ async def test_a_batch_that_finds_no_room_beside_another_of_ours_waits_for_it(en
         return [full] if len(open_) > 1 else None
 
     endpoint.refuses = refuses
-    async with await to(endpoint) as llm:
+    async with await to(endpoint, sleep=for_two(endpoint)) as llm:
         texts = [str(n) for n in range(8)]
         assert said(await llm.answer([chat(text) for text in texts])) == texts
     ended = [batch["status"] for batch in endpoint.batches]
@@ -298,10 +309,35 @@ async def test_a_batch_stands_in_anothers_way_before_it_is_heard_that_there_is_o
         return made
 
     monkeypatch.setattr(AsyncBatches, "create", late)
-    async with await to(endpoint) as llm:
+    async with await to(endpoint, sleep=for_two(endpoint)) as llm:
         texts = [str(n) for n in range(8)]
         assert said(await llm.answer([chat(text) for text in texts])) == texts
     # Waited for, not cut into halves as where nothing else is under way.
+    assert [(batch["status"], len(endpoint.lines(nth))) for nth, batch in enumerate(endpoint.batches)] == [
+        ("failed", 4),
+        ("completed", 4),
+        ("completed", 4),
+    ]
+
+
+async def test_a_batch_that_was_in_anothers_way_may_have_ended_before_that_is_heard(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents.batch_lines, "MOST_REQUESTS", 4)
+    full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": None, "param": None}
+    endpoint.refuses = lambda nth, lines: [full] if nth == 0 else None
+    retrieve = AsyncBatches.retrieve
+
+    async def late(self: AsyncBatches, batch_id: str, **given: Any) -> Any:
+        found = await retrieve(self, batch_id, **given)
+        if found.status == "failed":
+            while endpoint.batches[1]["status"] != "completed":
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(AsyncBatches, "retrieve", late)
+    async with await to(endpoint, sleep=for_two(endpoint)) as llm:
+        texts = [str(n) for n in range(8)]
+        assert said(await llm.answer([chat(text) for text in texts])) == texts
     assert [(batch["status"], len(endpoint.lines(nth))) for nth, batch in enumerate(endpoint.batches)] == [
         ("failed", 4),
         ("completed", 4),
